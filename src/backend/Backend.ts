@@ -1,0 +1,30 @@
+/**
+ * A backend: what discovery says of it, and what the balancer has seen of it.
+ */
+import type { Candidate } from "../balancing/Roster.js";
+import { format, type SocketAddress } from "../net/SocketAddress.js";
+import type { Health } from "./Health.js";
+
+/** What discovery says: something runs at this address. */
+export interface Instance {
+  readonly id: string;
+  /** An IP address, not a name: resolving is part of discovering. */
+  readonly address: SocketAddress;
+}
+
+export interface Backend extends Instance, Candidate {
+  readonly health: Health;
+  /** It is no longer discovered: it gets no new connection and goes once those it has have ended. */
+  readonly leaving: boolean;
+  /** When a probe or a connect last told something about it, in milliseconds since the epoch. */
+  readonly lastCheck: number | undefined;
+}
+
+/**
+ * Identity is id and address together: an id that comes back with another address is another backend.
+ * The separator cannot stand in an address, so no two pairs share a key.
+ */
+export const keyOf = (instance: Instance): string => `${format(instance.address)} ${instance.id}`;
+
+/** `id (address)`, as messages name it. */
+export const describe = (instance: Instance): string => `${instance.id} (${format(instance.address)})`;

@@ -1,0 +1,157 @@
+/**
+ * The only holder of the pool: one `Ref`, one atomic `modify` per event. What becomes of an event is decided by
+ * the pure functions of {@link Pool}; this module adds the clock, the log and the news.
+ */
+import { Clock, Context, Deferred, Effect, Layer, PubSub, Queue, Ref, type Scope, Stream } from "effect";
+import type { Algorithm, Client } from "../balancing/Algorithm.js";
+import { type Backend, describe, type Instance } from "./Backend.js";
+import type { Thresholds } from "./Health.js";
+import * as Pool from "./Pool.js";
+
+export interface Options extends Thresholds {
+  readonly algorithm: Algorithm;
+}
+
+/** What became of the pool, for those who watch it. Connections are not news: there are too many of them. */
+export type News =
+  | { readonly _tag: "Added"; readonly backend: Backend }
+  | { readonly _tag: "Removed"; readonly backend: Backend }
+  | { readonly _tag: "Up"; readonly backend: Backend }
+  | { readonly _tag: "Down"; readonly backend: Backend; readonly why: string }
+  | { readonly _tag: "Phase"; readonly phase: Pool.Phase };
+
+export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/BackendRegistry")<
+  BackendRegistry,
+  {
+    /** The pool of this moment. */
+    readonly pool: Effect.Effect<Pool.Pool>;
+    /**
+     * News from now on. Each reader has a buffer of 256 from which the oldest falls out when it does not keep
+     * up, so whoever must not miss a thing takes news as a hint to read {@link pool} again.
+     */
+    readonly news: Effect.Effect<Stream.Stream<News>, never, Scope.Scope>;
+    /** Discovery lists exactly these instances. */
+    readonly discovered: (instances: ReadonlyArray<Instance>) => Effect.Effect<Pool.DiscoveryChange>;
+    /** A probe, or the connect of a client's connection, told something about a backend. */
+    readonly observed: (backend: Backend, observation: Pool.Observation) => Effect.Effect<void>;
+    /** Chooses a backend and counts the connection on it; see {@link Pool.assigned}. */
+    readonly assign: (client: Client, tried: ReadonlyArray<Backend>) => Effect.Effect<Backend | undefined>;
+    /** A connection that was assigned is no more. Exactly once for each assignment. */
+    readonly release: (backend: Backend) => Effect.Effect<void>;
+    /** The first discovery has ended: the balancer may be called ready. */
+    readonly serving: Effect.Effect<void>;
+    /** Ends once the first discovery has ended; at once if it has. */
+    readonly awaitServing: Effect.Effect<void>;
+    /** The balancer was told to stop. */
+    readonly draining: Effect.Effect<void>;
+  }
+>() {}
+
+// Lets the event loop turn between the slices of a long computation.
+const turn: Effect.Effect<void> = Effect.async((resume) => {
+  const immediate = setImmediate(() => resume(Effect.void));
+  return Effect.sync(() => clearImmediate(immediate));
+});
+
+const runPreparation = (slices: Generator<void, Algorithm>): Effect.Effect<Algorithm> =>
+  Effect.suspend(() => {
+    const slice = slices.next();
+    return slice.done === true ? Effect.succeed(slice.value) : Effect.zipRight(turn, runPreparation(slices));
+  });
+
+/** Builds the registry. Its scope owns the fiber that prepares the algorithm's tables. */
+export const make = ({ algorithm, rise, fall }: Options) =>
+  Effect.gen(function* () {
+    const ref = yield* Ref.make(Pool.make(algorithm, { rise, fall }));
+    const news = yield* PubSub.sliding<News>(256);
+    yield* Effect.addFinalizer(() => PubSub.shutdown(news));
+    const publish = (item: News) => PubSub.publish(news, item);
+
+    // One place is enough: a signal says "the eligible backends are not those you prepared for".
+    const stale = yield* Queue.sliding<void>(1);
+    yield* Effect.forkScoped(
+      Effect.forever(
+        Effect.gen(function* () {
+          yield* Queue.take(stale);
+          const pool = yield* Ref.get(ref);
+          const slices = pool.algorithm.prepare?.(pool.roster);
+          if (slices === undefined) return;
+          const prepared = yield* runPreparation(slices);
+          yield* Ref.update(ref, (now) => Pool.prepared(now, prepared));
+        }),
+      ),
+    );
+
+    const served = yield* Deferred.make<void>();
+
+    const change = <A>(transition: (pool: Pool.Pool) => readonly [Pool.Pool, A]): Effect.Effect<A> =>
+      Effect.flatMap(
+        Ref.modify(ref, (before) => {
+          const [after, answer] = transition(before);
+          const moved = before.roster.eligibility !== after.roster.eligibility;
+          return [{ answer, moved, prepares: after.algorithm.prepare !== undefined }, after] as const;
+        }),
+        ({ answer, moved, prepares }) =>
+          moved && prepares ? Effect.as(Queue.offer(stale, undefined), answer) : Effect.succeed(answer),
+      );
+
+    const phase = (next: Pool.Phase, transition: (pool: Pool.Pool) => Pool.Pool) =>
+      Effect.flatMap(
+        change((pool) => {
+          const after = transition(pool);
+          return [after, after.phase !== pool.phase];
+        }),
+        (changed) => (changed ? publish({ _tag: "Phase", phase: next }) : Effect.void),
+      );
+
+    return BackendRegistry.of({
+      pool: Ref.get(ref),
+      news: Effect.map(PubSub.subscribe(news), (subscription) => Stream.fromQueue(subscription)),
+      discovered: (instances) =>
+        Effect.gen(function* () {
+          const found = yield* change((pool) => Pool.discovered(pool, instances));
+          for (const backend of found.added) {
+            yield* Effect.logInfo("backend added").pipe(Effect.annotateLogs(annotations(backend)));
+            yield* publish({ _tag: "Added", backend });
+          }
+          for (const backend of found.removed) {
+            yield* Effect.logInfo("backend removed").pipe(
+              Effect.annotateLogs({ ...annotations(backend), connections: backend.connections }),
+            );
+            yield* publish({ _tag: "Removed", backend });
+          }
+          return found;
+        }),
+      observed: (backend, observation) =>
+        Effect.gen(function* () {
+          const at = yield* Clock.currentTimeMillis;
+          const transition = yield* change((pool) => Pool.observed(pool, backend, observation, at));
+          if (transition === undefined) return;
+          const told = annotations(transition.backend);
+          if (observation.succeeded) {
+            yield* Effect.logInfo("backend is up").pipe(Effect.annotateLogs(told));
+            yield* publish({ _tag: "Up", backend: transition.backend });
+          } else {
+            const { why } = observation;
+            yield* Effect.logWarning("backend is down").pipe(Effect.annotateLogs({ ...told, why }));
+            yield* publish({ _tag: "Down", backend: transition.backend, why });
+          }
+        }),
+      assign: (client, tried) =>
+        Ref.modify(ref, (pool) => {
+          const [after, backend] = Pool.assigned(pool, client, tried);
+          return [backend, after] as const;
+        }),
+      // A backend that leaves with its last connection was not eligible: nothing to prepare for.
+      release: (backend) => Ref.update(ref, (pool) => Pool.released(pool, backend)),
+      serving: Effect.zipRight(phase("serving", Pool.serving), Deferred.succeed(served, undefined)),
+      awaitServing: Deferred.await(served),
+      draining: phase("draining", Pool.draining),
+    });
+  });
+
+const annotations = (backend: Backend) => ({ backend: describe(backend) });
+
+/** The registry of one balancer. */
+export const layer = (options: Options): Layer.Layer<BackendRegistry> =>
+  Layer.scoped(BackendRegistry, make(options));

@@ -1,0 +1,200 @@
+/**
+ * The pool: an immutable value, and everything that can happen to it as a pure function.
+ *
+ * Nothing here knows of Effect, clocks or sockets. {@link BackendRegistry} holds the one pool of a balancer.
+ */
+import type { Algorithm, Client } from "../balancing/Algorithm.js";
+import * as Roster from "../balancing/Roster.js";
+import { type Backend, type Instance, keyOf } from "./Backend.js";
+import * as Health from "./Health.js";
+
+/** `starting` until the first discovery has ended, `draining` once the balancer was told to stop. */
+export type Phase = "starting" | "serving" | "draining";
+
+export interface Pool {
+  readonly roster: Roster.Roster<Backend>;
+  readonly algorithm: Algorithm;
+  readonly thresholds: Health.Thresholds;
+  readonly phase: Phase;
+  /** Backends that discovery lists: those in the roster that are not leaving. */
+  readonly listed: number;
+  /** Listed backends that no probe and no connect has told anything about yet. */
+  readonly unchecked: number;
+  /** Connections assigned and not yet released, those of leaving backends included. */
+  readonly connections: number;
+}
+
+export const make = (algorithm: Algorithm, thresholds: Health.Thresholds): Pool => ({
+  roster: Roster.empty,
+  algorithm,
+  thresholds,
+  phase: "starting",
+  listed: 0,
+  unchecked: 0,
+  connections: 0,
+});
+
+/** Listed backends that are up. O(1). */
+export const healthy = (pool: Pool): number => Roster.eligibleCount(pool.roster);
+
+/** Every listed backend, in the order in which they became known. O(n). */
+export const backends = (pool: Pool): ReadonlyArray<Backend> =>
+  Roster.toArray(pool.roster).filter((backend) => !backend.leaving);
+
+/** The backend as it is now; undefined once it has gone, even if another one sits in its slot. */
+export const current = (pool: Pool, backend: Backend): Backend | undefined => {
+  const now = Roster.get(pool.roster, backend.slot);
+  return now?.key === backend.key ? now : undefined;
+};
+
+export interface DiscoveryChange {
+  readonly added: ReadonlyArray<Backend>;
+  readonly removed: ReadonlyArray<Backend>;
+}
+
+/**
+ * Discovery lists exactly these. A backend that stays keeps its health, its connections and its last check; one
+ * that is gone leaves at once if it has no connections, and otherwise with its last one. Of instances with the
+ * same id and address the first counts.
+ */
+export const discovered = (pool: Pool, instances: ReadonlyArray<Instance>): readonly [Pool, DiscoveryChange] => {
+  const unseen = new Map(Roster.toArray(pool.roster).map((backend) => [backend.key, backend]));
+  const seen = new Set<string>();
+  const added: Array<Backend> = [];
+  const removed: Array<Backend> = [];
+  let { roster, listed, unchecked } = pool;
+  for (const instance of instances) {
+    const key = keyOf(instance);
+    if (seen.has(key)) continue;
+    seen.add(key);
+    const known = unseen.get(key);
+    unseen.delete(key);
+    if (known === undefined) {
+      roster = Roster.insert(roster, (slot) => {
+        const backend: Backend = {
+          id: instance.id,
+          address: instance.address,
+          key,
+          slot,
+          health: Health.unknown,
+          eligible: false,
+          connections: 0,
+          leaving: false,
+          lastCheck: undefined,
+        };
+        added.push(backend);
+        return backend;
+      });
+      listed += 1;
+      unchecked += 1;
+    } else if (known.leaving) {
+      const back: Backend = { ...known, leaving: false, eligible: known.health.up };
+      roster = Roster.replace(roster, back);
+      added.push(back);
+      listed += 1;
+      if (!known.health.checked) unchecked += 1;
+    }
+  }
+  for (const gone of unseen.values()) {
+    if (gone.leaving) continue;
+    removed.push(gone);
+    listed -= 1;
+    if (!gone.health.checked) unchecked -= 1;
+    roster =
+      gone.connections === 0
+        ? Roster.remove(roster, gone.slot)
+        : Roster.replace(roster, { ...gone, leaving: true, eligible: false });
+  }
+  return added.length === 0 && removed.length === 0
+    ? [pool, { added, removed }]
+    : [{ ...pool, roster, listed, unchecked }, { added, removed }];
+};
+
+/** What a probe, or the connect of a client's connection, told about a backend. */
+export type Observation =
+  | { readonly succeeded: true }
+  | { readonly succeeded: false; /** Why, in words for the log. */ readonly why: string };
+
+/** A backend that went up or down by an observation. */
+export interface Transition {
+  readonly backend: Backend;
+  readonly up: boolean;
+  /** It is the first that was ever observed of this backend. */
+  readonly first: boolean;
+}
+
+/** One observation of a backend, made at a time in milliseconds since the epoch. */
+export const observed = (
+  pool: Pool,
+  backend: Backend,
+  observation: Observation,
+  at: number,
+): readonly [Pool, Transition | undefined] => {
+  const now = current(pool, backend);
+  if (now === undefined) return [pool, undefined];
+  const health = Health.observe(now.health, observation.succeeded, pool.thresholds);
+  const after: Backend = { ...now, health, eligible: health.up && !now.leaving, lastCheck: at };
+  const first = !now.health.checked;
+  return [
+    {
+      ...pool,
+      roster: Roster.replace(pool.roster, after),
+      unchecked: pool.unchecked - (first && !now.leaving ? 1 : 0),
+    },
+    first || health.up !== now.health.up ? { backend: after, up: health.up, first } : undefined,
+  ];
+};
+
+/**
+ * Chooses a backend for a client and counts the connection on it, in one step: whoever chooses next already
+ * sees it. `tried` are backends that this connection was assigned to before, to be passed over.
+ * The connection is to be {@link released} when it has ended, or when connecting failed.
+ */
+export const assigned = (
+  pool: Pool,
+  client: Client,
+  tried: ReadonlyArray<Backend>,
+): readonly [Pool, Backend | undefined] => {
+  let roster = pool.roster;
+  for (const backend of tried) {
+    const now = current(pool, backend);
+    if (now?.eligible) roster = Roster.replace(roster, { ...now, eligible: false });
+  }
+  const choice = pool.algorithm.choose(roster, client);
+  const chosen = choice === undefined ? undefined : Roster.get(pool.roster, choice.slot);
+  if (choice === undefined || chosen === undefined) return [pool, undefined];
+  const backend: Backend = { ...chosen, connections: chosen.connections + 1 };
+  return [
+    {
+      ...pool,
+      roster: Roster.replace(pool.roster, backend),
+      algorithm: choice.next,
+      connections: pool.connections + 1,
+    },
+    backend,
+  ];
+};
+
+/** A connection assigned to this backend is no more. */
+export const released = (pool: Pool, backend: Backend): Pool => {
+  const now = current(pool, backend);
+  if (now === undefined || now.connections === 0) return pool;
+  const connections = now.connections - 1;
+  return {
+    ...pool,
+    roster:
+      now.leaving && connections === 0
+        ? Roster.remove(pool.roster, now.slot)
+        : Roster.replace(pool.roster, { ...now, connections }),
+    connections: pool.connections - 1,
+  };
+};
+
+/** The algorithm has built what it needs for a set of eligible backends. */
+export const prepared = (pool: Pool, algorithm: Algorithm): Pool => ({ ...pool, algorithm });
+
+/** The first discovery has ended, well or badly. */
+export const serving = (pool: Pool): Pool => (pool.phase === "starting" ? { ...pool, phase: "serving" } : pool);
+
+/** The balancer was told to stop. */
+export const draining = (pool: Pool): Pool => ({ ...pool, phase: "draining" });
