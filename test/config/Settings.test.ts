@@ -1,0 +1,425 @@
+import { assert, describe, it } from "@effect/vitest";
+import { ConfigProvider, Duration, Effect, Either, FastCheck, Redacted } from "effect";
+import * as Settings from "../../src/config/Settings.js";
+
+const read = (given: Readonly<Record<string, string>>) =>
+  Settings.settings.pipe(
+    Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(given)))),
+    Effect.either,
+    Effect.runSync,
+  );
+
+const accepted = (given: Readonly<Record<string, string>>): Settings.Settings =>
+  Either.getOrThrowWith(read(given), (error) => error);
+
+const refused = (given: Readonly<Record<string, string>>): ReadonlyArray<string> =>
+  Either.match(read(given), {
+    onLeft: (error) => error.message.split("\n").slice(1),
+    onRight: () => assert.fail(`accepted ${JSON.stringify(given)}`),
+  });
+
+/** One line that names the variable and shows the value. */
+const refusedAlone = (name: string, value: string): string => {
+  const [line = "", ...others] = refused({ [name]: value });
+  assert.deepStrictEqual(others, []);
+  assert.include(line, `${name}=${JSON.stringify(value)}: `);
+  assert.include(line, "; accepted: ");
+  return line;
+};
+
+const durations = {
+  DISCOVERY_INTERVAL: "discoveryInterval",
+  DISCOVERY_TIMEOUT: "discoveryTimeout",
+  HEALTH_CHECK_INTERVAL: "healthCheckInterval",
+  HEALTH_CHECK_TIMEOUT: "healthCheckTimeout",
+  CONNECT_TIMEOUT: "connectTimeout",
+  DRAIN_TIMEOUT: "drainTimeout",
+} as const;
+
+describe("Settings", () => {
+  it("are the documented defaults in an empty environment", () => {
+    assert.deepStrictEqual(Settings.describe(accepted({})), {
+      PORT: "8082",
+      HEALTH_PORT: "8083",
+      BIND_ADDRESS: "::",
+      HEALTH_BIND_ADDRESS: "::",
+      LOG_LEVEL: "info",
+      ENVIRONMENT: "development",
+      OPERATOR_URL: "http://localhost:8080",
+      OPERATOR_TOKEN: "none",
+      BACKENDS: "none",
+      LB_ALGORITHM: "round-robin",
+      DISCOVERY_INTERVAL: "5s",
+      DISCOVERY_TIMEOUT: "3s",
+      HEALTH_CHECK_INTERVAL: "5s",
+      HEALTH_CHECK_TIMEOUT: "2s",
+      HEALTH_CHECK_RISE: "2",
+      HEALTH_CHECK_FALL: "3",
+      CONNECT_TIMEOUT: "5s",
+      CONNECT_RETRIES: "2",
+      DRAIN_TIMEOUT: "30s",
+    });
+  });
+
+  it("have one entry each in the list of variables, whose default is what holds when unset", () => {
+    const shown = Settings.describe(accepted({}));
+    assert.deepStrictEqual(
+      Settings.variables.map(({ name }) => name),
+      Object.keys(shown),
+    );
+    for (const variable of Settings.variables) {
+      assert.strictEqual(shown[variable.name], variable.default ?? "none");
+      assert.isNotEmpty(variable.about);
+      assert.isNotEmpty(variable.accepted);
+      // Writing the default down is the same as leaving it out, as far as one can see.
+      if (variable.default !== undefined) {
+        assert.deepStrictEqual(Settings.describe(accepted({ [variable.name]: variable.default })), shown);
+      }
+    }
+  });
+
+  it("come from the process environment when nothing else is given", () => {
+    const before = process.env.HEALTH_CHECK_RISE;
+    process.env.HEALTH_CHECK_RISE = "7";
+    try {
+      assert.strictEqual(Effect.runSync(Settings.settings).healthCheckRise, 7);
+    } finally {
+      if (before === undefined) delete process.env.HEALTH_CHECK_RISE;
+      else process.env.HEALTH_CHECK_RISE = before;
+    }
+  });
+
+  it("are trimmed, and an empty one counts as unset", () => {
+    const found = accepted({
+      PORT: " 8000\t",
+      BACKENDS: "  ",
+      OPERATOR_TOKEN: "",
+      LB_ALGORITHM: "",
+      BIND_ADDRESS: " ",
+    });
+    assert.strictEqual(found.port, 8000);
+    assert.isUndefined(found.backends);
+    assert.isUndefined(found.operatorToken);
+    assert.strictEqual(found.algorithm, "round-robin");
+    assert.isUndefined(found.bindAddress);
+  });
+
+  it("name every wrong one in one message, a line each", () => {
+    const error = Either.getOrThrow(
+      Either.flip(
+        read({
+          PORT: "eighty",
+          LOG_LEVEL: "loud",
+          DISCOVERY_INTERVAL: "0s",
+          BACKENDS: "10.0.0.1",
+          OPERATOR_URL: "ftp://host",
+        }),
+      ),
+    );
+    const [head, ...lines] = error.message.split("\n");
+    assert.strictEqual(head, "5 settings are wrong:");
+    assert.deepStrictEqual(
+      lines.map((line) => line.trim().split("=")[0]),
+      ["PORT", "LOG_LEVEL", "OPERATOR_URL", "BACKENDS", "DISCOVERY_INTERVAL"],
+    );
+    assert.deepStrictEqual(
+      error.problems.flatMap(({ names }) => names),
+      ["PORT", "LOG_LEVEL", "OPERATOR_URL", "BACKENDS", "DISCOVERY_INTERVAL"],
+    );
+  });
+
+  it("keep a message to one line for each, whatever the value holds", () => {
+    const lines = refused({
+      LOG_LEVEL: "a\nPORT=1\u001b[31m\u009b31m\u2028",
+      LB_ALGORITHM: "x".repeat(100_000),
+    });
+    assert.lengthOf(lines, 2);
+    for (const line of lines) {
+      assert.notMatch(line, /[\p{Cc}\p{Zl}]/u);
+      assert.isBelow(line.length, 500);
+    }
+  });
+
+  describe("whole numbers", () => {
+    const ranges = [
+      ["PORT", "port", 0, 65535],
+      ["HEALTH_PORT", "healthPort", 0, 65535],
+      ["HEALTH_CHECK_RISE", "healthCheckRise", 1, 1000],
+      ["HEALTH_CHECK_FALL", "healthCheckFall", 1, 1000],
+      ["CONNECT_RETRIES", "connectRetries", 0, 100],
+    ] as const;
+
+    for (const [name, field, least, most] of ranges) {
+      it(`${name} is any from ${least} to ${most} and no other`, () => {
+        FastCheck.assert(
+          FastCheck.property(FastCheck.integer({ min: -70_000, max: 70_000 }), (value) => {
+            // The other port, out of the way.
+            const rest: Record<string, string> = name === "PORT" ? { HEALTH_PORT: "0" } : { PORT: "0" };
+            const found = read({ ...rest, [name]: String(value) });
+            if (value >= least && value <= most) assert.strictEqual(Either.getOrThrow(found)[field], value);
+            else assert.isTrue(Either.isLeft(found));
+          }),
+          { examples: [[least], [least - 1], [most], [most + 1]] },
+        );
+      });
+
+      it(`${name} is refused when it is no whole number`, () => {
+        for (const value of [
+          "1.5",
+          "1e3",
+          "0x10",
+          "1_000",
+          "1 2",
+          "NaN",
+          "Infinity",
+          "ten",
+          "99999999999999999999",
+        ]) {
+          refusedAlone(name, value);
+        }
+      });
+    }
+  });
+
+  describe("choices", () => {
+    it("are read whatever their case", () => {
+      assert.strictEqual(accepted({ LOG_LEVEL: "WARNING" }).logLevel, "warn");
+      assert.strictEqual(accepted({ LOG_LEVEL: "Warn" }).logLevel, "warn");
+      assert.strictEqual(accepted({ LOG_LEVEL: "ERROR" }).logLevel, "error");
+      assert.strictEqual(accepted({ LOG_LEVEL: "debug" }).logLevel, "debug");
+      assert.strictEqual(accepted({ ENVIRONMENT: "Production" }).environment, "production");
+      assert.strictEqual(accepted({ ENVIRONMENT: "staging" }).environment, "staging");
+      assert.strictEqual(accepted({ LB_ALGORITHM: "Least-Connections" }).algorithm, "least-connections");
+      assert.strictEqual(accepted({ LB_ALGORITHM: "ip-hash" }).algorithm, "ip-hash");
+    });
+
+    it("tell what could have been chosen", () => {
+      assert.include(
+        refusedAlone("LB_ALGORITHM", "random"),
+        "accepted: round-robin, least-connections, ip-hash",
+      );
+      assert.include(refusedAlone("LOG_LEVEL", "trace"), "accepted: debug, info, warn, error, warning");
+      assert.include(refusedAlone("ENVIRONMENT", "test"), "accepted: development, staging, production");
+      refusedAlone("LOG_LEVEL", "constructor");
+      refusedAlone("LOG_LEVEL", "__proto__");
+    });
+  });
+
+  describe("durations", () => {
+    const units: ReadonlyArray<readonly [string, number]> = [
+      ["ms", 1],
+      [" millis", 1],
+      ["s", 1000],
+      [" seconds", 1000],
+      ["m", 60_000],
+      [" minutes", 60_000],
+      ["h", 3_600_000],
+      ["d", 86_400_000],
+      [" days", 86_400_000],
+    ];
+    const most = 20 * 86_400_000;
+
+    it("are a number and a unit, from a millisecond to 20 days", () => {
+      FastCheck.assert(
+        FastCheck.property(
+          FastCheck.constantFrom(...Object.entries(durations)),
+          FastCheck.integer({ min: 0, max: 100_000 }),
+          FastCheck.constantFrom(...units),
+          ([name, field], count, [unit, millis]) => {
+            const found = read({ [name]: `${count}${unit}` });
+            const expected = count * millis;
+            const fits = expected <= most && (expected > 0 || name === "DRAIN_TIMEOUT");
+            assert.strictEqual(Either.isRight(found), fits);
+            if (Either.isRight(found)) assert.strictEqual(Duration.toMillis(found.right[field]), expected);
+          },
+        ),
+      );
+    });
+
+    it("may be fractions and singular", () => {
+      assert.strictEqual(Duration.toMillis(accepted({ CONNECT_TIMEOUT: "1.5s" }).connectTimeout), 1500);
+      assert.strictEqual(Duration.toMillis(accepted({ CONNECT_TIMEOUT: "1 second" }).connectTimeout), 1000);
+      assert.strictEqual(Duration.toMillis(accepted({ CONNECT_TIMEOUT: "2S" }).connectTimeout), 2000);
+    });
+
+    it("print as what reads the same", () => {
+      FastCheck.assert(
+        FastCheck.property(FastCheck.integer({ min: 1, max: most }), (millis) => {
+          const found = accepted({ DISCOVERY_TIMEOUT: `${millis}ms` });
+          const again = accepted({ DISCOVERY_TIMEOUT: Settings.describe(found).DISCOVERY_TIMEOUT ?? "" });
+          assert.strictEqual(Duration.toMillis(again.discoveryTimeout), millis);
+        }),
+      );
+    });
+
+    for (const name of Object.keys(durations)) {
+      it(`${name} needs its unit and must make sense`, () => {
+        assert.include(refusedAlone(name, "5"), "it has no unit (did you mean 5s or 5ms?)");
+        for (const value of [
+          "-1s",
+          "-5 seconds",
+          "-0.5s",
+          "21d",
+          "1000 weeks",
+          "Infinity",
+          "s",
+          "5 parsecs",
+          "1s 2s",
+        ]) {
+          refusedAlone(name, value);
+        }
+        if (name !== "DRAIN_TIMEOUT") {
+          for (const value of ["0s", "0ms", "0 seconds", "-0s", "0.5ms", "1.5 nanos", "1 nano"])
+            refusedAlone(name, value);
+        }
+      });
+    }
+
+    it("DRAIN_TIMEOUT may be zero", () => {
+      assert.strictEqual(Duration.toMillis(accepted({ DRAIN_TIMEOUT: "0s" }).drainTimeout), 0);
+    });
+  });
+
+  describe("addresses to listen on", () => {
+    it("tell the default from a :: that was asked for", () => {
+      assert.isUndefined(accepted({}).bindAddress);
+      assert.strictEqual(accepted({ BIND_ADDRESS: "::" }).bindAddress, "::");
+      assert.strictEqual(accepted({ HEALTH_BIND_ADDRESS: "127.0.0.1" }).healthBindAddress, "127.0.0.1");
+    });
+
+    it("are IP addresses", () => {
+      for (const value of ["localhost", "[::1]", "10.0.0.300", "10.0.0.1:80", "*"]) {
+        refusedAlone("BIND_ADDRESS", value);
+        refusedAlone("HEALTH_BIND_ADDRESS", value);
+      }
+    });
+
+    it("must differ where the ports do not", () => {
+      const same = { PORT: "9000", HEALTH_PORT: "9000" };
+      const clashes: ReadonlyArray<Record<string, string>> = [
+        {},
+        { BIND_ADDRESS: "127.0.0.1" },
+        { BIND_ADDRESS: "::1", HEALTH_BIND_ADDRESS: "::" },
+        { BIND_ADDRESS: "0.0.0.0", HEALTH_BIND_ADDRESS: "10.0.0.1" },
+        { BIND_ADDRESS: "::1", HEALTH_BIND_ADDRESS: "0:0:0:0:0:0:0:1" },
+        { BIND_ADDRESS: "127.0.0.1", HEALTH_BIND_ADDRESS: "::ffff:127.0.0.1" },
+      ];
+      for (const addresses of clashes) {
+        const lines = refused({ ...same, ...addresses });
+        assert.lengthOf(lines, 1);
+        assert.include(lines[0], "PORT and HEALTH_PORT are both 9000");
+      }
+      accepted({ ...same, BIND_ADDRESS: "127.0.0.1", HEALTH_BIND_ADDRESS: "127.0.0.2" });
+      accepted({ ...same, BIND_ADDRESS: "0.0.0.0", HEALTH_BIND_ADDRESS: "::1" });
+      accepted({ PORT: "0", HEALTH_PORT: "0" });
+      // The default of the one is as good a clash as any.
+      assert.lengthOf(refused({ PORT: "8083" }), 1);
+    });
+  });
+
+  describe("OPERATOR_URL", () => {
+    it("keeps a path prefix, and a trailing slash is harmless", () => {
+      assert.strictEqual(accepted({ OPERATOR_URL: "https://host/a/b" }).operatorUrl.href, "https://host/a/b");
+      assert.strictEqual(
+        Settings.describe(accepted({ OPERATOR_URL: "http://host:81/a/" })).OPERATOR_URL,
+        "http://host:81/a",
+      );
+    });
+
+    it("is refused when it is no http or https URL, or has a query or a fragment", () => {
+      for (const value of [
+        "host:8080",
+        "localhost",
+        "ftp://host",
+        "http:host",
+        "http://",
+        "http://ho st",
+        "//host",
+      ]) {
+        refusedAlone("OPERATOR_URL", value);
+      }
+      for (const value of ["http://host/?a=b", "http://host/?", "http://host/#a", "http://host#"]) {
+        assert.lengthOf(refused({ OPERATOR_URL: value }), 1);
+      }
+    });
+
+    it("never shows its credentials, right or wrong", () => {
+      const right = accepted({ OPERATOR_URL: "http://user:s3cret@host/a" });
+      assert.strictEqual(right.operatorUrl.password, "s3cret");
+      assert.strictEqual(Settings.describe(right).OPERATOR_URL, "http://***@host/a");
+      for (const value of [
+        "ftp://user:s3cret@host",
+        "user:s3cret@host",
+        "http://user:a/s3cret@host?x",
+        "http://user:s3cret@ho@st#",
+        "http://host/?key=s3cret",
+        "http://host/#s3cret",
+      ]) {
+        assert.notInclude(refused({ OPERATOR_URL: value }).join(), "s3cret");
+      }
+    });
+
+    it("cannot carry credentials beside a token", () => {
+      const lines = refused({ OPERATOR_URL: "http://user:s3cret@host", OPERATOR_TOKEN: "t0ken" });
+      assert.lengthOf(lines, 1);
+      assert.include(lines[0], "OPERATOR_URL carries credentials and OPERATOR_TOKEN is set");
+      assert.notMatch(lines.join(), /s3cret|t0ken/);
+    });
+  });
+
+  describe("OPERATOR_TOKEN", () => {
+    it("is never shown", () => {
+      const found = accepted({ OPERATOR_TOKEN: " t0ken " });
+      assert.strictEqual(found.operatorToken && Redacted.value(found.operatorToken), "t0ken");
+      assert.strictEqual(Settings.describe(found).OPERATOR_TOKEN, "<redacted>");
+      assert.notInclude(JSON.stringify(found), "t0ken");
+    });
+
+    it("is refused, unseen, when it does not fit in a header", () => {
+      for (const value of ["t0ken\r\nx: y", "t0ken\nb", "t0ken\u0000b", "t0kén", "t0ken\tb"]) {
+        const [line = "", ...others] = refused({ OPERATOR_TOKEN: value });
+        assert.deepStrictEqual(others, []);
+        assert.include(line, "OPERATOR_TOKEN=<redacted>: ");
+        assert.notInclude(line, "t0k");
+      }
+    });
+  });
+
+  describe("BACKENDS", () => {
+    it("are addresses and names with their ports", () => {
+      assert.deepStrictEqual(
+        accepted({ BACKENDS: "10.0.0.1:80, [2001:db8::5]:3000 ,web.internal:81,10.0.0.1:81" }).backends,
+        [
+          { host: "10.0.0.1", port: 80 },
+          { host: "2001:db8::5", port: 3000 },
+          { host: "web.internal", port: 81 },
+          { host: "10.0.0.1", port: 81 },
+        ],
+      );
+      assert.strictEqual(
+        Settings.describe(accepted({ BACKENDS: "10.0.0.1:80,[::1]:3000" })).BACKENDS,
+        "10.0.0.1:80,[::1]:3000",
+      );
+    });
+
+    it("name each wrong item", () => {
+      const line = refusedAlone("BACKENDS", "10.0.0.1:80,,10.0.0.2,10.0.0.300:80,10.0.0.1:080,a:99999");
+      for (const wrong of [
+        "item 2 of 6 is empty",
+        '"10.0.0.2": it is not host:port',
+        '"10.0.0.300:80": 10.0.0.300 is neither',
+        '"10.0.0.1:080" is there twice',
+        '"a:99999": port 99999 is not between',
+      ]) {
+        assert.include(line, wrong);
+      }
+    });
+
+    it("are refused when two spellings lead to one place, or an item is missing", () => {
+      refusedAlone("BACKENDS", "WEB:80,web:80");
+      refusedAlone("BACKENDS", "[::1]:80,[0:0::1]:80");
+      refusedAlone("BACKENDS", "10.0.0.1:80,");
+      refusedAlone("BACKENDS", ",");
+    });
+  });
+});
