@@ -1,0 +1,36 @@
+import { defineConfig } from "vitest/config";
+
+// Set by CI, which counts the tests of every Node version from these files.
+const resultsFolder = process.env["TEST_RESULTS"];
+
+export default defineConfig({
+  test: {
+    reporters: resultsFolder
+      ? ["default", ["json", { outputFile: `${resultsFolder}/${process.version}.json` }]]
+      : ["default"],
+    pool: "forks",
+    // End-to-end tests start servers of their own: more workers than two starve each other on a small machine.
+    maxWorkers: 2,
+    minWorkers: 1,
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "unit",
+          include: ["test/**/*.test.ts"],
+          exclude: ["test/bench/**", "test/e2e/**"],
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "e2e",
+          include: ["test/e2e/**/*.test.ts"],
+          globalSetup: ["scripts/build-before-e2e.ts"],
+        },
+      },
+    ],
+  },
+});
