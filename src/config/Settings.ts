@@ -290,7 +290,8 @@ export const table: { readonly [Field in keyof Settings]: Variable<Settings[Fiel
     accepted:
       "an http:// or https:// URL without query and fragment, such as http://operator.internal:8080/prefix",
     read: readUrl,
-    show: (url) => withoutCredentials(url.href).replace(/\/+$/, ""),
+    show: ({ host, password, pathname, protocol, username }) =>
+      `${protocol}//${username === "" && password === "" ? "" : "***@"}${host}${pathname.replace(/\/+$/, "")}`,
     showText: (text) => quote(withoutCredentials(text)),
   }),
   operatorToken: withoutDefault<Redacted.Redacted>({

@@ -326,6 +326,11 @@ describe("Settings", () => {
       );
     });
 
+    it("is shown as it is when there is nothing to hide", () => {
+      const shown = Settings.describe(accepted({ OPERATOR_URL: "http://[::1]:81/a@b" })).OPERATOR_URL;
+      assert.strictEqual(shown, "http://[::1]:81/a@b");
+    });
+
     it("is refused when it is no http or https URL, or has a query or a fragment", () => {
       for (const value of [
         "host:8080",

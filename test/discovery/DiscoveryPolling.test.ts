@@ -328,12 +328,13 @@ describe("DiscoveryPolling", () => {
   it.effect("stops with its scope, in the middle of a poll too", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make();
-      const { asked, next } = yield* Scope.extend(polling([lists("a"), Effect.never]), scope);
+      const { asked, log, next } = yield* Scope.extend(polling([lists("a"), Effect.never]), scope);
       yield* next;
       yield* Scope.close(scope, Exit.void);
       yield* TestClock.adjust("1 hour");
       assert.strictEqual(yield* asked, 2);
       assert.strictEqual(Chunk.size(yield* TestClock.sleeps()), 0);
+      assert.deepStrictEqual(log.take(LogLevel.Warning), []);
     }),
   );
 });
