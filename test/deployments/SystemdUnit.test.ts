@@ -1,0 +1,101 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest";
+import { Duration } from "effect";
+import { table } from "../../src/config/Settings.js";
+
+const name = "zeitwork-load-balancer.service";
+const unit = readFileSync(new URL(`../../deployments/systemd/${name}`, import.meta.url), "utf8");
+
+/** Every value that the unit gives to a key, in order. */
+const values = (key: string): ReadonlyArray<string> =>
+  [...unit.matchAll(new RegExp(`^${key}=(.*)$`, "gm"))].map(([, value = ""]) => value);
+
+const only = (key: string): string => {
+  const [value, ...others] = values(key);
+  assert.isDefined(value, `${key} is missing`);
+  assert.deepStrictEqual(others, [], `${key} stands there more than once`);
+  return value;
+};
+
+describe(`deployments/systemd/${name}`, () => {
+  it("gives draining the time it takes by default", () => {
+    const stop = only("TimeoutStopSec");
+    assert.match(stop, /^[0-9]+s$/);
+    assert.isAbove(Number.parseInt(stop, 10), Duration.toSeconds(table.drainTimeout.unset));
+    assert.strictEqual(only("KillSignal"), "SIGTERM");
+  });
+
+  it("comes back for ever, but not with settings that are wrong", () => {
+    assert.strictEqual(only("Restart"), "always");
+    assert.strictEqual(only("StartLimitIntervalSec"), "0");
+    assert.strictEqual(only("RestartPreventExitStatus"), "64");
+  });
+
+  it("has one capability, and no more than that can be gained", () => {
+    assert.strictEqual(only("AmbientCapabilities"), "CAP_NET_BIND_SERVICE");
+    assert.strictEqual(only("CapabilityBoundingSet"), "CAP_NET_BIND_SERVICE");
+    assert.strictEqual(only("NoNewPrivileges"), "yes");
+    assert.notStrictEqual(only("User"), "root");
+  });
+
+  it("leaves V8 and the sockets what they need", () => {
+    assert.deepStrictEqual(values("MemoryDenyWriteExecute"), []);
+    assert.deepStrictEqual(values("PrivateUsers"), []);
+    assert.sameMembers(only("RestrictAddressFamilies").split(" "), ["AF_INET", "AF_INET6", "AF_UNIX"]);
+    assert.strictEqual(values("SystemCallFilter")[0], "@system-service");
+    assert.strictEqual(only("SystemCallErrorNumber"), "EPERM");
+  });
+
+  it("has no comment behind a value", () => {
+    for (const line of unit.split("\n")) {
+      if (!line.startsWith("#")) assert.notInclude(line, "#");
+    }
+  });
+});
+
+const analyze = (...args: ReadonlyArray<string>) =>
+  spawnSync("systemd-analyze", args, { encoding: "utf8", timeout: 20_000 });
+
+const missing = analyze("--version").error !== undefined;
+// Without it nothing can be said here; in CI that must not go by unseen.
+const skipped = missing && process.env["CI"] === undefined;
+
+describe.skipIf(skipped)(
+  `systemd-analyze of ${name}${skipped ? " (systemd-analyze is not installed)" : ""}`,
+  () => {
+    let directory = "";
+    let path = "";
+
+    beforeAll(() => {
+      directory = mkdtempSync(join(tmpdir(), "systemd-unit-"));
+      path = join(directory, name);
+      // What is installed on a host is not there where tests run; any program that exists does for the check.
+      writeFileSync(path, unit.replace(/^ExecStart=.*$/m, `ExecStart=${process.execPath}`));
+    });
+
+    afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+    it("verify finds nothing to say", () => {
+      const { error, status, stderr, stdout } = analyze("verify", path);
+      assert.isUndefined(error, "systemd-analyze could not be run; Debian has it in the package systemd");
+      // Of other units of the host it may say what it likes.
+      assert.notInclude(`${stdout}${stderr}`, name);
+      assert.strictEqual(status, 0, stderr);
+    });
+
+    it("security puts the exposure under 2.5", () => {
+      const { status, stderr, stdout } = analyze(
+        "security",
+        "--offline=true",
+        "--threshold=25",
+        "--no-pager",
+        path,
+      );
+      assert.match(stdout, /Overall exposure level/, stderr);
+      assert.strictEqual(status, 0, stdout);
+    });
+  },
+);
