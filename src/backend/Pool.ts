@@ -37,7 +37,7 @@ export const make = (algorithm: Algorithm, thresholds: Health.Thresholds): Pool 
 /** Listed backends that are up. O(1). */
 export const healthy = (pool: Pool): number => Roster.eligibleCount(pool.roster);
 
-/** Every listed backend, in the order in which they became known. O(n). */
+/** Every listed backend, in the order of slots: each keeps its place for as long as it is known. O(n). */
 export const backends = (pool: Pool): ReadonlyArray<Backend> =>
   Roster.toArray(pool.roster).filter((backend) => !backend.leaving);
 
@@ -57,7 +57,10 @@ export interface DiscoveryChange {
  * that is gone leaves at once if it has no connections, and otherwise with its last one. Of instances with the
  * same id and address the first counts.
  */
-export const discovered = (pool: Pool, instances: ReadonlyArray<Instance>): readonly [Pool, DiscoveryChange] => {
+export const discovered = (
+  pool: Pool,
+  instances: ReadonlyArray<Instance>,
+): readonly [Pool, DiscoveryChange] => {
   const unseen = new Map(Roster.toArray(pool.roster).map((backend) => [backend.key, backend]));
   const seen = new Set<string>();
   const added: Array<Backend> = [];
@@ -107,13 +110,16 @@ export const discovered = (pool: Pool, instances: ReadonlyArray<Instance>): read
   }
   return added.length === 0 && removed.length === 0
     ? [pool, { added, removed }]
-    : [{ ...pool, roster, listed, unchecked }, { added, removed }];
+    : [
+        { ...pool, roster, listed, unchecked },
+        { added, removed },
+      ];
 };
 
 /** What a probe, or the connect of a client's connection, told about a backend. */
 export type Observation =
   | { readonly succeeded: true }
-  | { readonly succeeded: false; /** Why, in words for the log. */ readonly why: string };
+  | { readonly succeeded: false /** Why, in words for the log. */; readonly why: string };
 
 /** A backend that went up or down by an observation. */
 export interface Transition {
@@ -194,7 +200,8 @@ export const released = (pool: Pool, backend: Backend): Pool => {
 export const prepared = (pool: Pool, algorithm: Algorithm): Pool => ({ ...pool, algorithm });
 
 /** The first discovery has ended, well or badly. */
-export const serving = (pool: Pool): Pool => (pool.phase === "starting" ? { ...pool, phase: "serving" } : pool);
+export const serving = (pool: Pool): Pool =>
+  pool.phase === "starting" ? { ...pool, phase: "serving" } : pool;
 
 /** The balancer was told to stop. */
 export const draining = (pool: Pool): Pool => ({ ...pool, phase: "draining" });

@@ -9,8 +9,8 @@
  *
  * Maglev's table (Eisenbud et al., "Maglev", NSDI 2016, section 3.4) lets the backends take turns at claiming
  * buckets: shares come out even, but clients of backends that stay are moved as well. Here a backend claims
- * its n-th choice in round n whether or not it got the one before. The table costs about m·ln m claims however
- * many backends there are, and with 2^19 buckets the shares are even enough: with ten backends the standard
+ * its n-th choice in round n whether or not it got the one before. For n backends and m buckets the table costs
+ * about m·(1 + ln n) steps, and with 2^19 buckets the shares are even enough: with ten backends the standard
  * deviation of a share is 0.4 %.
  */
 import { canonical } from "../net/IpAddress.js";
@@ -43,11 +43,20 @@ const hash = (text: string, seed: number): number => {
 /** The bucket of a client: of its address alone, an IPv4-mapped IPv6 address counting as IPv4. */
 export const bucketOf = (host: string): number => hash(canonical(host), 0) >>> (32 - bucketBits);
 
-/** One backend's order of preference: three keyed rounds, each of them a bijection on the buckets. */
+/**
+ * One backend's order of preference: three keyed rounds, each of them a bijection on the buckets. Plain numeric
+ * fields and no arrays: these are read millions of times while a table is built.
+ */
 interface Preference {
-  readonly add: readonly [number, number, number];
-  readonly multiply: readonly [number, number, number];
-  readonly divide: readonly [number, number, number];
+  readonly add1: number;
+  readonly add2: number;
+  readonly add3: number;
+  readonly multiply1: number;
+  readonly multiply2: number;
+  readonly multiply3: number;
+  readonly divide1: number;
+  readonly divide2: number;
+  readonly divide3: number;
 }
 
 // Newton's iteration doubles the correct low bits: 3, 6, 12, 24.
@@ -59,22 +68,30 @@ const inverse = (odd: number): number => {
 
 const preferenceOf = (key: string): Preference => {
   const word = (seed: number): number => hash(key, scramble(seed)) & bucketMask;
-  const multiply = [word(1) | 1, word(2) | 1, word(3) | 1] as const;
+  const multiply1 = word(1) | 1;
+  const multiply2 = word(2) | 1;
+  const multiply3 = word(3) | 1;
   return {
-    add: [word(4), word(5), word(6)],
-    multiply,
-    divide: [inverse(multiply[0]), inverse(multiply[1]), inverse(multiply[2])],
+    add1: word(4),
+    add2: word(5),
+    add3: word(6),
+    multiply1,
+    multiply2,
+    multiply3,
+    divide1: inverse(multiply1),
+    divide2: inverse(multiply2),
+    divide3: inverse(multiply3),
   };
 };
 
 // Which bucket the backend likes at `rank`.
 const bucketAt = (p: Preference, rank: number): number => {
   let x = rank;
-  x = Math.imul(x + p.add[0], p.multiply[0]) & bucketMask;
+  x = Math.imul(x + p.add1, p.multiply1) & bucketMask;
   x ^= x >>> halfShift;
-  x = Math.imul(x + p.add[1], p.multiply[1]) & bucketMask;
+  x = Math.imul(x + p.add2, p.multiply2) & bucketMask;
   x ^= x >>> halfShift;
-  x = Math.imul(x + p.add[2], p.multiply[2]) & bucketMask;
+  x = Math.imul(x + p.add3, p.multiply3) & bucketMask;
   return x ^ (x >>> halfShift);
 };
 
@@ -82,45 +99,103 @@ const bucketAt = (p: Preference, rank: number): number => {
 const rankOf = (p: Preference, bucket: number): number => {
   let x = bucket;
   x ^= x >>> halfShift;
-  x = (Math.imul(x, p.divide[2]) - p.add[2]) & bucketMask;
+  x = (Math.imul(x, p.divide3) - p.add3) & bucketMask;
   x ^= x >>> halfShift;
-  x = (Math.imul(x, p.divide[1]) - p.add[1]) & bucketMask;
+  x = (Math.imul(x, p.divide2) - p.add2) & bucketMask;
   x ^= x >>> halfShift;
-  return (Math.imul(x, p.divide[0]) - p.add[0]) & bucketMask;
+  return (Math.imul(x, p.divide1) - p.add1) & bucketMask;
 };
 
 /** Who owns each bucket, for the eligible candidates of one moment. */
 interface Table {
   readonly preferences: ReadonlyMap<string, Preference>;
   readonly members: ReadonlyArray<Candidate>;
-  /** An index into members for each bucket. */
+  /** For each bucket one more than an index into members; 0 where it has none. */
   readonly owner: Int32Array;
 }
 
-const claimsInASlice = 65536;
+// Steps between two yields: some tenths of a millisecond. The loops below are plain functions, because inside a
+// generator they would run several times slower.
+const stepsInASlice = 16384;
+
+const unowned = 0;
+
+// Rounds of claims from `rank` on: each member claims the bucket it ranks there. Answers how many were unowned.
+const claim = (
+  orders: ReadonlyArray<Preference>,
+  owner: Int32Array,
+  rank: number,
+  rounds: number,
+): number => {
+  let claimed = 0;
+  for (let r = rank; r < rank + rounds; r++) {
+    let i = 0;
+    for (const order of orders) {
+      i += 1;
+      const bucket = bucketAt(order, r);
+      if (owner[bucket] === unowned) {
+        owner[bucket] = i;
+        claimed += 1;
+      }
+    }
+  }
+  return claimed;
+};
+
+// Asks every member for its rank of each unowned bucket from `bucket` on. Answers with the bucket to go on from.
+const settle = (orders: ReadonlyArray<Preference>, owner: Int32Array, bucket: number): number => {
+  let at = bucket;
+  for (let steps = 0; at < buckets && steps < stepsInASlice; at++) {
+    steps += 1;
+    if (owner[at] !== unowned) continue;
+    steps += orders.length;
+    let best = Infinity;
+    let i = 0;
+    for (const order of orders) {
+      i += 1;
+      const rank = rankOf(order, at);
+      if (rank < best) {
+        best = rank;
+        owner[at] = i;
+      }
+    }
+  }
+  return at;
+};
+
+// Sorts by key in slices: the sort of the language finds the two sorted runs and does no more than merge them.
+const sorted = function* (some: ReadonlyArray<Candidate>): Generator<void, ReadonlyArray<Candidate>> {
+  const half = some.length >> 1;
+  const runs =
+    half < 512
+      ? some.slice()
+      : [...(yield* sorted(some.slice(0, half))), ...(yield* sorted(some.slice(half)))];
+  yield;
+  return runs.sort((a, b) => (a.key < b.key ? -1 : 1));
+};
 
 const build = function* (roster: Roster<Candidate>, known: Table | undefined): Generator<void, Table> {
   // In the order of keys, which every balancer agrees on: of two that like a bucket equally, the first gets it.
-  const members = toArray(roster)
-    .filter((candidate) => candidate.eligible)
-    .sort((a, b) => (a.key < b.key ? -1 : 1));
-  const orders = members.map(({ key }) => known?.preferences.get(key) ?? preferenceOf(key));
-  const owner = new Int32Array(buckets).fill(-1);
-  let unclaimed = members.length === 0 ? 0 : buckets;
-  let claims = 0;
-  for (let rank = 0; unclaimed > 0; rank++) {
-    let i = 0;
-    for (const order of orders) {
-      const bucket = bucketAt(order, rank);
-      if (owner[bucket] === -1) {
-        owner[bucket] = i;
-        unclaimed -= 1;
-      }
-      i += 1;
-      if (++claims % claimsInASlice === 0) yield;
-    }
+  const members = yield* sorted(toArray(roster).filter((candidate) => candidate.eligible));
+  const preferences = new Map<string, Preference>();
+  for (const { key } of members) {
+    preferences.set(key, known?.preferences.get(key) ?? preferenceOf(key));
+    if (preferences.size % 512 === 0) yield;
   }
-  const preferences = new Map(members.map(({ key }, i) => [key, orders[i] ?? preferenceOf(key)]));
+  const orders = [...preferences.values()];
+  const owner = new Int32Array(buckets);
+  if (orders.length === 0) return { preferences, members, owner };
+  // Written through once, so that the first claims do not pay for the page faults of all of it.
+  owner.fill(unowned);
+  yield;
+  // A claim is worth its while as long as enough buckets are left to find one of them with it. To give each of
+  // the last few away, it costs less to ask every member.
+  const rounds = Math.ceil(stepsInASlice / orders.length);
+  for (let unclaimed = buckets, rank = 0; unclaimed * orders.length > buckets; rank += rounds) {
+    unclaimed -= claim(orders, owner, rank, rounds);
+    yield;
+  }
+  for (let bucket = 0; bucket < buckets; yield) bucket = settle(orders, owner, bucket);
   return { preferences, members, owner };
 };
 
@@ -148,7 +223,7 @@ const withTable = (table: Table | undefined): Algorithm => {
     choose: (roster, client) => {
       if (roster.root.eligible === 0) return undefined;
       const bucket = bucketOf(client.host);
-      const member = table?.members[table.owner[bucket] ?? -1];
+      const member = table?.members[(table.owner[bucket] ?? 0) - 1];
       if (member !== undefined) {
         const candidate = get(roster, member.slot);
         if (candidate !== undefined && candidate.eligible && candidate.key === member.key) {

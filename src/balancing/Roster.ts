@@ -52,7 +52,11 @@ const fanOut = 1 << bits;
 const mask = fanOut - 1;
 
 // Typed for any candidate: it holds none.
-const emptyNode: Node<never> = { children: new Array<undefined>(fanOut).fill(undefined), eligible: 0, least: Infinity };
+const emptyNode: Node<never> = {
+  children: new Array<undefined>(fanOut).fill(undefined),
+  eligible: 0,
+  least: Infinity,
+};
 
 export const empty: Roster<never> = {
   root: emptyNode,

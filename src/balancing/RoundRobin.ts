@@ -1,5 +1,5 @@
 /**
- * Round-robin: the eligible backends in turn, in the order in which they became known.
+ * Round-robin: the eligible backends in turn, in the order of their slots.
  */
 import type { Algorithm } from "./Algorithm.js";
 import { nextEligible } from "./Roster.js";

@@ -1,6 +1,7 @@
 /**
  * IP addresses as values that can be compared and hashed.
  */
+import { isIPv4 } from "node:net";
 
 /**
  * The one spelling of a client's address that affinity is decided on: an IPv4-mapped IPv6 address (RFC 4291
@@ -14,10 +15,11 @@ export const canonical = (text: string): string => {
   const address = (zone === -1 ? text : text.slice(0, zone)).toLowerCase();
   if (!address.startsWith("::ffff:")) return address;
   const carried = address.slice(7);
-  if (carried.includes(".")) return carried;
+  if (isIPv4(carried)) return carried;
+  // In hexadecimal it takes two groups: `::ffff:5` has its ffff one group further right and is no mapped address.
   const groups = carried.split(":");
-  if (groups.length > 2) return address;
-  const high = groups.length === 2 ? Number.parseInt(groups[0] ?? "", 16) : 0;
-  const low = Number.parseInt(groups[groups.length - 1] ?? "", 16);
+  if (groups.length !== 2) return address;
+  const [high, low] = groups.map((group) => Number.parseInt(group, 16));
+  if (high === undefined || low === undefined || Number.isNaN(high + low)) return address;
   return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`;
 };
