@@ -3,6 +3,9 @@
  */
 import { isIPv4 } from "node:net";
 
+// An IPv4 address in hexadecimal. `::ffff:5` has its ffff one group further right and carries none.
+const twoGroups = /^([0-9a-f]{1,4}):([0-9a-f]{1,4})$/;
+
 /**
  * The one spelling of a client's address that affinity is decided on: an IPv4-mapped IPv6 address (RFC 4291
  * section 2.5.5.2) is the IPv4 address it carries, an IPv6 zone (`%eth0`) is left out because it names an
@@ -16,10 +19,9 @@ export const canonical = (text: string): string => {
   if (!address.startsWith("::ffff:")) return address;
   const carried = address.slice(7);
   if (isIPv4(carried)) return carried;
-  // In hexadecimal it takes two groups: `::ffff:5` has its ffff one group further right and is no mapped address.
-  const groups = carried.split(":");
-  if (groups.length !== 2) return address;
-  const [high, low] = groups.map((group) => Number.parseInt(group, 16));
-  if (high === undefined || low === undefined || Number.isNaN(high + low)) return address;
+  const groups = twoGroups.exec(carried);
+  if (groups === null) return address;
+  const high = Number.parseInt(groups[1] ?? "", 16);
+  const low = Number.parseInt(groups[2] ?? "", 16);
   return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`;
 };
