@@ -2,7 +2,19 @@
  * The only holder of the pool: one `Ref`, one atomic `modify` per event. What becomes of an event is decided by
  * the pure functions of {@link Pool}; this module adds the clock, the log and the news.
  */
-import { Clock, Context, Deferred, Effect, Layer, PubSub, Queue, Ref, type Scope, Stream } from "effect";
+import {
+  Cause,
+  Clock,
+  Context,
+  Deferred,
+  Effect,
+  Layer,
+  PubSub,
+  Queue,
+  Ref,
+  type Scope,
+  Stream,
+} from "effect";
 import type { Algorithm, Client } from "../balancing/Algorithm.js";
 import { type Backend, describe, type Instance } from "./Backend.js";
 import type { Thresholds } from "./Health.js";
@@ -78,7 +90,12 @@ export const make = ({ algorithm, rise, fall }: Options) =>
           if (slices === undefined) return;
           const prepared = yield* runPreparation(slices);
           yield* Ref.update(ref, (now) => Pool.prepared(now, prepared));
-        }),
+        }).pipe(
+          // An algorithm may be anybody's: one that throws is asked again when the backends change once more.
+          Effect.catchAllDefect((defect) =>
+            Effect.logError("the algorithm could not be prepared", Cause.die(defect)),
+          ),
+        ),
       ),
     );
 

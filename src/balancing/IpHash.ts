@@ -226,7 +226,7 @@ const withTable = (table: Table | undefined): Algorithm => {
       const member = table?.members[(table.owner[bucket] ?? 0) - 1];
       if (member !== undefined) {
         const candidate = get(roster, member.slot);
-        if (candidate !== undefined && candidate.eligible && candidate.key === member.key) {
+        if (candidate?.eligible && candidate.key === member.key) {
           return { slot: member.slot, next: self };
         }
       }

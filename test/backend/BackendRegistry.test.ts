@@ -1,0 +1,322 @@
+import { describe, it } from "@effect/vitest";
+import { Chunk, Deferred, Effect, Fiber, Layer, LogLevel, Option, Stream, TestClock } from "effect";
+import { assert } from "vitest";
+import type { Backend, Instance } from "../../src/backend/Backend.js";
+import { BackendRegistry, layer, type News } from "../../src/backend/BackendRegistry.js";
+import * as Pool from "../../src/backend/Pool.js";
+import type { Algorithm } from "../../src/balancing/Algorithm.js";
+import { ipHash } from "../../src/balancing/IpHash.js";
+import { leastConnections } from "../../src/balancing/LeastConnections.js";
+import { eligibleCount } from "../../src/balancing/Roster.js";
+import { roundRobin } from "../../src/balancing/RoundRobin.js";
+import * as CapturedLog from "../support/CapturedLog.js";
+
+const instance = (id: string, port = 3000): Instance => ({ id, address: { host: "10.0.0.1", port } });
+const client = { host: "10.9.8.7" };
+const up: Pool.Observation = { succeeded: true };
+const down: Pool.Observation = { succeeded: false, why: "10.0.0.1:3000 refused the connection" };
+
+const registry = (algorithm: Algorithm) => layer({ algorithm, rise: 2, fall: 3 });
+
+const backendOf = (id: string) =>
+  Effect.flatMap(BackendRegistry, ({ pool }) =>
+    Effect.map(pool, (now) => Pool.backends(now).find((backend) => backend.id === id) ?? assert.fail(id)),
+  );
+
+const observe = (id: string, ...observations: ReadonlyArray<Pool.Observation>) =>
+  Effect.gen(function* () {
+    const { observed } = yield* BackendRegistry;
+    for (const observation of observations) yield* observed(yield* backendOf(id), observation);
+  });
+
+const discover = (...ids: ReadonlyArray<string>) =>
+  Effect.flatMap(BackendRegistry, ({ discovered }) => discovered(ids.map((id) => instance(id))));
+
+const assign = (tried: ReadonlyArray<Backend> = [], host = client.host) =>
+  Effect.flatMap(BackendRegistry, (registry) =>
+    Effect.map(registry.assign({ host }, tried), (backend) => backend ?? assert.fail("nothing was assigned")),
+  );
+
+/**
+ * An algorithm whose preparation takes as many slices as it is told, and says which backends it was prepared
+ * for: its name ends in how many there were.
+ */
+const preparing = (slices: number, started: (eligible: number) => void): Algorithm => {
+  const prepared = (eligible: number | undefined, rotation: Algorithm): Algorithm => ({
+    name: `prepared for ${eligible ?? "none"}`,
+    choose: (roster, who) => {
+      const choice = rotation.choose(roster, who);
+      return choice === undefined ? undefined : { slot: choice.slot, next: prepared(eligible, choice.next) };
+    },
+    prepare: function* (roster) {
+      const count = eligibleCount(roster);
+      started(count);
+      for (let i = 0; i < slices; i++) yield;
+      return prepared(count, rotation);
+    },
+  });
+  return prepared(undefined, roundRobin);
+};
+
+// Lets the fiber that prepares go on, slice by slice, until the pool is as it should be.
+const until = (reached: (pool: Pool.Pool) => boolean) =>
+  Effect.gen(function* () {
+    const { pool } = yield* BackendRegistry;
+    for (let turns = 0; !reached(yield* pool); turns++) {
+      if (turns > 100_000) assert.fail("this did not happen");
+      yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)));
+    }
+  });
+
+describe("BackendRegistry", () => {
+  it.effect("keeps the counts of connections that come and go at once", () =>
+    Effect.gen(function* () {
+      const { pool, release } = yield* BackendRegistry;
+      yield* discover("a", "b", "c");
+      for (const id of ["a", "b", "c"]) yield* observe(id, up);
+      const gate = yield* Deferred.make<void>();
+      const open = yield* Effect.forkAll(
+        Array.from({ length: 300 }, () =>
+          Effect.acquireUseRelease(
+            Effect.zipRight(Effect.yieldNow(), assign()),
+            (backend) => Effect.as(Deferred.await(gate), backend.id),
+            release,
+          ),
+        ),
+      );
+      yield* until((now) => now.connections === 300);
+      assert.deepStrictEqual(
+        Pool.backends(yield* pool).map(({ connections }) => connections),
+        [100, 100, 100],
+      );
+      yield* Deferred.succeed(gate, undefined);
+      yield* Fiber.join(open);
+      assert.strictEqual((yield* pool).connections, 0);
+      assert.deepStrictEqual(
+        Pool.backends(yield* pool).map(({ connections }) => connections),
+        [0, 0, 0],
+      );
+    }).pipe(Effect.provide(registry(leastConnections))),
+  );
+
+  it.effect("says in the log what came, went, rose and fell: once each, and why", () =>
+    Effect.gen(function* () {
+      const log = yield* CapturedLog.make;
+      yield* Effect.gen(function* () {
+        const lines = () =>
+          log.take(LogLevel.Info).map(({ level, message, annotations }) => [level, message, annotations]);
+        yield* discover("a", "b");
+        assert.deepStrictEqual(lines(), [
+          ["INFO", "backend added", { backend: "a (10.0.0.1:3000)" }],
+          ["INFO", "backend added", { backend: "b (10.0.0.1:3000)" }],
+        ]);
+        yield* discover("b", "a");
+        assert.deepStrictEqual(lines(), []);
+
+        yield* observe("a", up, up, up);
+        assert.deepStrictEqual(lines(), [["INFO", "backend is up", { backend: "a (10.0.0.1:3000)" }]]);
+
+        yield* observe("a", down, down);
+        assert.deepStrictEqual(lines(), []);
+        yield* observe("a", down, down, down);
+        assert.deepStrictEqual(lines(), [
+          [
+            "WARN",
+            "backend is down",
+            { backend: "a (10.0.0.1:3000)", why: "10.0.0.1:3000 refused the connection" },
+          ],
+        ]);
+        yield* observe("a", up);
+        assert.deepStrictEqual(lines(), []);
+        yield* observe("a", up, up);
+        assert.deepStrictEqual(lines(), [["INFO", "backend is up", { backend: "a (10.0.0.1:3000)" }]]);
+
+        // One that never was up says so once as well: otherwise nobody would learn why it gets no traffic.
+        yield* observe("b", down, down, down, down);
+        assert.deepStrictEqual(
+          lines().map(([level, message]) => [level, message]),
+          [["WARN", "backend is down"]],
+        );
+
+        yield* assign();
+        yield* discover("b");
+        assert.deepStrictEqual(lines(), [
+          ["INFO", "backend removed", { backend: "a (10.0.0.1:3000)", connections: 1 }],
+        ]);
+      }).pipe(Effect.provide(Layer.merge(registry(roundRobin), log.layer)));
+    }),
+  );
+
+  it.effect("takes the time of an observation from the clock", () =>
+    Effect.gen(function* () {
+      yield* discover("a");
+      yield* TestClock.adjust("90 seconds");
+      yield* observe("a", down);
+      assert.strictEqual((yield* backendOf("a")).lastCheck, 90_000);
+    }).pipe(Effect.provide(registry(roundRobin))),
+  );
+
+  it.scoped("publishes what became of the pool to each reader, and nothing where nothing has changed", () =>
+    Effect.gen(function* () {
+      const { draining, news, serving } = yield* BackendRegistry;
+      const expected = ["Added a", "Added b", "Up a", "serving", "Down a why", "Removed b", "draining"];
+      const collect = (stream: Stream.Stream<News>) =>
+        Effect.fork(Stream.runCollect(Stream.take(stream, expected.length)));
+      const readers = [yield* Effect.flatMap(news, collect), yield* Effect.flatMap(news, collect)];
+
+      yield* discover("a", "b");
+      yield* discover("b", "a");
+      yield* observe("a", up, up);
+      yield* serving;
+      yield* serving;
+      const failed: Pool.Observation = { succeeded: false, why: "why" };
+      yield* observe("a", failed, failed, failed, failed);
+      yield* discover("a");
+      yield* draining;
+      yield* draining;
+
+      for (const reader of readers) {
+        const read = Chunk.toReadonlyArray(yield* Fiber.join(reader));
+        const words = read.map((item) =>
+          item._tag === "Phase"
+            ? item.phase
+            : [item._tag, item.backend.id, ...(item._tag === "Down" ? [item.why] : [])].join(" "),
+        );
+        assert.deepStrictEqual(words, expected);
+      }
+    }).pipe(Effect.provide(registry(roundRobin))),
+  );
+
+  it.effect("lets go those who wait for the first discovery, and at once those who come later", () =>
+    Effect.gen(function* () {
+      const { awaitServing, pool, serving } = yield* BackendRegistry;
+      const waiting = yield* Effect.fork(awaitServing);
+      yield* Effect.yieldNow();
+      assert.isTrue(Option.isNone(yield* Fiber.poll(waiting)));
+      assert.strictEqual((yield* pool).phase, "starting");
+      yield* serving;
+      yield* Fiber.join(waiting);
+      yield* awaitServing;
+      assert.strictEqual((yield* pool).phase, "serving");
+    }).pipe(Effect.provide(registry(roundRobin))),
+  );
+
+  it.effect("does not go back to serving once it drains", () =>
+    Effect.gen(function* () {
+      const { awaitServing, draining, pool, serving } = yield* BackendRegistry;
+      yield* draining;
+      yield* serving;
+      yield* awaitServing;
+      assert.strictEqual((yield* pool).phase, "draining");
+    }).pipe(Effect.provide(registry(roundRobin))),
+  );
+
+  describe("preparing", () => {
+    it.effect("follows each change of the eligible backends, and nothing else", () => {
+      const starts: Array<number> = [];
+      return Effect.gen(function* () {
+        const { pool, release } = yield* BackendRegistry;
+        yield* discover("a", "b");
+        yield* observe("a", up);
+        yield* until(({ algorithm }) => algorithm.name === "prepared for 1");
+        yield* observe("b", up);
+        yield* until(({ algorithm }) => algorithm.name === "prepared for 2");
+        const before = starts.length;
+        // Nothing of this changes who is eligible.
+        yield* observe("a", up, down, up);
+        yield* release(yield* assign());
+        yield* discover("b", "a", "n");
+        for (let i = 0; i < 50; i++)
+          yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)));
+        assert.strictEqual(starts.length, before);
+        yield* observe("b", down, down, down);
+        yield* until(({ algorithm }) => algorithm.name === "prepared for 1");
+        yield* discover();
+        yield* until(({ algorithm }) => algorithm.name === "prepared for 0");
+        assert.strictEqual((yield* pool).listed, 0);
+      }).pipe(Effect.provide(registry(preparing(3, (eligible) => starts.push(eligible)))));
+    });
+
+    it.effect("lets connections choose meanwhile, and starts anew for what changed while it ran", () => {
+      const starts: Array<number> = [];
+      return Effect.gen(function* () {
+        const { pool } = yield* BackendRegistry;
+        yield* discover("a", "b", "c");
+        yield* observe("a", up);
+        yield* until(() => starts.length === 1);
+        const chosen: Array<string> = [];
+        yield* observe("b", up);
+        chosen.push((yield* assign()).id, (yield* assign()).id);
+        yield* observe("c", up);
+        chosen.push((yield* assign()).id, (yield* assign()).id);
+        assert.strictEqual((yield* pool).algorithm.name, "prepared for none");
+        assert.deepStrictEqual(chosen, ["a", "b", "c", "a"]);
+        yield* until(({ algorithm }) => algorithm.name === "prepared for 3");
+        // The two changes that came meanwhile made one further run.
+        assert.deepStrictEqual(starts, [1, 3]);
+        assert.strictEqual((yield* pool).connections, 4);
+      }).pipe(Effect.provide(registry(preparing(50, (eligible) => starts.push(eligible)))));
+    });
+
+    it.effect("moves no client of ip-hash twice", () =>
+      Effect.gen(function* () {
+        const { pool, release } = yield* BackendRegistry;
+        const hosts = Array.from({ length: 100 }, (_, i) => `10.7.${i}.1`);
+        const placed = Effect.forEach(hosts, (host) => Effect.tap(assign([], host), release));
+        const ids = Array.from({ length: 10 }, (_, i) => `b${i}`);
+        yield* discover(...ids);
+        for (const id of ids) yield* observe(id, up);
+        const asked = (yield* placed).map(({ id }) => id);
+        const first = (yield* pool).algorithm;
+        yield* until(({ algorithm }) => algorithm !== first);
+        assert.deepStrictEqual(
+          (yield* placed).map(({ id }) => id),
+          asked,
+        );
+
+        const second = (yield* pool).algorithm;
+        yield* discover(...ids.slice(1));
+        const meanwhile = (yield* placed).map(({ id }) => id);
+        assert.strictEqual((yield* pool).algorithm, second, "the old table is still in use");
+        yield* until(({ algorithm }) => algorithm !== second);
+        assert.deepStrictEqual(
+          (yield* placed).map(({ id }) => id),
+          meanwhile,
+        );
+        asked.forEach((id, i) => {
+          if (id !== "b0") assert.strictEqual(meanwhile[i], id);
+        });
+        assert.notInclude(meanwhile, "b0");
+      }).pipe(Effect.provide(registry(ipHash))),
+    );
+
+    it.effect("goes on after a preparation that threw, and says so", () =>
+      Effect.gen(function* () {
+        const log = yield* CapturedLog.make;
+        let runs = 0;
+        const broken: Algorithm = {
+          name: "broken",
+          choose: (roster, who) => {
+            const choice = roundRobin.choose(roster, who);
+            return choice === undefined ? undefined : { slot: choice.slot, next: broken };
+          },
+          prepare: function* () {
+            runs += 1;
+            yield;
+            throw new Error("out of luck");
+          },
+        };
+        yield* Effect.gen(function* () {
+          yield* discover("a", "b");
+          yield* observe("a", up);
+          yield* until(() => runs === 1);
+          assert.strictEqual((yield* assign()).id, "a");
+          yield* until(() => log.lines.some(({ level }) => level === "ERROR"));
+          yield* observe("b", up);
+          yield* until(() => runs === 2);
+        }).pipe(Effect.provide(Layer.provideMerge(registry(broken), log.layer)));
+        assert.include(log.lines.find(({ level }) => level === "ERROR")?.text, "out of luck");
+      }),
+    );
+  });
+});

@@ -1,0 +1,441 @@
+import { FastCheck as fc } from "effect";
+import { assert, describe, it } from "vitest";
+import { type Backend, type Instance, keyOf } from "../../src/backend/Backend.js";
+import * as Pool from "../../src/backend/Pool.js";
+import type { Algorithm } from "../../src/balancing/Algorithm.js";
+import { ipHash } from "../../src/balancing/IpHash.js";
+import { leastConnections } from "../../src/balancing/LeastConnections.js";
+import { toArray } from "../../src/balancing/Roster.js";
+import { roundRobin } from "../../src/balancing/RoundRobin.js";
+import { finished } from "../support/Candidates.js";
+
+const thresholds = { rise: 2, fall: 3 };
+const client = { host: "10.9.8.7" };
+const algorithms: ReadonlyArray<Algorithm> = [roundRobin, leastConnections, ipHash];
+
+const instance = (id: string, port = 3000): Instance => ({ id, address: { host: "10.0.0.1", port } });
+
+const succeeded: Pool.Observation = { succeeded: true };
+const failed: Pool.Observation = { succeeded: false, why: "refused" };
+
+const found = (pool: Pool.Pool, id: string): Backend =>
+  toArray(pool.roster).find((backend) => backend.id === id) ?? assert.fail(`there is no ${id}`);
+
+const observedTimes = (
+  pool: Pool.Pool,
+  id: string,
+  observation: Pool.Observation,
+  times: number,
+): Pool.Pool => {
+  let after = pool;
+  for (let i = 0; i < times; i++) [after] = Pool.observed(after, found(after, id), observation, i);
+  return after;
+};
+
+/** A pool that serves these, all up. */
+const serving = (ids: ReadonlyArray<string>, algorithm: Algorithm = roundRobin): Pool.Pool => {
+  const [listed] = Pool.discovered(
+    Pool.make(algorithm, thresholds),
+    ids.map((id) => instance(id)),
+  );
+  return ids.reduce((pool, id) => observedTimes(pool, id, succeeded, 1), Pool.serving(listed));
+};
+
+const assign = (pool: Pool.Pool, tried: ReadonlyArray<Backend> = []): readonly [Pool.Pool, Backend] => {
+  const [after, backend] = Pool.assigned(pool, client, tried);
+  return [after, backend ?? assert.fail("nothing was assigned")];
+};
+
+describe("Pool", () => {
+  describe("against a simple model", () => {
+    // What is remembered of one backend, from the time it was first listed until it has gone.
+    interface Life {
+      readonly key: string;
+      readonly results: Array<boolean>;
+      up: boolean;
+      against: number;
+      lastCheck: number | undefined;
+      listed: boolean;
+      open: number;
+    }
+
+    type Event =
+      | { readonly _tag: "Discovered"; readonly list: ReadonlyArray<Instance> }
+      | { readonly _tag: "Observed"; readonly which: number; readonly up: boolean }
+      | { readonly _tag: "Assigned"; readonly tries: number }
+      | { readonly _tag: "Released"; readonly which: number; readonly twice: boolean }
+      | { readonly _tag: "Serving" }
+      | { readonly _tag: "Draining" };
+
+    // Few ids and few ports, so that ids come back with the same address and with another one all the time.
+    const listed = fc
+      .tuple(fc.constantFrom("a", "b", "c", "d", "e"), fc.constantFrom(3000, 3001))
+      .map(([id, port]) => instance(id, port));
+    const event: fc.Arbitrary<Event> = fc.oneof(
+      {
+        weight: 3,
+        arbitrary: fc.record({ _tag: fc.constant("Discovered" as const), list: fc.array(listed) }),
+      },
+      {
+        weight: 8,
+        arbitrary: fc.record({
+          _tag: fc.constant("Observed" as const),
+          which: fc.nat(),
+          up: fc.oneof({ weight: 2, arbitrary: fc.constant(true) }, fc.constant(false)),
+        }),
+      },
+      { weight: 8, arbitrary: fc.record({ _tag: fc.constant("Assigned" as const), tries: fc.nat(2) }) },
+      {
+        weight: 6,
+        arbitrary: fc.record({
+          _tag: fc.constant("Released" as const),
+          which: fc.nat(),
+          twice: fc.boolean(),
+        }),
+      },
+      fc.record({ _tag: fc.constant("Serving" as const) }),
+      fc.record({ _tag: fc.constant("Draining" as const) }),
+    );
+
+    const eligible = (life: Life): boolean => life.listed && life.up;
+
+    const agree = (pool: Pool.Pool, lives: ReadonlyMap<string, Life>, phase: Pool.Phase): void => {
+      const all = [...lives.values()];
+      assert.strictEqual(pool.phase, phase);
+      assert.strictEqual(Pool.healthy(pool), all.filter(eligible).length);
+      assert.strictEqual(pool.listed, all.filter((life) => life.listed).length);
+      assert.strictEqual(
+        pool.unchecked,
+        all.filter((life) => life.listed && life.results.length === 0).length,
+      );
+      assert.strictEqual(
+        pool.connections,
+        all.reduce((sum, life) => sum + life.open, 0),
+      );
+      const held = toArray(pool.roster);
+      assert.deepStrictEqual(
+        held.map((backend) => backend.key).sort(),
+        [...lives.keys()].sort(),
+        "exactly those are held that are listed or have connections",
+      );
+      for (const backend of held) {
+        const life = lives.get(backend.key) ?? assert.fail();
+        assert.strictEqual(backend.health.up, life.up);
+        assert.strictEqual(backend.health.checked, life.results.length > 0);
+        assert.strictEqual(backend.lastCheck, life.lastCheck);
+        assert.strictEqual(backend.leaving, !life.listed);
+        assert.strictEqual(backend.eligible, eligible(life));
+        assert.strictEqual(backend.connections, life.open);
+        assert.strictEqual(backend.key, keyOf(backend));
+      }
+      assert.deepStrictEqual(
+        Pool.backends(pool).map(({ key }) => key),
+        held.filter(({ leaving }) => !leaving).map(({ key }) => key),
+      );
+    };
+
+    it.each(algorithms)("holds what the model holds after any events, with $name", (algorithm) => {
+      fc.assert(
+        fc.property(fc.array(event, { maxLength: 120 }), (events) => {
+          let pool = Pool.make(algorithm, thresholds);
+          let phase: Pool.Phase = "starting";
+          const lives = new Map<string, Life>();
+          // Every value of a backend that was ever handed out, with the life it stood for: a late release or a
+          // late observation comes with one of these.
+          const handed: Array<{ readonly backend: Backend; readonly life: Life }> = [];
+          const open: Array<{ readonly backend: Backend; readonly life: Life }> = [];
+          const keep = (): void => {
+            for (const backend of toArray(pool.roster)) {
+              const life = lives.get(backend.key) ?? assert.fail();
+              if (!handed.some((other) => other.life === life && other.backend.slot === backend.slot)) {
+                handed.push({ backend, life });
+              }
+            }
+          };
+
+          for (const [time, step] of events.entries()) {
+            switch (step._tag) {
+              case "Discovered": {
+                const keys = new Set(step.list.map(keyOf));
+                const shouldAdd = [...keys].filter((key) => lives.get(key)?.listed !== true);
+                const shouldRemove = [...lives.values()].filter((life) => life.listed && !keys.has(life.key));
+                const [after, change] = Pool.discovered(pool, step.list);
+                assert.deepStrictEqual(change.added.map(({ key }) => key).sort(), shouldAdd.sort());
+                assert.deepStrictEqual(
+                  change.removed.map(({ key }) => key).sort(),
+                  shouldRemove.map(({ key }) => key).sort(),
+                );
+                pool = after;
+                for (const key of shouldAdd) {
+                  const known = lives.get(key);
+                  if (known !== undefined) known.listed = true;
+                  else {
+                    lives.set(key, {
+                      ...{ key, results: [], up: false, against: 0, lastCheck: undefined },
+                      ...{ listed: true, open: 0 },
+                    });
+                  }
+                }
+                for (const life of shouldRemove) {
+                  life.listed = false;
+                  if (life.open === 0) lives.delete(life.key);
+                }
+                keep();
+                break;
+              }
+              case "Observed": {
+                const about = handed[step.which % Math.max(1, handed.length)];
+                if (about === undefined) break;
+                const [after, transition] = Pool.observed(
+                  pool,
+                  about.backend,
+                  step.up ? succeeded : failed,
+                  time,
+                );
+                // One that has gone and come back is told apart by its slot at most: what is known of an id and
+                // an address is known of whoever has them now.
+                const life = lives.get(about.life.key);
+                const now =
+                  life === undefined ? undefined : toArray(pool.roster).find(({ key }) => key === life.key);
+                if (life === undefined || now?.slot !== about.backend.slot) {
+                  assert.strictEqual(after, pool, "a gone backend's observation changed the pool");
+                  assert.isUndefined(transition);
+                  break;
+                }
+                pool = after;
+                const was = { up: life.up, checked: life.results.length > 0 };
+                life.results.push(step.up);
+                life.lastCheck = time;
+                if (!was.checked) life.up = step.up;
+                else if (step.up === life.up) life.against = 0;
+                else if (++life.against === (life.up ? thresholds.fall : thresholds.rise)) {
+                  life.up = !life.up;
+                  life.against = 0;
+                }
+                if (was.checked && was.up === life.up) assert.isUndefined(transition);
+                else {
+                  assert.strictEqual(transition?.up, life.up);
+                  assert.strictEqual(transition?.first, !was.checked);
+                  assert.strictEqual(transition?.backend.key, life.key);
+                }
+                break;
+              }
+              case "Assigned": {
+                const tried: Array<Backend> = [];
+                for (let i = 0; i <= step.tries; i++) {
+                  const left = [...lives.values()].filter(
+                    (life) => eligible(life) && !tried.some(({ key }) => key === life.key),
+                  );
+                  const [after, backend] = Pool.assigned(pool, client, tried);
+                  if (left.length === 0) {
+                    assert.isUndefined(backend);
+                    assert.strictEqual(after, pool);
+                    break;
+                  }
+                  if (backend === undefined)
+                    return assert.fail("nothing was assigned though something is left");
+                  const life =
+                    left.find(({ key }) => key === backend.key) ?? assert.fail("not one of those left");
+                  if (algorithm === leastConnections) {
+                    assert.strictEqual(life.open, Math.min(...left.map((other) => other.open)));
+                  }
+                  pool = after;
+                  life.open += 1;
+                  assert.strictEqual(backend.connections, life.open);
+                  tried.push(backend);
+                  open.push({ backend, life });
+                }
+                break;
+              }
+              case "Released": {
+                const at = step.which % Math.max(1, open.length);
+                const [ended] = open.splice(at, 1);
+                if (ended === undefined) break;
+                pool = Pool.released(pool, ended.backend);
+                ended.life.open -= 1;
+                if (ended.life.open === 0 && !ended.life.listed) {
+                  lives.delete(ended.life.key);
+                  // Once more for one that has gone: whoever has its slot now is not touched.
+                  if (step.twice) assert.strictEqual(Pool.released(pool, ended.backend), pool);
+                }
+                break;
+              }
+              case "Serving":
+                pool = Pool.serving(pool);
+                if (phase === "starting") phase = "serving";
+                break;
+              case "Draining":
+                pool = Pool.draining(pool);
+                phase = "draining";
+                break;
+            }
+            agree(pool, lives, phase);
+          }
+
+          for (const { backend } of open) pool = Pool.released(pool, backend);
+          assert.strictEqual(pool.connections, 0);
+          assert.isTrue(
+            toArray(pool.roster).every((backend) => backend.connections === 0 && !backend.leaving),
+          );
+        }),
+        { numRuns: 300 },
+      );
+    });
+  });
+
+  describe("discovered", () => {
+    it("keeps health, connections and last check through a list in another order", () => {
+      let pool = serving(["a", "b", "c"]);
+      [pool] = assign(pool);
+      [pool] = Pool.observed(pool, found(pool, "b"), failed, 1234);
+      const [after, change] = Pool.discovered(
+        pool,
+        ["c", "a", "b"].map((id) => instance(id)),
+      );
+      assert.strictEqual(after, pool);
+      assert.deepStrictEqual(change, { added: [], removed: [] });
+    });
+
+    it("keeps round-robin's rotation through lists in another order", () => {
+      let pool = serving(["a", "b", "c"]);
+      const taken: Array<string> = [];
+      for (const order of [
+        ["c", "b", "a"],
+        ["b", "c", "a"],
+        ["a", "c", "b"],
+        ["c", "a", "b"],
+        ["b", "a", "c"],
+        ["a", "b", "c"],
+      ]) {
+        [pool] = Pool.discovered(
+          pool,
+          order.map((id) => instance(id)),
+        );
+        const [after, backend] = assign(pool);
+        pool = after;
+        taken.push(backend.id);
+      }
+      assert.deepStrictEqual(taken, ["a", "b", "c", "a", "b", "c"]);
+    });
+
+    it("gives a backend that leaves no new connection and keeps it until its last one ends", () => {
+      const [taken, held] = assign(serving(["a", "b"]));
+      let pool = taken;
+      assert.strictEqual(held.id, "a");
+      [pool] = Pool.discovered(pool, [instance("b")]);
+      assert.strictEqual(pool.listed, 1);
+      assert.strictEqual(pool.connections, 1);
+      for (let i = 0; i < 4; i++) {
+        let other: Backend;
+        [pool, other] = assign(pool);
+        assert.strictEqual(other.id, "b");
+      }
+      assert.strictEqual(Pool.current(pool, held)?.connections, 1);
+      pool = Pool.released(pool, held);
+      assert.isUndefined(Pool.current(pool, held));
+      assert.strictEqual(pool.connections, 4);
+    });
+
+    it("takes an id that comes back with another address for a new backend", () => {
+      let pool = serving(["a"]);
+      const old = found(pool, "a");
+      const [after, change] = Pool.discovered(pool, [instance("a", 4000)]);
+      pool = after;
+      assert.deepStrictEqual(
+        [change.added, change.removed].map((some) => some.map(({ address }) => address.port)),
+        [[4000], [3000]],
+      );
+      assert.strictEqual(Pool.healthy(pool), 0);
+      assert.strictEqual(pool.unchecked, 1);
+      assert.isUndefined(found(pool, "a").lastCheck);
+      assert.strictEqual(Pool.observed(pool, old, succeeded, 5)[0], pool, "it is not the old one that is up");
+    });
+  });
+
+  describe("a slot that is used again", () => {
+    it("is not touched by what is said late of the backend that had it before", () => {
+      let pool = serving(["a", "b"]);
+      const gone = found(pool, "a");
+      [pool] = Pool.discovered(pool, [instance("b")]);
+      [pool] = Pool.discovered(pool, [instance("b"), instance("n")]);
+      const heir = found(pool, "n");
+      assert.strictEqual(heir.slot, gone.slot);
+      assert.strictEqual(Pool.observed(pool, gone, succeeded, 9)[0], pool);
+      pool = observedTimes(pool, "n", succeeded, 1);
+      [pool] = assign(pool);
+      [pool] = assign(pool);
+      assert.strictEqual(found(pool, "n").connections, 1);
+      assert.strictEqual(Pool.released(pool, gone), pool);
+      // And to have tried the one that is gone does not rule out its heir.
+      assert.strictEqual(assign(pool, [gone, found(pool, "b")])[1].id, "n");
+    });
+  });
+
+  describe("released", () => {
+    it("never counts below zero, and a release too many takes nothing from other backends", () => {
+      const [once, first] = assign(serving(["a", "b"]));
+      const [twice, second] = assign(once);
+      const pool = Pool.released(Pool.released(twice, first), first);
+      assert.strictEqual(found(pool, first.id).connections, 0);
+      assert.strictEqual(found(pool, second.id).connections, 1);
+      assert.strictEqual(pool.connections, 1);
+    });
+  });
+
+  describe.each(algorithms)("assigned with tried backends, by $name", (algorithm) => {
+    it("passes over each of them, and ends with nothing once all were tried", () => {
+      fc.assert(
+        fc.property(fc.integer({ min: 1, max: 20 }), fc.ipV4(), fc.boolean(), (size, host, prepares) => {
+          let pool = serving(
+            Array.from({ length: size }, (_, i) => `b${i}`),
+            algorithm,
+          );
+          if (prepares && algorithm.prepare !== undefined) {
+            pool = Pool.prepared(pool, finished(algorithm.prepare(pool.roster)));
+          }
+          const tried: Array<Backend> = [];
+          for (let i = 0; i < size; i++) {
+            const [after, backend] = Pool.assigned(pool, { host }, tried);
+            if (backend === undefined) return assert.fail("there was one left");
+            assert.notInclude(
+              tried.map(({ key }) => key),
+              backend.key,
+            );
+            tried.push(backend);
+            pool = after;
+          }
+          assert.isUndefined(Pool.assigned(pool, { host }, tried)[1]);
+          assert.strictEqual(Pool.healthy(pool), size, "to be tried in vain is not to be down");
+        }),
+        { numRuns: algorithm === ipHash ? 10 : 50 },
+      );
+    });
+  });
+
+  it("gives a client of ip-hash the same second choice every time: the one it has when the first is gone", () => {
+    const ids = Array.from({ length: 10 }, (_, i) => `b${i}`);
+    let pool = serving(ids, ipHash);
+    pool = Pool.prepared(pool, finished((ipHash.prepare ?? assert.fail())(pool.roster)));
+    for (let i = 0; i < 200; i++) {
+      const one = { host: `10.0.${i}.1` };
+      const [, first] = Pool.assigned(pool, one, []);
+      if (first === undefined) return assert.fail();
+      const [, second] = Pool.assigned(pool, one, [first]);
+      const [rest] = Pool.discovered(
+        pool,
+        ids.filter((id) => id !== first.id).map((id) => instance(id)),
+      );
+      assert.strictEqual(Pool.assigned(rest, one, [])[1]?.id, second?.id);
+      assert.strictEqual(Pool.assigned(pool, one, [first])[1]?.id, second?.id);
+    }
+  });
+
+  it("counts a connection when it is assigned: a burst spreads before any of it has connected", () => {
+    let pool = serving(["a", "b", "c"], leastConnections);
+    for (let i = 0; i < 9; i++) [pool] = assign(pool);
+    assert.deepStrictEqual(
+      toArray(pool.roster).map(({ connections }) => connections),
+      [3, 3, 3],
+    );
+  });
+});
