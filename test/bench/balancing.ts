@@ -1,0 +1,220 @@
+/**
+ * What a choice costs: `npm run bench:balancing`.
+ *
+ * Prints, for each algorithm and pool size, the median over several rounds (and the range of the middle half) of
+ * one choice with its accounting, one release and one observation, on the pool itself and through the registry.
+ * With `--assert` it ends with 1 when a target is missed.
+ */
+import { Effect, Logger, LogLevel } from "effect";
+import type { Backend } from "../../src/backend/Backend.js";
+import { BackendRegistry, layer } from "../../src/backend/BackendRegistry.js";
+import * as Pool from "../../src/backend/Pool.js";
+import type { Algorithm } from "../../src/balancing/Algorithm.js";
+import { ipHash } from "../../src/balancing/IpHash.js";
+import { leastConnections } from "../../src/balancing/LeastConnections.js";
+import { roundRobin } from "../../src/balancing/RoundRobin.js";
+
+const algorithms: ReadonlyArray<Algorithm> = [roundRobin, leastConnections, ipHash];
+const sizes = [100, 1_000, 10_000];
+const rounds = 25;
+const warmUpRounds = 5;
+const choices = 20_000;
+
+/** The most that choosing and accounting may cost, in µs, at a number of backends. */
+const targets: ReadonlyMap<number, number> = new Map([
+  [1_000, 2],
+  [10_000, 5],
+]);
+const longestSliceMillis = 2;
+const longestBuildMillis = 150;
+
+const thresholds = { rise: 2, fall: 3 };
+const up: Pool.Observation = { succeeded: true };
+
+const instances = (size: number) =>
+  Array.from({ length: size }, (_, i) => ({
+    id: `web-${i}`,
+    address: { host: `10.0.${i >> 8}.${i & 255}`, port: 3000 },
+  }));
+
+const clients = Array.from({ length: choices }, (_, i) => ({
+  host: `203.${(i >> 16) & 255}.${(i >> 8) & 255}.${i & 255}`,
+}));
+
+const print = (line: string): void => {
+  process.stdout.write(`${line}\n`);
+};
+
+interface Spread {
+  readonly low: number;
+  readonly median: number;
+  readonly high: number;
+}
+
+const spreadOf = (values: ReadonlyArray<number>): Spread => {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (share: number): number => sorted[Math.floor(share * (sorted.length - 1))] ?? Number.NaN;
+  return { low: at(0.25), median: at(0.5), high: at(0.75) };
+};
+
+const show = ({ low, median, high }: Spread): string =>
+  `${median.toFixed(2)} (${low.toFixed(2)}..${high.toFixed(2)})`.padEnd(20);
+
+/** Microseconds each, of as many as were done since a time. */
+const each = (since: number, count: number): number => ((performance.now() - since) * 1000) / count;
+
+const serving = (algorithm: Algorithm, size: number): Pool.Pool => {
+  let [pool] = Pool.discovered(Pool.make(algorithm, thresholds), instances(size));
+  for (const backend of Pool.backends(pool)) [pool] = Pool.observed(pool, backend, up, 0);
+  return Pool.serving(pool);
+};
+
+/** Builds the algorithm's table, and the times in milliseconds of the slices that took. */
+const prepare = (pool: Pool.Pool): readonly [Algorithm, ReadonlyArray<number>] | undefined => {
+  const slices = pool.algorithm.prepare?.(pool.roster);
+  if (slices === undefined) return undefined;
+  const times: Array<number> = [];
+  for (;;) {
+    const start = performance.now();
+    const slice = slices.next();
+    times.push(performance.now() - start);
+    if (slice.done === true) return [slice.value, times];
+  }
+};
+
+interface Costs {
+  readonly assign: Spread;
+  readonly release: Spread;
+  readonly observe: Spread;
+}
+
+const poolCosts = (algorithm: Algorithm, size: number): Costs => {
+  let pool = serving(algorithm, size);
+  const prepared = prepare(pool);
+  if (prepared !== undefined) pool = Pool.prepared(pool, prepared[0]);
+  const assign: Array<number> = [];
+  const release: Array<number> = [];
+  const observe: Array<number> = [];
+  for (let round = -warmUpRounds; round < rounds; round++) {
+    const open: Array<Backend> = [];
+    let start = performance.now();
+    for (const client of clients) {
+      const [after, backend] = Pool.assigned(pool, client, []);
+      pool = after;
+      if (backend !== undefined) open.push(backend);
+    }
+    const assigning = each(start, choices);
+    if (open.length !== choices) throw new Error("a client got no backend");
+    start = performance.now();
+    for (const backend of open) [pool] = Pool.observed(pool, backend, up, round);
+    const observing = each(start, choices);
+    start = performance.now();
+    for (const backend of open) pool = Pool.released(pool, backend);
+    const releasing = each(start, choices);
+    if (pool.connections !== 0) throw new Error("a connection was not released");
+    if (round < 0) continue;
+    assign.push(assigning);
+    release.push(releasing);
+    observe.push(observing);
+  }
+  return { assign: spreadOf(assign), release: spreadOf(release), observe: spreadOf(observe) };
+};
+
+const turn = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)));
+
+/** One assignment and its release as Effects, in µs for the pair. */
+const registryCosts = (algorithm: Algorithm, size: number): Promise<Spread> =>
+  Effect.gen(function* () {
+    const registry = yield* BackendRegistry;
+    yield* registry.discovered(instances(size));
+    for (const backend of Pool.backends(yield* registry.pool)) yield* registry.observed(backend, up);
+    // Until no table is being built any more: none that is takes this many turns.
+    let last = algorithm;
+    for (let quiet = 0; algorithm.prepare !== undefined && quiet < 1_000; quiet++) {
+      yield* turn;
+      const now = (yield* registry.pool).algorithm;
+      if (now !== last) quiet = 0;
+      last = now;
+    }
+    const pairs: Array<number> = [];
+    for (let round = -warmUpRounds; round < rounds; round++) {
+      const start = performance.now();
+      for (const client of clients) {
+        const backend = yield* registry.assign(client, []);
+        if (backend !== undefined) yield* registry.release(backend);
+      }
+      if (round >= 0) pairs.push(each(start, choices));
+      yield* turn;
+    }
+    return spreadOf(pairs);
+  }).pipe(
+    Effect.provide(layer({ algorithm, ...thresholds })),
+    Logger.withMinimumLogLevel(LogLevel.None),
+    Effect.runPromise,
+  );
+
+/** The whole of a table's build and the longest of its slices, each slice by its median over the rounds. */
+const buildCosts = (
+  size: number,
+): { readonly whole: Spread; readonly longest: number; readonly slices: number } => {
+  const pool = serving(ipHash, size);
+  const wholes: Array<number> = [];
+  const slices: Array<Array<number>> = [];
+  for (let round = -2; round < 9; round++) {
+    const times = prepare(pool)?.[1] ?? [];
+    if (round < 0) continue;
+    wholes.push(times.reduce((sum, time) => sum + time, 0));
+    times.forEach((time, i) => {
+      slices[i] = [...(slices[i] ?? []), time];
+    });
+  }
+  return {
+    whole: spreadOf(wholes),
+    longest: Math.max(...slices.map((times) => spreadOf(times).median)),
+    slices: slices.length,
+  };
+};
+
+let missed = 0;
+const verdict = (what: string, value: number, limit: number, unit: string): void => {
+  const met = value < limit;
+  if (!met) missed += 1;
+  print(`${met ? "met   " : "MISSED"} ${what}: ${value.toFixed(2)} ${unit}, target below ${limit} ${unit}`);
+};
+
+print(`Node ${process.version}; median µs of one (middle half), ${rounds} rounds of ${choices}`);
+print(
+  ["algorithm", "backends"].map((head) => head.padEnd(18)).join("") +
+    ["choose+account", "release", "observe", "registry: both"].map((head) => head.padEnd(20)).join(""),
+);
+const verdicts: Array<() => void> = [];
+for (const algorithm of algorithms) {
+  for (const size of sizes) {
+    const { assign, observe, release } = poolCosts(algorithm, size);
+    const both = await registryCosts(algorithm, size);
+    print(
+      algorithm.name.padEnd(18) +
+        String(size).padEnd(18) +
+        [assign, release, observe, both].map(show).join(""),
+    );
+    const target = targets.get(size);
+    if (target !== undefined) {
+      verdicts.push(() =>
+        verdict(`${algorithm.name}, ${size} backends, choose+account`, assign.median, target, "µs"),
+      );
+    }
+  }
+}
+print("");
+print("ip-hash's table, ms");
+for (const size of [1, 10, ...sizes]) {
+  const { longest, slices, whole } = buildCosts(size);
+  print(`${String(size).padEnd(8)}whole ${show(whole)}longest of ${slices} slices ${longest.toFixed(2)}`);
+  verdicts.push(() => {
+    verdict(`table of ${size}, whole`, whole.median, longestBuildMillis, "ms");
+    verdict(`table of ${size}, longest slice`, longest, longestSliceMillis, "ms");
+  });
+}
+print("");
+for (const say of verdicts) say();
+if (missed > 0 && process.argv.includes("--assert")) process.exitCode = 1;
