@@ -11,7 +11,7 @@
  * buckets: shares come out even, but clients of backends that stay are moved as well. Here a backend claims
  * its n-th choice in round n whether or not it got the one before. For n backends and m buckets the table costs
  * about m·(1 + ln n) steps, and with 2^19 buckets the shares are even enough: with ten backends the standard
- * deviation of a share is 0.4 %.
+ * deviation of a share is 0.3 %.
  */
 import { canonical } from "../net/IpAddress.js";
 import type { Algorithm } from "./Algorithm.js";
@@ -32,8 +32,8 @@ const scramble = (value: number): number => {
   return (h ^ (h >>> 16)) >>> 0;
 };
 
-// FNV-1a over UTF-16 code units (Fowler, Noll, Vo; RFC 9923), then scrambled: FNV alone leaves the high bits
-// of short, similar texts (neighbouring addresses) nearly equal.
+// FNV-1a over UTF-16 code units (Fowler, Noll, Vo; RFC 9923), then scrambled: FNV alone crowds short, similar
+// texts (neighbouring addresses) into a part of the range.
 const hash = (text: string, seed: number): number => {
   let h = (0x811c9dc5 ^ seed) >>> 0;
   for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);

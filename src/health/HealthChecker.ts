@@ -1,0 +1,103 @@
+/**
+ * Health checking: one supervised fiber per backend asks, at every interval, whether its port can be connected to.
+ * How many answers it takes to believe it up or down is decided by the pool (see backend/Health).
+ */
+import { Chunk, Context, Duration, Effect, FiberMap, Layer, Random, Stream } from "effect";
+import { type Backend, describe } from "../backend/Backend.js";
+import { BackendRegistry } from "../backend/BackendRegistry.js";
+import * as Pool from "../backend/Pool.js";
+import { Transport } from "../transport/Transport.js";
+
+export interface Options {
+  /** From the end of one probe of a backend to the start of its next, give or take 10 % so that they do not bunch. */
+  readonly interval: Duration.Duration;
+  /** How long one probe may take. */
+  readonly timeout: Duration.Duration;
+}
+
+export class HealthChecker extends Context.Tag("zeitwork-load-balancer/HealthChecker")<
+  HealthChecker,
+  {
+    /** How many backends are being probed. */
+    readonly probed: Effect.Effect<number>;
+  }
+>() {}
+
+/**
+ * Connects and closes: what the kernel answers is the result. A host that cannot even try (out of descriptors or
+ * ports) has learnt nothing about the backend, so that is no result at all.
+ */
+const probe = (backend: Backend, timeoutMillis: number) =>
+  Effect.gen(function* () {
+    const transport = yield* Transport;
+    return yield* Effect.matchEffect(
+      // Uninterruptible from the moment the connection is there to the moment it is closed.
+      Effect.uninterruptibleMask((restore) =>
+        Effect.map(restore(transport.connect(backend.address, timeoutMillis)), (connection) =>
+          connection.close(),
+        ),
+      ),
+      {
+        onSuccess: () => Effect.succeed<Pool.Observation | undefined>({ succeeded: true }),
+        onFailure: (error) =>
+          error.reason === "exhausted"
+            ? Effect.logWarning("a probe could not be made").pipe(
+                Effect.annotateLogs({ backend: describe(backend), why: error.message }),
+                Effect.as(undefined),
+              )
+            : Effect.succeed<Pool.Observation | undefined>({ succeeded: false, why: error.message }),
+      },
+    );
+  });
+
+/** Builds the checker. Its scope owns the fibers; each new backend is probed at once. */
+export const make = ({ interval, timeout }: Options) =>
+  Effect.gen(function* () {
+    const registry = yield* BackendRegistry;
+    const probes = yield* FiberMap.make<string>();
+    const intervalMillis = Duration.toMillis(interval);
+    const timeoutMillis = Duration.toMillis(timeout);
+
+    const watch = (backend: Backend) =>
+      probe(backend, timeoutMillis).pipe(
+        Effect.flatMap((result) => (result === undefined ? Effect.void : registry.observed(backend, result))),
+        // A defect here is a bug of ours: it is told, and the backend goes on being probed.
+        Effect.catchAllDefect((defect) =>
+          Effect.logError("probing failed by a defect", defect).pipe(
+            Effect.annotateLogs({ backend: describe(backend) }),
+          ),
+        ),
+        Effect.zipRight(
+          Effect.flatMap(Random.nextRange(0.9, 1.1), (factor) =>
+            Effect.sleep(Duration.millis(intervalMillis * factor)),
+          ),
+        ),
+        Effect.forever,
+      );
+
+    const reconcile = Effect.gen(function* () {
+      const listed = new Map(Pool.backends(yield* registry.pool).map((backend) => [backend.key, backend]));
+      for (const [key] of probes) {
+        if (!listed.has(key)) yield* FiberMap.remove(probes, key);
+      }
+      for (const [key, backend] of listed) {
+        yield* FiberMap.run(probes, key, watch(backend), { onlyIfMissing: true });
+      }
+    });
+
+    const news = yield* registry.news;
+    yield* reconcile;
+    // A burst of news (a first discovery of thousands) is one reason to look, not thousands.
+    yield* news.pipe(
+      Stream.chunks,
+      Stream.filter(Chunk.some((item) => item._tag === "Added" || item._tag === "Removed")),
+      Stream.runForEach(() => reconcile),
+      Effect.forkScoped,
+    );
+
+    return HealthChecker.of({ probed: FiberMap.size(probes) });
+  });
+
+/** Probes every backend of the registry for as long as its scope is open. */
+export const layer = (options: Options): Layer.Layer<HealthChecker, never, BackendRegistry | Transport> =>
+  Layer.scoped(HealthChecker, make(options));

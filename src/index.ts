@@ -1,0 +1,29 @@
+/**
+ * The library: what teams compose into their own Effect programs.
+ *
+ * A balancer is {@link LoadBalancer} over a {@link BackendRegistry}, a {@link Transport} and something that fills
+ * the registry: {@link DiscoveryPolling} with any {@link Discovery}, and {@link HealthChecker}. Every module
+ * exports a `layer`; closing the scope of a layer ends all it started.
+ */
+export * as Backend from "./backend/Backend.js";
+export * as BackendRegistry from "./backend/BackendRegistry.js";
+export * as Health from "./backend/Health.js";
+export * as Pool from "./backend/Pool.js";
+export type { Algorithm, Choice, Client } from "./balancing/Algorithm.js";
+export { ipHash } from "./balancing/IpHash.js";
+export { leastConnections } from "./balancing/LeastConnections.js";
+export * as Roster from "./balancing/Roster.js";
+export { roundRobin } from "./balancing/RoundRobin.js";
+export * as Settings from "./config/Settings.js";
+export * as Discovery from "./discovery/Discovery.js";
+export * as DiscoveryPolling from "./discovery/DiscoveryPolling.js";
+export * as OperatorDiscovery from "./discovery/OperatorDiscovery.js";
+export * as StaticDiscovery from "./discovery/StaticDiscovery.js";
+export * as HealthChecker from "./health/HealthChecker.js";
+export * as MonitoringApi from "./monitoring/Api.js";
+export * as Monitoring from "./monitoring/Monitoring.js";
+export { ListenError, type ListenFailure } from "./net/ListenError.js";
+export * as SocketAddress from "./net/SocketAddress.js";
+export * as LoadBalancer from "./proxy/LoadBalancer.js";
+export * as NodeTransport from "./transport/NodeTransport.js";
+export * as Transport from "./transport/Transport.js";

@@ -1,0 +1,143 @@
+#!/usr/bin/env node
+/**
+ * The program: reads the settings, picks the implementations and wires the Layers. Nothing else chooses an
+ * implementation.
+ */
+import { NodeHttpClient, NodeRuntime } from "@effect/platform-node";
+import { Cause, Data, Effect, Exit, Layer, Logger, LogLevel, Option } from "effect";
+import * as BackendRegistry from "./backend/BackendRegistry.js";
+import type { Algorithm } from "./balancing/Algorithm.js";
+import { ipHash } from "./balancing/IpHash.js";
+import { leastConnections } from "./balancing/LeastConnections.js";
+import { roundRobin } from "./balancing/RoundRobin.js";
+import {
+  type AlgorithmName,
+  describe,
+  type Environment,
+  type LogLevelName,
+  settings as readSettings,
+  type Settings,
+} from "./config/Settings.js";
+import type { Discovery } from "./discovery/Discovery.js";
+import * as DiscoveryPolling from "./discovery/DiscoveryPolling.js";
+import * as OperatorDiscovery from "./discovery/OperatorDiscovery.js";
+import * as StaticDiscovery from "./discovery/StaticDiscovery.js";
+import * as HealthChecker from "./health/HealthChecker.js";
+import * as Monitoring from "./monitoring/Monitoring.js";
+import type { ListenError } from "./net/ListenError.js";
+import * as LoadBalancer from "./proxy/LoadBalancer.js";
+import * as NodeTransport from "./transport/NodeTransport.js";
+
+const algorithms: Readonly<Record<AlgorithmName, Algorithm>> = {
+  "round-robin": roundRobin,
+  "least-connections": leastConnections,
+  "ip-hash": ipHash,
+};
+
+const logLevels: Readonly<Record<LogLevelName, LogLevel.LogLevel>> = {
+  debug: LogLevel.Debug,
+  info: LogLevel.Info,
+  warn: LogLevel.Warning,
+  error: LogLevel.Error,
+};
+
+const loggers: Readonly<Record<Environment, Layer.Layer<never>>> = {
+  development: Logger.pretty,
+  staging: Logger.json,
+  production: Logger.json,
+};
+
+/** Why the program does not run, as its user is told, and the exit code. */
+class Refusal extends Data.TaggedError("Refusal")<{ readonly message: string; readonly code: number }> {}
+
+/** A wrong setting; the code is EX_USAGE of sysexits.h. */
+const usage = 64;
+
+/** Names the variable that asked for a port which could not be listened on. */
+const listening = <A, R>(layer: Layer.Layer<A, ListenError, R>, variable: string) =>
+  Layer.mapError(
+    layer,
+    (error) =>
+      new Refusal({
+        message: `${error.message}: choose another port with ${variable}, or free this one`,
+        code: 1,
+      }),
+  );
+
+const discovery = (settings: Settings): Layer.Layer<Discovery> =>
+  settings.backends === undefined
+    ? OperatorDiscovery.layer({
+        url: settings.operatorUrl,
+        token: settings.operatorToken,
+        timeout: settings.discoveryTimeout,
+      }).pipe(Layer.provide(NodeHttpClient.layer))
+    : StaticDiscovery.layer({ backends: settings.backends, timeout: settings.discoveryTimeout });
+
+/**
+ * What each layer is provided with outlives it, so they end in this order: the balancer (which drains), health
+ * checks and discovery, and monitoring last of all but the registry.
+ */
+const program = (settings: Settings) =>
+  LoadBalancer.layer({
+    host: settings.bindAddress,
+    port: settings.port,
+    connectTimeout: settings.connectTimeout,
+    connectRetries: settings.connectRetries,
+    drainTimeout: settings.drainTimeout,
+  }).pipe(
+    (layer) => listening(layer, "PORT"),
+    Layer.provide([
+      HealthChecker.layer({ interval: settings.healthCheckInterval, timeout: settings.healthCheckTimeout }),
+      DiscoveryPolling.layer({ interval: settings.discoveryInterval }).pipe(
+        Layer.provide(discovery(settings)),
+      ),
+    ]),
+    Layer.provide(
+      listening(
+        Monitoring.layer({ host: settings.healthBindAddress, port: settings.healthPort }),
+        "HEALTH_PORT",
+      ),
+    ),
+    Layer.provide([
+      BackendRegistry.layer({
+        algorithm: algorithms[settings.algorithm],
+        rise: settings.healthCheckRise,
+        fall: settings.healthCheckFall,
+      }),
+      NodeTransport.layer,
+    ]),
+  );
+
+const main = Effect.gen(function* () {
+  const settings = yield* Effect.mapError(
+    readSettings,
+    ({ message }) => new Refusal({ message, code: usage }),
+  );
+  yield* Effect.logInfo("settings").pipe(
+    Effect.annotateLogs(describe(settings)),
+    Effect.zipRight(Layer.launch(program(settings))),
+    Effect.provide(loggers[settings.environment]),
+    Logger.withMinimumLogLevel(logLevels[settings.logLevel]),
+  );
+}).pipe(
+  // A user's mistake is told in words, on stderr, whatever the log looks like.
+  Effect.tapErrorTag("Refusal", ({ message }) =>
+    Effect.sync(() => process.stderr.write(`load-balancer: ${message}\n`)),
+  ),
+);
+
+// Whoever reads the log may go away (`| head`); the balancer goes on.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
+
+NodeRuntime.runMain(main, {
+  disablePrettyLogger: true,
+  disableErrorReporting: true,
+  teardown: (exit, onExit) => {
+    if (Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)) return onExit(0);
+    const failure = Cause.failureOption(exit.cause);
+    if (Option.isSome(failure)) return onExit(failure.value instanceof Refusal ? failure.value.code : 1);
+    // A bug of ours: everything that is known of it helps.
+    process.stderr.write(`load-balancer: ${Cause.pretty(exit.cause)}\n`);
+    onExit(1);
+  },
+});

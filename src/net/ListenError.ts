@@ -1,0 +1,45 @@
+/**
+ * Why an address could not be listened on; the same for clients' connections and for monitoring.
+ */
+import { Data } from "effect";
+import { format, type SocketAddress } from "./SocketAddress.js";
+
+export type ListenFailure = "in-use" | "not-permitted" | "no-such-address" | "other";
+
+/** The reason that a system error code stands for when it comes from listening. */
+export const failureOf = (code: string | undefined): ListenFailure => {
+  switch (code) {
+    case "EADDRINUSE":
+      return "in-use";
+    case "EACCES":
+    case "EPERM":
+      return "not-permitted";
+    case "EADDRNOTAVAIL":
+    case "EAFNOSUPPORT":
+      return "no-such-address";
+    default:
+      return "other";
+  }
+};
+
+export class ListenError extends Data.TaggedError("ListenError")<{
+  readonly reason: ListenFailure;
+  /** What was asked for. */
+  readonly address: SocketAddress;
+  /** The system's word for it (EADDRINUSE), where there is one. */
+  readonly code: string | undefined;
+}> {
+  override get message(): string {
+    const where = format(this.address);
+    switch (this.reason) {
+      case "in-use":
+        return `${where} is in use by another program`;
+      case "not-permitted":
+        return `listening on ${where} is not permitted to this user`;
+      case "no-such-address":
+        return `${where} is not an address of this host`;
+      case "other":
+        return `cannot listen on ${where} (${this.code ?? "unknown error"})`;
+    }
+  }
+}

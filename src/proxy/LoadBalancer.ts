@@ -1,0 +1,273 @@
+/**
+ * The load balancer: a listener, one fiber per connection, and draining.
+ *
+ * The fiber is policy (choose, connect, try another, relay, account, release); the transport moves the bytes.
+ * It is kept lean on purpose, because it is paid for with every connection: no scope and no timer of its own.
+ */
+import {
+  Cause,
+  Context,
+  Duration,
+  Effect,
+  FiberRef,
+  FiberSet,
+  Layer,
+  LogLevel,
+  Option,
+  Schedule,
+  Stream,
+} from "effect";
+import { type Backend, describe } from "../backend/Backend.js";
+import { BackendRegistry } from "../backend/BackendRegistry.js";
+import * as Pool from "../backend/Pool.js";
+import type { ListenError } from "../net/ListenError.js";
+import { format, type SocketAddress } from "../net/SocketAddress.js";
+import { type ConnectError, type Connection, type RelayOutcome, Transport } from "../transport/Transport.js";
+import * as Summary from "./Summary.js";
+
+export interface Options {
+  /** The address clients connect to; undefined is every address, IPv6 and IPv4. */
+  readonly host: string | undefined;
+  /** 0 is any free port. */
+  readonly port: number;
+  /** How long each try to connect to a backend may take. */
+  readonly connectTimeout: Duration.Duration;
+  /** How many further backends are tried when one cannot be connected to. */
+  readonly connectRetries: number;
+  /** How long open connections may run on once the balancer was told to stop. */
+  readonly drainTimeout: Duration.Duration;
+}
+
+/** Counts since the start. */
+export interface Stats {
+  /** Connections accepted from clients. */
+  readonly accepted: number;
+  /** Of those, reset because no backend was healthy, or none left to try could be connected to. */
+  readonly refused: number;
+  /** Connections that could not be accepted. */
+  readonly acceptErrors: number;
+  /** Failed tries to connect to a backend. */
+  readonly connectFailures: number;
+  /** Connections that went to another backend after a failed try. */
+  readonly redispatches: number;
+}
+
+export class LoadBalancer extends Context.Tag("zeitwork-load-balancer/LoadBalancer")<
+  LoadBalancer,
+  {
+    /** Where clients connect to: the port in use where port 0 was asked for. */
+    readonly address: SocketAddress;
+    /** Connections open now, those that are still looking for a backend included. */
+    readonly open: Effect.Effect<number>;
+    readonly stats: Effect.Effect<Stats>;
+  }
+>() {}
+
+/** What the kernel may hold until it is accepted; the kernel caps it at net.core.somaxconn. */
+const backlog = 4096;
+
+const none: ReadonlyArray<Backend> = [];
+
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>;
+
+/**
+ * Builds the balancer once the registry has seen the end of the first discovery. When its scope closes, it stops
+ * listening, lets open connections run on until they end or `drainTimeout` is over, and resets the rest.
+ */
+export const make = (options: Options) =>
+  Effect.gen(function* () {
+    const registry = yield* BackendRegistry;
+    const transport = yield* Transport;
+    const connectTimeoutMillis = Duration.toMillis(options.connectTimeout);
+    // Looked up once: asking for a log line costs even when nobody wants it.
+    const debug = LogLevel.lessThanEqual(
+      yield* FiberRef.get(FiberRef.currentMinimumLogLevel),
+      LogLevel.Debug,
+    );
+
+    const stats = { accepted: 0, refused: 0, acceptErrors: 0, connectFailures: 0, redispatches: 0 };
+    const every = Duration.seconds(5);
+    const summary = {
+      refused: Summary.make(every),
+      connectFailed: Summary.make(every),
+      backendReset: Summary.make(every),
+      acceptFailed: Summary.make(every),
+    };
+
+    const told = (client: Connection, backend: Backend) => ({
+      client: format(client.remote),
+      backend: describe(backend),
+    });
+
+    const refuse = (client: Connection, why: string) =>
+      Effect.suspend(() => {
+        stats.refused += 1;
+        client.reset();
+        return summary.refused(
+          Effect.logWarning("connection refused").pipe(
+            Effect.annotateLogs({ client: format(client.remote), why, "refused in all": stats.refused }),
+          ),
+        );
+      });
+
+    // Nobody is healthy, but somebody has not been asked yet: a moment after the start, or after all backends
+    // were replaced, the answer is on its way.
+    const firstVerdict = Effect.scoped(
+      Effect.gen(function* () {
+        const news = yield* registry.news;
+        yield* Stream.concat(Stream.void, news).pipe(
+          Stream.mapEffect(() => registry.pool),
+          Stream.takeUntil((pool) => Pool.healthy(pool) > 0 || pool.unchecked === 0),
+          Stream.runDrain,
+        );
+      }),
+    ).pipe(Effect.timeoutOption(options.connectTimeout));
+
+    const nobody = (client: Connection, tried: ReadonlyArray<Backend>, restore: Restore, waited: boolean) =>
+      Effect.flatMap(registry.pool, (pool): Effect.Effect<void> => {
+        if (tried.length > 0) return refuse(client, "no other healthy backend to try");
+        if (waited || pool.unchecked === 0) return refuse(client, "no healthy backend");
+        return Effect.matchCauseEffect(restore(firstVerdict), {
+          onSuccess: () => serve(client, none, restore, true),
+          onFailure: (cause) => end(client, cause),
+        });
+      });
+
+    // Interrupted (the drain is over), or failed by a defect: either way the client must not take it for an end.
+    const end = (client: Connection, cause: Cause.Cause<never>) => {
+      client.reset();
+      return Effect.failCause(cause);
+    };
+
+    const connectFailed = (
+      client: Connection,
+      backend: Backend,
+      tried: ReadonlyArray<Backend>,
+      restore: Restore,
+      error: ConnectError,
+    ): Effect.Effect<void> =>
+      Effect.gen(function* () {
+        stats.connectFailures += 1;
+        // That this host is out of descriptors or ports says nothing about the backend.
+        if (error.reason !== "exhausted") {
+          yield* registry.observed(backend, { succeeded: false, why: error.message });
+        }
+        yield* summary.connectFailed(
+          Effect.logWarning("backend could not be connected to").pipe(
+            Effect.annotateLogs({ ...told(client, backend), why: error.message }),
+          ),
+        );
+        if (tried.length >= options.connectRetries) {
+          yield* refuse(client, `${tried.length + 1} backends could not be connected to`);
+        } else {
+          yield* serve(client, [...tried, backend], restore, true);
+        }
+      });
+
+    const relayed = (client: Connection, backend: Backend, { end, received, sent }: RelayOutcome) => {
+      if (end === "closed" && !debug) return Effect.void;
+      const line = (level: LogLevel.LogLevel) =>
+        Effect.logWithLevel(level, "connection ended").pipe(
+          Effect.annotateLogs({ ...told(client, backend), end, received, sent }),
+        );
+      return end === "backend-reset" ? summary.backendReset(line(LogLevel.Info)) : line(LogLevel.Debug);
+    };
+
+    const serve = (
+      client: Connection,
+      tried: ReadonlyArray<Backend>,
+      restore: Restore,
+      waited: boolean,
+    ): Effect.Effect<void> =>
+      Effect.flatMap(registry.assign(client.remote, tried), (backend) => {
+        if (backend === undefined) return nobody(client, tried, restore, waited);
+        const connected = Effect.matchCauseEffect(
+          restore(transport.connect(backend.address, connectTimeoutMillis)),
+          {
+            onSuccess: (server) => {
+              if (tried.length > 0) stats.redispatches += 1;
+              return Effect.matchCauseEffect(restore(transport.relay(client, server)), {
+                onSuccess: (outcome) =>
+                  Effect.zipRight(registry.release(backend), relayed(client, backend, outcome)),
+                onFailure: (cause) => Effect.zipRight(registry.release(backend), end(client, cause)),
+              });
+            },
+            onFailure: (cause) =>
+              Effect.flatMap(registry.release(backend), () => {
+                const error = Cause.failureOption(cause);
+                return Option.isSome(error)
+                  ? connectFailed(client, backend, tried, restore, error.value)
+                  : end(
+                      client,
+                      Cause.flatMap(cause, () => Cause.empty),
+                    );
+              }),
+          },
+        );
+        return debug
+          ? Effect.zipRight(
+              Effect.logDebug("backend chosen").pipe(Effect.annotateLogs(told(client, backend))),
+              connected,
+            )
+          : connected;
+      });
+
+    const connections = yield* FiberSet.make<void>();
+    const fork = yield* FiberSet.runtime(connections)();
+
+    yield* registry.awaitServing;
+    const listener = yield* transport.listen({
+      host: options.host,
+      port: options.port,
+      backlog,
+      onConnection: (client) => {
+        stats.accepted += 1;
+        fork(Effect.uninterruptibleMask((restore) => serve(client, none, restore, false)));
+      },
+      onAcceptError: (error) => {
+        stats.acceptErrors += 1;
+        fork(
+          summary.acceptFailed(
+            Effect.logWarning(error.message).pipe(
+              Effect.annotateLogs({ "failed in all": stats.acceptErrors }),
+            ),
+          ),
+        );
+      },
+    });
+    yield* Effect.logInfo("listening").pipe(
+      Effect.annotateLogs({ address: format(listener.address), transport: transport.name }),
+    );
+
+    const open = FiberSet.size(connections);
+    const drained = Effect.gen(function* () {
+      const progress = Effect.flatMap(open, (count) =>
+        Effect.logInfo("draining").pipe(Effect.annotateLogs({ connections: count })),
+      ).pipe(Effect.repeat(Schedule.spaced(every)));
+      yield* registry.draining;
+      yield* listener.close;
+      if ((yield* open) === 0) return;
+      // Finalizers cannot be interrupted, and what cannot be interrupted cannot time out.
+      const ended = yield* Effect.interruptible(
+        Effect.raceFirst(FiberSet.awaitEmpty(connections), progress).pipe(
+          Effect.timeoutOption(options.drainTimeout),
+        ),
+      );
+      const left = yield* open;
+      if (Option.isNone(ended) && left > 0) {
+        yield* Effect.logWarning("drain timeout is over, resetting connections").pipe(
+          Effect.annotateLogs({ connections: left }),
+        );
+      }
+      yield* FiberSet.clear(connections);
+    });
+    yield* Effect.addFinalizer(() => Effect.zipRight(drained, Effect.logInfo("drained")));
+
+    return LoadBalancer.of({ address: listener.address, open, stats: Effect.sync(() => ({ ...stats })) });
+  });
+
+/** The balancer of one port. Fails when the port cannot be listened on. */
+export const layer = (
+  options: Options,
+): Layer.Layer<LoadBalancer, ListenError, BackendRegistry | Transport> =>
+  Layer.scoped(LoadBalancer, make(options));

@@ -1,0 +1,235 @@
+/**
+ * The portable transport: Node's own sockets. Bytes go from one socket to the other in plain callbacks; no fiber
+ * sees a chunk. Effect's socket modules are not used here because they neither keep half-close nor slow a
+ * sender down.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import * as net from "node:net";
+import { Effect, Layer } from "effect";
+import { failureOf, ListenError } from "../net/ListenError.js";
+import type { SocketAddress } from "../net/SocketAddress.js";
+import {
+  AcceptError,
+  ConnectError,
+  type Connection,
+  connectFailureOf,
+  type Listener,
+  type ListenOptions,
+  type RelayEnd,
+  type RelayOutcome,
+  Transport,
+} from "./Transport.js";
+
+/** What one direction of one connection may hold back while its reader is slow, in bytes; one chunk may exceed it. */
+const buffered = 128 * 1024;
+
+/** How long a connection is silent before the kernel asks whether its peer still lives. */
+const keepAliveMillis = 60_000;
+
+const codeOf = (error: Error): string | undefined =>
+  "code" in error && typeof error.code === "string" ? error.code : undefined;
+
+class NodeConnection implements Connection {
+  constructor(
+    readonly socket: net.Socket,
+    readonly remote: SocketAddress,
+  ) {
+    // A socket without an error listener ends the process when its peer resets it.
+    socket.on("error", ignore);
+  }
+  readonly close = (): void => this.socket.destroySoon();
+  readonly reset = (): void => {
+    this.socket.resetAndDestroy();
+  };
+}
+
+const ignore = (): void => {};
+
+/**
+ * Two sockets and what is between them. `data` and `drain` are the hot path: a write that the kernel does not
+ * take whole waits in the socket's own buffer, and its sender is paused until that is empty.
+ */
+class Relay {
+  #failure: RelayEnd | undefined;
+  #open = 2;
+
+  constructor(
+    readonly client: net.Socket,
+    readonly backend: net.Socket,
+    readonly onEnd: (outcome: RelayOutcome) => void,
+  ) {
+    this.#attach(client, backend, "client-reset");
+    this.#attach(backend, client, "backend-reset");
+    client.resume();
+    backend.resume();
+  }
+
+  #attach(from: net.Socket, to: net.Socket, broken: RelayEnd): void {
+    if (from.destroyed) {
+      // It broke between being connected and being relayed: its events are over.
+      this.#open -= 1;
+      this.#fail(broken, to);
+      if (this.#open === 0) queueMicrotask(() => this.#end());
+      return;
+    }
+    from.on("data", (chunk) => {
+      if (!to.write(chunk)) from.pause();
+    });
+    from.on("drain", () => to.resume());
+    from.on("end", () => to.end());
+    from.on("error", () => this.#fail(broken, to));
+    from.on("close", () => {
+      this.#open -= 1;
+      if (this.#open === 0) this.#end();
+    });
+  }
+
+  #fail(reason: RelayEnd, other: net.Socket): void {
+    this.#failure ??= reason;
+    other.resetAndDestroy();
+  }
+
+  #end(): void {
+    this.onEnd({
+      end: this.#failure ?? "closed",
+      received: this.client.bytesRead,
+      sent: this.backend.bytesRead,
+    });
+  }
+
+  abort(): void {
+    this.client.resetAndDestroy();
+    this.backend.resetAndDestroy();
+  }
+}
+
+// Only connections that this transport made come back to it.
+const socketOf = (connection: Connection): net.Socket => {
+  if (connection instanceof NodeConnection) return connection.socket;
+  throw new TypeError("a connection of another transport was given to the node transport");
+};
+
+/**
+ * How many connections, of two descriptors each, fit below this process's descriptor limit, with some left for
+ * probes and monitoring. Beyond its limit Node closes a new connection without telling anybody; this way it
+ * says so. Unknown off Linux.
+ */
+const capacity = (): number | undefined => {
+  try {
+    const soft = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
+    if (soft === undefined) return undefined;
+    const limit = Number(soft);
+    const used = readdirSync("/proc/self/fd").length;
+    const reserve = Math.min(256, Math.max(8, limit >> 3));
+    return Math.max(1, (limit - used - reserve) >> 1);
+  } catch {
+    return undefined;
+  }
+};
+
+const listen = ({ host, port, backlog, onConnection, onAcceptError }: ListenOptions) =>
+  Effect.acquireRelease(
+    Effect.async<{ readonly server: net.Server; readonly listener: Listener }, ListenError>((resume) => {
+      const server = net.createServer({
+        allowHalfOpen: true,
+        // What a client sends early waits in the kernel until there is a backend to send it to.
+        pauseOnConnect: true,
+        noDelay: true,
+        keepAlive: true,
+        keepAliveInitialDelay: keepAliveMillis,
+        highWaterMark: buffered,
+      });
+      const max = capacity();
+      if (max !== undefined) server.maxConnections = max;
+      server.on("connection", (socket) => {
+        onConnection(
+          new NodeConnection(socket, { host: socket.remoteAddress ?? "", port: socket.remotePort ?? 0 }),
+        );
+      });
+      server.on("drop", () => onAcceptError(new AcceptError({ code: "EMFILE" })));
+      server.once("error", (error) => {
+        const code = codeOf(error);
+        resume(
+          Effect.fail(
+            new ListenError({ reason: failureOf(code), address: { host: host ?? "::", port }, code }),
+          ),
+        );
+      });
+      server.listen({ ...(host === undefined ? {} : { host }), port, backlog }, () => {
+        server.removeAllListeners("error");
+        server.on("error", (error) =>
+          onAcceptError(new AcceptError({ code: codeOf(error) ?? error.message })),
+        );
+        const bound = server.address();
+        const address =
+          bound === null || typeof bound === "string"
+            ? { host: host ?? "::", port }
+            : { host: bound.address, port: bound.port };
+        resume(Effect.succeed({ server, listener: { address, close: close(server) } }));
+      });
+    }),
+    ({ listener }) => listener.close,
+  ).pipe(Effect.map(({ listener }) => listener));
+
+// Not waiting for the server's "close" event: that comes when the last accepted connection has ended.
+const close = (server: net.Server): Effect.Effect<void> =>
+  Effect.sync(() => {
+    server.close();
+  });
+
+const connect = (address: SocketAddress, timeoutMillis: number): Effect.Effect<Connection, ConnectError> =>
+  Effect.async((resume) => {
+    const options: net.NetConnectOpts & { readonly highWaterMark: number } = {
+      host: address.host,
+      port: address.port,
+      allowHalfOpen: true,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: keepAliveMillis,
+      // Passed on to the stream, which the types leave out.
+      highWaterMark: buffered,
+    };
+    const socket = net.connect(options);
+    // Node keeps all timers of one duration in one list, so this is a shared timer and not one per connection.
+    const timer = setTimeout(() => fail("timeout", undefined), timeoutMillis);
+    const settle = (): void => {
+      clearTimeout(timer);
+      socket.off("error", onError);
+      socket.off("connect", onConnect);
+    };
+    const fail = (reason: ConnectError["reason"], code: string | undefined): void => {
+      settle();
+      socket.on("error", ignore);
+      socket.destroy();
+      resume(Effect.fail(new ConnectError({ reason, address, code })));
+    };
+    const onError = (error: Error): void => {
+      const code = codeOf(error);
+      fail(connectFailureOf(code), code);
+    };
+    const onConnect = (): void => {
+      settle();
+      resume(Effect.succeed(new NodeConnection(socket, address)));
+    };
+    socket.on("error", onError);
+    socket.on("connect", onConnect);
+    return Effect.sync(() => {
+      settle();
+      socket.on("error", ignore);
+      socket.destroy();
+    });
+  });
+
+const relay = (client: Connection, backend: Connection): Effect.Effect<RelayOutcome> =>
+  Effect.async((resume) => {
+    const running = new Relay(socketOf(client), socketOf(backend), (outcome) =>
+      resume(Effect.succeed(outcome)),
+    );
+    return Effect.sync(() => running.abort());
+  });
+
+/** Node's own sockets: runs wherever Node runs, with no privilege and nothing to install. */
+export const layer: Layer.Layer<Transport> = Layer.succeed(
+  Transport,
+  Transport.of({ name: "node", listen, connect, relay }),
+);

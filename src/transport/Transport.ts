@@ -1,0 +1,153 @@
+/**
+ * Transport is mechanism: it listens, connects, and relays bytes between two sockets. It knows no backend, no
+ * algorithm and no metric. Fibers above it cannot tell one implementation from another.
+ */
+import { Context, Data, type Effect, type Scope } from "effect";
+import type { ListenError } from "../net/ListenError.js";
+import { format, type SocketAddress } from "../net/SocketAddress.js";
+
+/** One end of a TCP connection. Whoever has it ends it: by {@link Transport.relay}, `close` or `reset`. */
+export interface Connection {
+  /** The peer. */
+  readonly remote: SocketAddress;
+  /** Ends it in order (FIN). Does nothing when it has ended. */
+  readonly close: () => void;
+  /** Ends it at once (RST), so that the peer cannot mistake it for an orderly end. Does nothing when it has ended. */
+  readonly reset: () => void;
+}
+
+export interface ListenOptions {
+  /** An IP address; undefined is every address, IPv6 and IPv4 (IPv4 alone on a host without IPv6). */
+  readonly host: string | undefined;
+  /** 0 is any free port. */
+  readonly port: number;
+  /** Connections the kernel holds until they are accepted; it caps this at net.core.somaxconn. */
+  readonly backlog: number;
+  /** Called for each accepted connection, in the order of acceptance. Must not throw. */
+  readonly onConnection: (connection: Connection) => void;
+  /** Called when accepting failed. The listener goes on by itself, after a pause. Must not throw. */
+  readonly onAcceptError: (error: AcceptError) => void;
+}
+
+export interface Listener {
+  /** Where it listens: the port in use where port 0 was asked for, the address in use where none was named. */
+  readonly address: SocketAddress;
+  /** Stops listening. Accepted connections live on. Also done when the scope closes. */
+  readonly close: Effect.Effect<void>;
+}
+
+/** How a relay ended: in order, or by a side that broke off. */
+export type RelayEnd =
+  /** Both sides sent their FIN, and all bytes were delivered. */
+  | "closed"
+  /** The client broke off (RST, or its connection died). */
+  | "client-reset"
+  /** The backend broke off. */
+  | "backend-reset";
+
+export interface RelayOutcome {
+  readonly end: RelayEnd;
+  /** Bytes read from the client. */
+  readonly received: number;
+  /** Bytes read from the backend. */
+  readonly sent: number;
+}
+
+/** Why a backend could not be connected to. */
+export type ConnectFailure =
+  /** The host answered, and nothing listens there (ECONNREFUSED). */
+  | "refused"
+  /** No answer before the deadline. */
+  | "timeout"
+  /** No way there (EHOSTUNREACH, ENETUNREACH and their like). */
+  | "unreachable"
+  /** The connection was broken off while it was made (ECONNRESET). */
+  | "reset"
+  /** Not the backend's fault: this process or host is out of descriptors, ports or memory. */
+  | "exhausted"
+  /** Anything else; the message has the system's own word for it. */
+  | "other";
+
+export class ConnectError extends Data.TaggedError("ConnectError")<{
+  readonly reason: ConnectFailure;
+  readonly address: SocketAddress;
+  /** The system's word for it (ECONNREFUSED), where there is one. */
+  readonly code: string | undefined;
+}> {
+  override get message(): string {
+    return `${format(this.address)} ${explain[this.reason]}${this.code === undefined ? "" : ` (${this.code})`}`;
+  }
+}
+
+/** The reason that a system error code stands for when it comes from connecting. */
+export const connectFailureOf = (code: string | undefined): ConnectFailure => {
+  switch (code) {
+    case "ECONNREFUSED":
+      return "refused";
+    case "ETIMEDOUT":
+      return "timeout";
+    case "EHOSTUNREACH":
+    case "EHOSTDOWN":
+    case "ENETUNREACH":
+    case "ENETDOWN":
+    case "ENONET":
+      return "unreachable";
+    case "ECONNRESET":
+    case "ECONNABORTED":
+    case "EPIPE":
+      return "reset";
+    case "EMFILE":
+    case "ENFILE":
+    case "ENOBUFS":
+    case "ENOMEM":
+    case "EAGAIN":
+    case "EADDRNOTAVAIL":
+    case "EADDRINUSE":
+      return "exhausted";
+    default:
+      return "other";
+  }
+};
+
+const explain: Record<ConnectFailure, string> = {
+  refused: "refused the connection",
+  timeout: "did not answer in time",
+  unreachable: "cannot be reached",
+  reset: "reset the connection while it was made",
+  exhausted: "could not be tried: this host is out of descriptors, ports or memory",
+  other: "could not be connected to",
+};
+
+export class AcceptError extends Data.TaggedError("AcceptError")<{
+  /** The system's word for it: EMFILE, ENFILE, ENOBUFS, ... */
+  readonly code: string;
+}> {
+  override get message(): string {
+    return `a connection could not be accepted (${this.code})`;
+  }
+}
+
+export class Transport extends Context.Tag("zeitwork-load-balancer/Transport")<
+  Transport,
+  {
+    /** The implementation's name, for logs. */
+    readonly name: string;
+    /** Listens until the scope closes. */
+    readonly listen: (options: ListenOptions) => Effect.Effect<Listener, ListenError, Scope.Scope>;
+    /**
+     * Connects within a time limit in milliseconds. Interruption leaves nothing behind.
+     * The limit is the transport's, because a timer per fiber costs more than all the rest of a connection.
+     */
+    readonly connect: (
+      address: SocketAddress,
+      timeoutMillis: number,
+    ) => Effect.Effect<Connection, ConnectError>;
+    /**
+     * Moves bytes both ways until both directions have ended, and ends both connections. Half-close is kept: a
+     * FIN of one side is passed on once all before it was delivered, and the other direction goes on. A reset of
+     * one side becomes a reset of the other. A slow reader slows its sender: buffers are bounded.
+     * Interruption resets both.
+     */
+    readonly relay: (client: Connection, backend: Connection) => Effect.Effect<RelayOutcome>;
+  }
+>() {}
