@@ -22,15 +22,20 @@ describe("Health", () => {
   it("believes what the last rise or fall results in a row say", () => {
     const threshold = fc.integer({ min: 1, max: 5 });
     fc.assert(
-      fc.property(fc.array(fc.boolean(), { maxLength: 60 }), threshold, threshold, (history, rise, fall) => {
-        let health = unknown;
-        history.forEach((succeeded, i) => {
-          health = observe(health, succeeded, { rise, fall });
-          assert.strictEqual(health.up, believed(history.slice(0, i + 1), rise, fall));
-          assert.isTrue(health.checked);
-        });
-        assert.strictEqual(health.checked, history.length > 0);
-      }),
+      fc.property(
+        fc.array(fc.boolean(), { maxLength: 60, size: "max" }),
+        threshold,
+        threshold,
+        (history, rise, fall) => {
+          let health = unknown;
+          history.forEach((succeeded, i) => {
+            health = observe(health, succeeded, { rise, fall });
+            assert.strictEqual(health.up, believed(history.slice(0, i + 1), rise, fall));
+            assert.isTrue(health.checked);
+          });
+          assert.strictEqual(health.checked, history.length > 0);
+        },
+      ),
       { numRuns: 500 },
     );
   });

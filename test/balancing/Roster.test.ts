@@ -52,7 +52,10 @@ describe("Roster", () => {
     const prepared = rosterOf(Array.from({ length: size }, (_, i) => `b${i}`));
     fc.assert(
       fc.property(
-        fc.array(fc.tuple(event(size), fc.integer({ min: -1, max: size + 20 })), { maxLength: 60 }),
+        fc.array(fc.tuple(event(size), fc.integer({ min: -1, max: size + 20 })), {
+          maxLength: 60,
+          size: "max",
+        }),
         (steps) => {
           let roster = prepared;
           let model: Array<Roster.Candidate | undefined> = Roster.toArray(prepared).slice();

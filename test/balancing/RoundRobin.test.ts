@@ -40,7 +40,7 @@ describe("round-robin", () => {
 
   it("is exact over the eligible ones, from any point of the rotation on", () => {
     const eligible = fc
-      .array(fc.boolean(), { minLength: 1, maxLength: 40 })
+      .array(fc.boolean(), { minLength: 1, maxLength: 40, size: "max" })
       .filter((some) => some.includes(true));
     fc.assert(
       fc.property(eligible, fc.nat(100), fc.integer({ min: 1, max: 5 }), (flags, earlier, k) => {
@@ -62,6 +62,7 @@ describe("round-robin", () => {
     const stays = ["s0", "s1", "s2", "s3"];
     const flapping = fc.array(fc.array(fc.tuple(fc.nat(5), fc.constantFrom("join", "leave", "flip"))), {
       minLength: 40,
+      maxLength: 80,
     });
     fc.assert(
       fc.property(flapping, (rounds) => {
