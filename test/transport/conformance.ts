@@ -1,0 +1,547 @@
+/**
+ * What every implementation of the Transport tag must do, over real sockets.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { createHash, randomBytes, randomInt } from "node:crypto";
+import { once } from "node:events";
+import type { Socket } from "node:net";
+import { createInterface } from "node:readline";
+import { assert, describe, it } from "@effect/vitest";
+import { Deferred, Effect, Exit, Fiber, type Layer, type Scope } from "effect";
+import { type Connection, type RelayOutcome, Transport } from "../../src/transport/Transport.js";
+import { closedPort, descriptors, dial, eventually, receive, serve } from "../support/Sockets.js";
+
+const second = 1_000;
+const megabyte = randomBytes(1_000_000);
+
+const listenOptions = {
+  host: "127.0.0.1",
+  port: 0,
+  backlog: 4096,
+  onAcceptError: () => {},
+} as const;
+
+/** A relay from a fresh port to a backend, with the outcomes of what went through it, in the order of their end. */
+const relayTo = (
+  backendPort: number,
+  before: Effect.Effect<void> = Effect.void,
+): Effect.Effect<
+  {
+    readonly port: number;
+    readonly outcomes: ReadonlyArray<RelayOutcome>;
+    readonly interrupt: Effect.Effect<void>;
+  },
+  never,
+  Scope.Scope | Transport
+> =>
+  Effect.gen(function* () {
+    const transport = yield* Transport;
+    const outcomes: Array<RelayOutcome> = [];
+    const fibers: Array<Fiber.RuntimeFiber<void>> = [];
+    const serveClient = (client: Connection) =>
+      Effect.uninterruptibleMask((restore) =>
+        before.pipe(
+          Effect.zipRight(restore(transport.connect({ host: "127.0.0.1", port: backendPort }, 5 * second))),
+          Effect.flatMap((backend) => restore(transport.relay(client, backend))),
+          Effect.map((outcome) => outcomes.push(outcome)),
+          Effect.asVoid,
+          Effect.orDie,
+        ),
+      );
+    const listener = yield* Effect.orDie(
+      transport.listen({
+        ...listenOptions,
+        onConnection: (client) => fibers.push(Effect.runFork(serveClient(client))),
+      }),
+    );
+    const interrupt = Effect.suspend(() => Fiber.interruptAll(fibers));
+    yield* Effect.addFinalizer(() => interrupt);
+    return { port: listener.address.port, outcomes, interrupt };
+  });
+
+/** Collects what each of a backend's sockets receives. */
+const collecting = (handle: (socket: Socket) => void = () => {}) =>
+  Effect.gen(function* () {
+    const received: Array<ReturnType<typeof receive>> = [];
+    const server = yield* serve((socket) => {
+      received.push(receive(socket));
+      handle(socket);
+    });
+    return { port: server.port, received, sockets: server.sockets };
+  });
+
+const first = <A>(promises: ReadonlyArray<Promise<A>>) =>
+  Effect.flatMap(
+    eventually(() => promises.length > 0),
+    () => Effect.promise(() => promises[0] as Promise<A>),
+  );
+
+/** A port whose kernel queue is full and whose program is asleep: connecting gets no answer. */
+const blackHole = Effect.gen(function* () {
+  const child: ChildProcess = yield* Effect.acquireRelease(
+    Effect.sync(() =>
+      spawn(process.execPath, [
+        "-e",
+        `const s = require("node:net").createServer(); s.listen({ port: 0, host: "127.0.0.1", backlog: 1 }, () => console.log(s.address().port))`,
+      ]),
+    ),
+    (process) => Effect.sync(() => process.kill("SIGKILL")),
+  );
+  const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream });
+  const [line] = yield* Effect.promise(() => once(lines, "line"));
+  const port = Number(line);
+  child.kill("SIGSTOP");
+  // A queue of length n takes n + 1.
+  yield* dial(port);
+  yield* dial(port);
+  return port;
+});
+
+export const conformance = <E>(name: string, layer: Layer.Layer<Transport, E>): void => {
+  const test = (
+    title: string,
+    body: Effect.Effect<void, never, Scope.Scope | Transport>,
+    timeout = 30 * second,
+  ) => it.scopedLive(title, () => Effect.orDie(Effect.provide(body, layer)), timeout);
+
+  describe(`${name} transport`, () => {
+    test(
+      "relays both ways, and ends in order when both sides have",
+      Effect.gen(function* () {
+        const backend = yield* serve((socket) => socket.pipe(socket));
+        const relay = yield* relayTo(backend.port);
+        const client = yield* dial(relay.port);
+        const answer = receive(client);
+        client.end(megabyte);
+        const { bytes, end } = yield* Effect.promise(() => answer);
+        assert.isTrue(bytes.equals(megabyte));
+        assert.strictEqual(end, "fin");
+        yield* eventually(() => relay.outcomes.length === 1);
+        assert.deepStrictEqual(relay.outcomes[0], {
+          end: "closed",
+          received: megabyte.length,
+          sent: megabyte.length,
+        });
+      }),
+    );
+
+    test(
+      "half-close: a backend answers a megabyte one second after the client has shut its side",
+      Effect.gen(function* () {
+        const backend = yield* collecting((socket) =>
+          socket.once("end", () => setTimeout(() => socket.end(megabyte), second)),
+        );
+        const relay = yield* relayTo(backend.port);
+        const client = yield* dial(relay.port);
+        const answer = receive(client);
+        client.end("request");
+        const { bytes, end } = yield* Effect.promise(() => answer);
+        assert.isTrue(bytes.equals(megabyte));
+        assert.strictEqual(end, "fin");
+        assert.strictEqual((yield* first(backend.received)).bytes.toString(), "request");
+      }),
+    );
+
+    test(
+      "half-close: a client sends a megabyte one second after the backend has shut its side",
+      Effect.gen(function* () {
+        const backend = yield* collecting((socket) => socket.end("greeting"));
+        const relay = yield* relayTo(backend.port);
+        const client = yield* dial(relay.port);
+        const answer = receive(client);
+        client.once("end", () => setTimeout(() => client.end(megabyte), second));
+        const { bytes, end } = yield* Effect.promise(() => answer);
+        assert.strictEqual(bytes.toString(), "greeting");
+        assert.strictEqual(end, "fin");
+        const received = yield* first(backend.received);
+        assert.isTrue(received.bytes.equals(megabyte));
+        assert.strictEqual(received.end, "fin");
+      }),
+    );
+
+    test(
+      "a server may speak first",
+      Effect.gen(function* () {
+        const backend = yield* serve((socket) => socket.write("220 ready"));
+        const relay = yield* relayTo(backend.port);
+        const client = yield* dial(relay.port);
+        const [greeting] = yield* Effect.promise(() => once(client, "data"));
+        assert.strictEqual(String(greeting), "220 ready");
+      }),
+    );
+
+    test(
+      "what a client sends, and its end, before there is a backend is kept",
+      Effect.gen(function* () {
+        const backend = yield* collecting((socket) => socket.end());
+        const gate = yield* Deferred.make<void>();
+        const relay = yield* relayTo(backend.port, Deferred.await(gate));
+        const client = yield* dial(relay.port);
+        const answer = receive(client);
+        client.write("early ");
+        client.end("data");
+        yield* Effect.promise(() => once(client, "finish"));
+        yield* Deferred.succeed(gate, undefined);
+        assert.strictEqual((yield* first(backend.received)).bytes.toString(), "early data");
+        assert.strictEqual((yield* Effect.promise(() => answer)).end, "fin");
+      }),
+    );
+
+    test(
+      "a client that sends and shuts at once gets everything across, 200 times",
+      Effect.gen(function* () {
+        const backend = yield* serve((socket) => socket.pipe(socket));
+        const relay = yield* relayTo(backend.port);
+        for (let i = 0; i < 200; i++) {
+          const client = yield* dial(relay.port);
+          const sent = randomBytes(randomInt(1, 5_000));
+          const answer = receive(client);
+          client.end(sent);
+          const { bytes, end } = yield* Effect.promise(() => answer);
+          assert.isTrue(bytes.equals(sent));
+          assert.strictEqual(end, "fin");
+        }
+      }),
+    );
+
+    test(
+      "a slow reader slows its sender, and gets all of it",
+      Effect.gen(function* () {
+        const total = 100_000_000;
+        const block = randomBytes(1_000_000);
+        let written = 0;
+        const backend = yield* serve((socket) => {
+          const more = (): void => {
+            while (written < total) {
+              written += block.length;
+              if (!socket.write(block)) {
+                socket.once("drain", more);
+                return;
+              }
+            }
+            socket.end();
+          };
+          more();
+        });
+        const relay = yield* relayTo(backend.port);
+        const client = yield* dial(relay.port);
+        // What the kernels of four sockets hold is some tens of megabytes at the most; the rest must wait.
+        let before = -1;
+        yield* Effect.promise(async () => {
+          while (written !== before) {
+            before = written;
+            await new Promise((resolve) => setTimeout(resolve, 500));
+          }
+        });
+        assert.isBelow(written, total);
+        const { bytes, end } = yield* Effect.promise(() => receive(client));
+        assert.strictEqual(end, "fin");
+        assert.strictEqual(bytes.length, total);
+        for (let at = 0; at < total; at += block.length) {
+          assert.isTrue(bytes.subarray(at, at + block.length).equals(block));
+        }
+      }),
+      60 * second,
+    );
+
+    test(
+      "a reset by the backend is a reset for the client",
+      Effect.gen(function* () {
+        const backend = yield* serve((socket) => socket.once("data", () => socket.resetAndDestroy()));
+        const relay = yield* relayTo(backend.port);
+        const client = yield* dial(relay.port);
+        const answer = receive(client);
+        client.write("hello");
+        assert.strictEqual((yield* Effect.promise(() => answer)).end, "reset");
+        yield* eventually(() => relay.outcomes.length === 1);
+        assert.strictEqual(relay.outcomes[0]?.end, "backend-reset");
+      }),
+    );
+
+    test(
+      "a reset by the client is a reset for the backend",
+      Effect.gen(function* () {
+        const backend = yield* collecting((socket) => socket.write("greeting"));
+        const relay = yield* relayTo(backend.port);
+        const client = yield* dial(relay.port);
+        yield* Effect.promise(() => once(client, "data"));
+        client.resetAndDestroy();
+        assert.strictEqual((yield* first(backend.received)).end, "reset");
+        yield* eventually(() => relay.outcomes.length === 1);
+        assert.strictEqual(relay.outcomes[0]?.end, "client-reset");
+      }),
+    );
+
+    test(
+      "a reset by a client that had shut its side before is a reset for the backend",
+      Effect.gen(function* () {
+        let ended = false;
+        const backend = yield* collecting((socket) => {
+          socket.once("end", () => {
+            ended = true;
+          });
+        });
+        const relay = yield* relayTo(backend.port);
+        const client = yield* dial(relay.port);
+        client.end("request");
+        yield* eventually(() => ended);
+        const [socket] = backend.sockets;
+        const broken = new Promise((resolve) => socket?.once("close", resolve));
+        client.resetAndDestroy();
+        // Something to run into the reset: a kernel tells a socket that reads nothing more only when it writes.
+        const writer = setInterval(() => socket?.write("answer"), 10);
+        yield* Effect.promise(() => broken);
+        clearInterval(writer);
+        yield* eventually(() => relay.outcomes.length === 1);
+        assert.strictEqual(relay.outcomes[0]?.end, "client-reset");
+      }),
+    );
+
+    test(
+      "interrupting a relay resets both sides",
+      Effect.gen(function* () {
+        const backend = yield* collecting((socket) => socket.write("greeting"));
+        const relay = yield* relayTo(backend.port);
+        const client = yield* dial(relay.port);
+        const answer = receive(client);
+        yield* Effect.promise(() => once(client, "data"));
+        yield* relay.interrupt;
+        assert.strictEqual((yield* Effect.promise(() => answer)).end, "reset");
+        assert.strictEqual((yield* first(backend.received)).end, "reset");
+      }),
+    );
+
+    test(
+      "300 streams at once, of random sizes and with random pauses, arrive byte for byte",
+      Effect.gen(function* () {
+        const backend = yield* serve((socket) => socket.pipe(socket));
+        const relay = yield* relayTo(backend.port);
+        const stream = Effect.gen(function* () {
+          const client = yield* dial(relay.port);
+          const sent = createHash("sha256");
+          const got = createHash("sha256");
+          client.on("data", (chunk) => got.update(chunk));
+          const ended = once(client, "end");
+          yield* Effect.promise(async () => {
+            for (let i = randomInt(1, 12); i > 0; i--) {
+              const bytes = randomBytes(randomInt(1, 60_000));
+              sent.update(bytes);
+              client.write(bytes);
+              await new Promise((resolve) => setTimeout(resolve, randomInt(0, 30)));
+            }
+            client.end();
+            await ended;
+          });
+          assert.strictEqual(got.digest("hex"), sent.digest("hex"));
+        });
+        yield* Effect.all(
+          Array.from({ length: 300 }, () => Effect.scoped(stream)),
+          {
+            concurrency: "unbounded",
+          },
+        );
+        yield* eventually(() => relay.outcomes.length === 300);
+        assert.isTrue(relay.outcomes.every(({ end }) => end === "closed"));
+      }),
+      60 * second,
+    );
+
+    test(
+      "no way of ending leaves a descriptor behind",
+      Effect.gen(function* () {
+        const backend = yield* serve((socket) => {
+          socket.on("data", (data) => {
+            if (data.includes("reset")) socket.resetAndDestroy();
+            else if (data.includes("close")) socket.destroy();
+            else socket.end(data);
+          });
+          socket.on("end", () => socket.end());
+        });
+        const relay = yield* relayTo(backend.port);
+        const behaviours: ReadonlyArray<(socket: Socket) => void> = [
+          (socket) => socket.end("hello"),
+          (socket) => socket.destroy(),
+          (socket) => socket.resetAndDestroy(),
+          (socket) => socket.write("reset"),
+          (socket) => socket.write("close"),
+          (socket) => socket.end("reset"),
+          (socket) => {
+            socket.write("hello");
+            socket.resetAndDestroy();
+          },
+        ];
+        const round = Effect.forEach(
+          behaviours,
+          (behave) =>
+            Effect.scoped(
+              Effect.gen(function* () {
+                const client = yield* dial(relay.port);
+                client.resume();
+                client.on("end", () => client.end());
+                const closed = new Promise((resolve) => client.once("close", resolve));
+                behave(client);
+                yield* Effect.promise(() => closed);
+              }),
+            ),
+          { concurrency: "unbounded", discard: true },
+        );
+        yield* round;
+        yield* eventually(() => relay.outcomes.length === behaviours.length && backend.sockets.size === 0);
+        const before = descriptors();
+        yield* Effect.repeatN(round, 19);
+        yield* eventually(() => relay.outcomes.length === behaviours.length * 21);
+        yield* eventually(() => backend.sockets.size === 0 && descriptors() <= before);
+      }),
+    );
+
+    test(
+      "a port that nothing listens on refuses",
+      Effect.gen(function* () {
+        const transport = yield* Transport;
+        const port = yield* closedPort;
+        const error = yield* Effect.flip(transport.connect({ host: "127.0.0.1", port }, second)).pipe(
+          Effect.orDie,
+        );
+        assert.strictEqual(error.reason, "refused");
+        assert.strictEqual(error.message, `127.0.0.1:${port} refused the connection (ECONNREFUSED)`);
+      }),
+    );
+
+    test(
+      "a host that does not answer is given up at the deadline, with nothing left behind",
+      Effect.gen(function* () {
+        const transport = yield* Transport;
+        const port = yield* blackHole;
+        const before = descriptors();
+        const error = yield* Effect.flip(transport.connect({ host: "127.0.0.1", port }, 100)).pipe(
+          Effect.orDie,
+        );
+        assert.strictEqual(error.reason, "timeout");
+        yield* eventually(() => descriptors() <= before);
+      }),
+    );
+
+    test(
+      "an interrupted connect leaves nothing behind",
+      Effect.gen(function* () {
+        const transport = yield* Transport;
+        const port = yield* blackHole;
+        const before = descriptors();
+        const fiber = yield* Effect.fork(transport.connect({ host: "127.0.0.1", port }, 60 * second));
+        yield* eventually(() => descriptors() > before);
+        const exit = yield* Fiber.interrupt(fiber);
+        assert.isTrue(Exit.isInterrupted(exit));
+        yield* eventually(() => descriptors() <= before);
+      }),
+    );
+
+    test(
+      "closing a connection that was not relayed ends it in order",
+      Effect.gen(function* () {
+        const transport = yield* Transport;
+        const backend = yield* collecting((socket) => socket.once("end", () => socket.end()));
+        const connection = yield* Effect.orDie(
+          transport.connect({ host: "127.0.0.1", port: backend.port }, second),
+        );
+        connection.close();
+        connection.close();
+        assert.strictEqual((yield* first(backend.received)).end, "fin");
+      }),
+    );
+
+    test(
+      "resetting a connection that was not relayed breaks it off",
+      Effect.gen(function* () {
+        const transport = yield* Transport;
+        const backend = yield* collecting();
+        const connection = yield* Effect.orDie(
+          transport.connect({ host: "127.0.0.1", port: backend.port }, second),
+        );
+        yield* eventually(() => backend.received.length === 1);
+        connection.reset();
+        connection.reset();
+        assert.strictEqual((yield* first(backend.received)).end, "reset");
+      }),
+    );
+
+    test(
+      "tells who the client is, and where it listens",
+      Effect.gen(function* () {
+        const transport = yield* Transport;
+        const clients: Array<Connection> = [];
+        const listener = yield* Effect.orDie(
+          transport.listen({ ...listenOptions, onConnection: (client) => clients.push(client) }),
+        );
+        const client = yield* dial(listener.address.port);
+        yield* eventually(() => clients.length === 1);
+        assert.deepStrictEqual(
+          { ...clients[0]?.remote },
+          { host: client.localAddress ?? "", port: client.localPort ?? 0 },
+        );
+        assert.strictEqual(listener.address.host, "127.0.0.1");
+        clients[0]?.reset();
+      }),
+    );
+
+    test(
+      "without an address it listens on IPv4 too",
+      Effect.gen(function* () {
+        const transport = yield* Transport;
+        const clients: Array<Connection> = [];
+        const listener = yield* Effect.orDie(
+          transport.listen({
+            ...listenOptions,
+            host: undefined,
+            onConnection: (client) => clients.push(client),
+          }),
+        );
+        yield* dial(listener.address.port);
+        yield* eventually(() => clients.length === 1);
+        clients[0]?.reset();
+      }),
+    );
+
+    test(
+      "a taken port is told as such",
+      Effect.gen(function* () {
+        const transport = yield* Transport;
+        const { port } = yield* serve(() => {});
+        const error = yield* Effect.flip(
+          transport.listen({ ...listenOptions, port, onConnection: () => {} }),
+        ).pipe(Effect.orDie);
+        assert.strictEqual(error.reason, "in-use");
+        assert.include(error.message, `127.0.0.1:${port}`);
+      }),
+    );
+
+    test(
+      "a closed listener refuses, and what it had accepted lives on",
+      Effect.gen(function* () {
+        const transport = yield* Transport;
+        const backend = yield* serve((socket) => socket.pipe(socket));
+        const relayed: Array<Fiber.RuntimeFiber<RelayOutcome, unknown>> = [];
+        const listener = yield* Effect.orDie(
+          transport.listen({
+            ...listenOptions,
+            onConnection: (client) =>
+              relayed.push(
+                Effect.runFork(
+                  transport
+                    .connect({ host: "127.0.0.1", port: backend.port }, second)
+                    .pipe(Effect.flatMap((server) => transport.relay(client, server))),
+                ),
+              ),
+          }),
+        );
+        const client = yield* dial(listener.address.port);
+        yield* eventually(() => relayed.length === 1);
+        yield* listener.close;
+        const refused = yield* Effect.flip(transport.connect(listener.address, second)).pipe(Effect.orDie);
+        assert.strictEqual(refused.reason, "refused");
+        const answer = receive(client);
+        client.end("still here");
+        assert.strictEqual((yield* Effect.promise(() => answer)).bytes.toString(), "still here");
+      }),
+    );
+  });
+};
