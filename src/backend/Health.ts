@@ -19,19 +19,22 @@ export interface Health {
   readonly against: number;
   /** Whether any result has been seen. */
   readonly checked: boolean;
+  /** Whether it has been up at some time: `rise` is asked only of a backend that went down. */
+  readonly proven: boolean;
 }
 
 /** A backend nothing is known of yet: its first success brings it up, whatever `rise` says. */
-export const unknown: Health = { up: false, against: 0, checked: false };
+export const unknown: Health = { up: false, against: 0, checked: false, proven: false };
 
-const steadyUp: Health = { up: true, against: 0, checked: true };
-const steadyDown: Health = { up: false, against: 0, checked: true };
+const neverUp: Health = { up: false, against: 0, checked: true, proven: false };
+const steadyUp: Health = { up: true, against: 0, checked: true, proven: true };
+const steadyDown: Health = { up: false, against: 0, checked: true, proven: true };
 
 /** What is believed after one more result. Answers the same value when nothing has changed. */
 export const observe = (health: Health, succeeded: boolean, { rise, fall }: Thresholds): Health => {
-  if (!health.checked) return succeeded ? steadyUp : steadyDown;
+  if (!health.proven) return succeeded ? steadyUp : neverUp;
   if (succeeded === health.up) return health.against === 0 ? health : health.up ? steadyUp : steadyDown;
   const against = health.against + 1;
   if (against >= (health.up ? fall : rise)) return health.up ? steadyDown : steadyUp;
-  return { up: health.up, against, checked: true };
+  return { up: health.up, against, checked: true, proven: true };
 };

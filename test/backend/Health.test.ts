@@ -2,12 +2,14 @@ import { FastCheck as fc } from "effect";
 import { assert, describe, it } from "vitest";
 import { observe, unknown } from "../../src/backend/Health.js";
 
-// The model looks at the whole history: up or down from the first result on, then whatever the last k results
-// agree on.
+// The model looks at the whole history: down until the first success, then whatever the last k results agree on.
 const believed = (history: ReadonlyArray<boolean>, rise: number, fall: number): boolean => {
-  let up = history[0] ?? false;
-  let since = 0;
+  const first = history.indexOf(true);
+  if (first === -1) return false;
+  let up = true;
+  let since = first + 1;
   history.forEach((_, i) => {
+    if (i <= first) return;
     const needed = up ? fall : rise;
     const last = history.slice(Math.max(since, i + 1 - needed), i + 1);
     if (last.length === needed && last.every((succeeded) => succeeded !== up)) {
@@ -46,6 +48,7 @@ describe("Health", () => {
       results.reduce((health, succeeded) => observe(health, succeeded, thresholds), unknown).up;
     assert.isFalse(upAfter());
     assert.isTrue(upAfter(true));
+    assert.isTrue(upAfter(false, false, true));
     assert.isTrue(upAfter(true, false, false));
     assert.isFalse(upAfter(true, false, false, false));
     assert.isTrue(upAfter(true, false, false, true, false, false));

@@ -203,10 +203,14 @@ describe("Pool", () => {
                   break;
                 }
                 pool = after;
-                const was = { up: life.up, checked: life.results.length > 0 };
+                const was = {
+                  up: life.up,
+                  checked: life.results.length > 0,
+                  proven: life.results.includes(true),
+                };
                 life.results.push(step.up);
                 life.lastCheck = time;
-                if (!was.checked) life.up = step.up;
+                if (!was.proven) life.up = step.up;
                 else if (step.up === life.up) life.against = 0;
                 else if (++life.against === (life.up ? thresholds.fall : thresholds.rise)) {
                   life.up = !life.up;
