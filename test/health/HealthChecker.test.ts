@@ -1,0 +1,186 @@
+import { assert, describe, it } from "@effect/vitest";
+import { Deferred, Duration, Effect, Layer, Logger, type Scope, TestClock } from "effect";
+import * as Registry from "../../src/backend/BackendRegistry.js";
+import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
+import * as Pool from "../../src/backend/Pool.js";
+import { roundRobin } from "../../src/balancing/RoundRobin.js";
+import * as HealthChecker from "../../src/health/HealthChecker.js";
+import type { SocketAddress } from "../../src/net/SocketAddress.js";
+import { ConnectError, type ConnectFailure, Transport } from "../../src/transport/Transport.js";
+
+/** What a connect of a scripted network comes to; "hangs" does until its deadline, as a black hole does. */
+type Behaviour = "answers" | "hangs" | ConnectFailure;
+
+/** A network whose hosts do as they are told, and that remembers who connected when and what was not closed. */
+const network = () => {
+  const behaviours = new Map<number, Behaviour>();
+  const connects: Array<{ readonly port: number; readonly timeoutMillis: number }> = [];
+  const open = new Set<object>();
+  const fail = (address: SocketAddress, reason: ConnectFailure) =>
+    Effect.fail(new ConnectError({ reason, address, code: undefined }));
+  const layer = Layer.mock(Transport, {
+    name: "scripted",
+    connect: (address, timeoutMillis) =>
+      Effect.suspend(() => {
+        connects.push({ port: address.port, timeoutMillis });
+        const behaviour = behaviours.get(address.port) ?? "answers";
+        if (behaviour === "hangs") {
+          return Effect.zipRight(Effect.sleep(Duration.millis(timeoutMillis)), fail(address, "timeout"));
+        }
+        if (behaviour !== "answers") return fail(address, behaviour);
+        const handle = {};
+        open.add(handle);
+        const end = () => void open.delete(handle);
+        return Effect.succeed({ remote: address, close: end, reset: end });
+      }),
+  });
+  return { behaviours, connects, open, layer };
+};
+
+const instance = (port: number) => ({ id: `i${port}`, address: { host: "10.0.0.1", port } });
+
+const options = { interval: Duration.seconds(5), timeout: Duration.seconds(2) };
+
+const check = <E>(
+  title: string,
+  body: (
+    net: ReturnType<typeof network>,
+  ) => Effect.Effect<void, E, BackendRegistry | HealthChecker.HealthChecker | Scope.Scope>,
+) =>
+  it.scoped(title, () => {
+    const net = network();
+    const registry = Registry.layer({ algorithm: roundRobin, rise: 2, fall: 3 });
+    return body(net).pipe(
+      Effect.provide(HealthChecker.layer(options).pipe(Layer.provideMerge(Layer.merge(registry, net.layer)))),
+      Effect.provide(Logger.remove(Logger.defaultLogger)),
+    );
+  });
+
+const settle = TestClock.adjust(0);
+const healthy = Effect.map(
+  Effect.flatMap(BackendRegistry, ({ pool }) => pool),
+  Pool.healthy,
+);
+const discovered = (...ports: ReadonlyArray<number>) =>
+  Effect.zipRight(
+    Effect.flatMap(BackendRegistry, (registry) => registry.discovered(ports.map(instance))),
+    settle,
+  );
+
+describe("HealthChecker", () => {
+  check("probes every new backend at once, with the time limit, and closes what it opened", (net) =>
+    Effect.gen(function* () {
+      yield* discovered(1, 2, 3);
+      assert.deepStrictEqual(
+        net.connects.map(({ port }) => port),
+        [1, 2, 3],
+      );
+      assert.isTrue(net.connects.every(({ timeoutMillis }) => timeoutMillis === 2_000));
+      assert.strictEqual(yield* healthy, 3);
+      assert.strictEqual(net.open.size, 0);
+    }),
+  );
+
+  check("probes again an interval later, give or take a tenth of it", (net) =>
+    Effect.gen(function* () {
+      yield* discovered(1, 2, 3, 4, 5, 6, 7, 8);
+      yield* TestClock.adjust(Duration.millis(4_499));
+      assert.strictEqual(net.connects.length, 8);
+      yield* TestClock.adjust(Duration.millis(501));
+      const bunched = net.connects.length;
+      yield* TestClock.adjust(Duration.millis(500));
+      assert.strictEqual(net.connects.length, 16);
+      assert.isBelow(bunched, 16, "all probes came before the middle of the jitter");
+      assert.isAbove(bunched, 8, "all probes came after the middle of the jitter");
+    }),
+  );
+
+  check("takes a backend down after three failures in a row, and up again after two successes", (net) =>
+    Effect.gen(function* () {
+      yield* discovered(1);
+      const afterProbe = (behaviour: Behaviour) =>
+        Effect.gen(function* () {
+          net.behaviours.set(1, behaviour);
+          yield* TestClock.adjust(Duration.millis(5_500));
+          return yield* healthy;
+        });
+      assert.strictEqual(yield* afterProbe("refused"), 1);
+      assert.strictEqual(yield* afterProbe("refused"), 1);
+      assert.strictEqual(yield* afterProbe("answers"), 1);
+      assert.strictEqual(yield* afterProbe("refused"), 1);
+      assert.strictEqual(yield* afterProbe("refused"), 1);
+      assert.strictEqual(yield* afterProbe("refused"), 0);
+      assert.strictEqual(yield* afterProbe("answers"), 0);
+      assert.strictEqual(yield* afterProbe("answers"), 1);
+    }),
+  );
+
+  check("does not let one that hangs hold up the others", (net) =>
+    Effect.gen(function* () {
+      net.behaviours.set(1, "hangs");
+      yield* discovered(1, 2);
+      assert.strictEqual(yield* healthy, 1);
+      const { pool } = yield* BackendRegistry;
+      assert.strictEqual((yield* pool).unchecked, 1);
+      yield* TestClock.adjust(options.timeout);
+      assert.strictEqual((yield* pool).unchecked, 0);
+      assert.strictEqual(yield* healthy, 1);
+    }),
+  );
+
+  check("stops probing what is no longer discovered", (net) =>
+    Effect.gen(function* () {
+      const checker = yield* HealthChecker.HealthChecker;
+      yield* discovered(1, 2);
+      assert.strictEqual(yield* checker.probed, 2);
+      yield* discovered(2);
+      assert.strictEqual(yield* checker.probed, 1);
+      net.connects.length = 0;
+      yield* TestClock.adjust(Duration.minutes(1));
+      assert.isAbove(net.connects.length, 8);
+      assert.isTrue(net.connects.every(({ port }) => port === 2));
+    }),
+  );
+
+  check("learns nothing about a backend from a host that is out of descriptors", (net) =>
+    Effect.gen(function* () {
+      yield* discovered(1);
+      net.behaviours.set(1, "exhausted");
+      yield* TestClock.adjust(Duration.minutes(1));
+      assert.isAbove(net.connects.length, 8);
+      assert.strictEqual(yield* healthy, 1);
+    }),
+  );
+
+  check("keeps one fiber for each of a thousand backends that come at once", (net) =>
+    Effect.gen(function* () {
+      const checker = yield* HealthChecker.HealthChecker;
+      yield* discovered(...Array.from({ length: 1_000 }, (_, i) => i + 1));
+      assert.strictEqual(yield* checker.probed, 1_000);
+      assert.strictEqual(net.connects.length, 1_000);
+      assert.strictEqual(yield* healthy, 1_000);
+    }),
+  );
+
+  it.scoped("ends its probes with its scope", () =>
+    Effect.gen(function* () {
+      const net = network();
+      const started = yield* Deferred.make<void>();
+      yield* Effect.gen(function* () {
+        yield* discovered(1, 2);
+        yield* Deferred.succeed(started, undefined);
+      }).pipe(
+        Effect.provide(
+          HealthChecker.layer(options).pipe(
+            Layer.provideMerge(
+              Layer.merge(Registry.layer({ algorithm: roundRobin, rise: 2, fall: 3 }), net.layer),
+            ),
+          ),
+        ),
+      );
+      yield* Deferred.await(started);
+      yield* TestClock.adjust(Duration.minutes(1));
+      assert.strictEqual(net.connects.length, 2);
+    }),
+  );
+});
