@@ -1,15 +1,13 @@
 /**
  * What every implementation of the Transport tag must do, over real sockets.
  */
-import { type ChildProcess, spawn } from "node:child_process";
 import { createHash, randomBytes, randomInt } from "node:crypto";
 import { once } from "node:events";
 import type { Socket } from "node:net";
-import { createInterface } from "node:readline";
 import { assert, describe, it } from "@effect/vitest";
 import { Deferred, Effect, Exit, Fiber, type Layer, type Scope } from "effect";
 import { type Connection, type RelayOutcome, Transport } from "../../src/transport/Transport.js";
-import { closedPort, descriptors, dial, eventually, receive, serve } from "../support/Sockets.js";
+import { blackHole, closedPort, descriptors, dial, eventually, receive, serve } from "../support/Sockets.js";
 
 const second = 1_000;
 const megabyte = randomBytes(1_000_000);
@@ -75,27 +73,6 @@ const first = <A>(promises: ReadonlyArray<Promise<A>>) =>
     eventually(() => promises.length > 0),
     () => Effect.promise(() => promises[0] as Promise<A>),
   );
-
-/** A port whose kernel queue is full and whose program is asleep: connecting gets no answer. */
-const blackHole = Effect.gen(function* () {
-  const child: ChildProcess = yield* Effect.acquireRelease(
-    Effect.sync(() =>
-      spawn(process.execPath, [
-        "-e",
-        `const s = require("node:net").createServer(); s.listen({ port: 0, host: "127.0.0.1", backlog: 1 }, () => console.log(s.address().port))`,
-      ]),
-    ),
-    (process) => Effect.sync(() => process.kill("SIGKILL")),
-  );
-  const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream });
-  const [line] = yield* Effect.promise(() => once(lines, "line"));
-  const port = Number(line);
-  child.kill("SIGSTOP");
-  // A queue of length n takes n + 1.
-  yield* dial(port);
-  yield* dial(port);
-  return port;
-});
 
 export const conformance = <E>(name: string, layer: Layer.Layer<Transport, E>): void => {
   const test = (

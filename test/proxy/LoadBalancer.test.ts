@@ -1,0 +1,504 @@
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { assert, describe, it } from "@effect/vitest";
+import { Deferred, Duration, Effect, Exit, Fiber, Layer, Logger, LogLevel, Scope } from "effect";
+import * as Registry from "../../src/backend/BackendRegistry.js";
+import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
+import * as Pool from "../../src/backend/Pool.js";
+import { roundRobin } from "../../src/balancing/RoundRobin.js";
+import * as LoadBalancer from "../../src/proxy/LoadBalancer.js";
+import * as NodeTransport from "../../src/transport/NodeTransport.js";
+import { AcceptError, ConnectError, type Connection, Transport } from "../../src/transport/Transport.js";
+import * as CapturedLog from "../support/CapturedLog.js";
+import { blackHole, closedPort, descriptors, dial, eventually, receive, serve } from "../support/Sockets.js";
+
+interface Settings {
+  /** Backends on loopback, by port. */
+  readonly ports: ReadonlyArray<number>;
+  /** Whether a first probe has found them up. */
+  readonly up?: boolean;
+  readonly options?: Partial<LoadBalancer.Options>;
+  readonly transport?: Layer.Layer<Transport>;
+  readonly level?: LogLevel.LogLevel;
+}
+
+const instance = (port: number) => ({ id: `b${port}`, address: { host: "127.0.0.1", port } });
+
+/** A balancer on a free loopback port, after its first discovery. */
+const start = ({
+  ports,
+  up = true,
+  options = {},
+  transport = NodeTransport.layer,
+  level = LogLevel.Info,
+}: Settings) =>
+  Effect.gen(function* () {
+    const log = yield* CapturedLog.make;
+    const logged = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+      effect.pipe(Logger.withMinimumLogLevel(level), Effect.provide(log.layer));
+    const registry = yield* logged(Registry.make({ algorithm: roundRobin, rise: 2, fall: 3 }));
+    const { added } = yield* logged(registry.discovered(ports.map(instance)));
+    if (up) {
+      for (const backend of added) yield* logged(registry.observed(backend, { succeeded: true }));
+    }
+    yield* registry.serving;
+    log.take();
+    const scope = yield* Scope.make();
+    const stop = logged(Scope.close(scope, Exit.void));
+    yield* Effect.addFinalizer(() => stop);
+    const balancer = yield* logged(
+      LoadBalancer.make({
+        host: "127.0.0.1",
+        port: 0,
+        connectTimeout: Duration.seconds(5),
+        connectRetries: 2,
+        drainTimeout: Duration.seconds(30),
+        ...options,
+      }).pipe(
+        Effect.provide(Layer.merge(Layer.succeed(BackendRegistry, registry), transport)),
+        Effect.provideService(Scope.Scope, scope),
+      ),
+    );
+    return { port: balancer.address.port, balancer, registry, log, stop };
+  });
+
+const test = (title: string, body: Effect.Effect<void, unknown, Scope.Scope>) =>
+  it.scopedLive(title, () => Effect.orDie(Effect.provide(body, Logger.remove(Logger.defaultLogger))));
+
+const connections = (registry: typeof BackendRegistry.Service) =>
+  Effect.map(registry.pool, (pool) => pool.connections);
+
+/** What a client receives that only listens; it may be reset before it has noticed that it was connected. */
+const reach = (port: number) => Effect.promise(() => receive(connect({ host: "127.0.0.1", port })));
+
+/** Succeeds when nothing listens on this loopback port. */
+const refusedBy = (port: number) =>
+  Effect.acquireRelease(
+    Effect.async<Socket, "accepted">((resume) => {
+      const socket = connect({ host: "127.0.0.1", port });
+      socket.once("connect", () => {
+        socket.destroy();
+        resume(Effect.fail("accepted"));
+      });
+      socket.once("error", () => resume(Effect.succeed(socket)));
+    }),
+    (socket) => Effect.sync(() => socket.destroy()),
+  );
+
+/** Waits until an effect says so; what never comes is cut off by the test's time limit. */
+const until = (condition: Effect.Effect<boolean>): Effect.Effect<void> =>
+  Effect.repeat(Effect.zipLeft(condition, Effect.sleep(1)), { until: (is) => is }).pipe(Effect.asVoid);
+
+const idle = ({ balancer, registry }: Effect.Effect.Success<ReturnType<typeof start>>) =>
+  until(
+    Effect.map(
+      Effect.all([balancer.open, registry.pool]),
+      ([open, { connections }]) => open === 0 && connections === 0,
+    ),
+  );
+
+const echo = serve((socket) => socket.pipe(socket));
+
+/** Serves connections that stay open and say who answers. */
+const greeting = (name: string) => serve((socket) => socket.write(name));
+
+const said = (socket: Socket) =>
+  Effect.promise(async () => {
+    const [chunk] = await once(socket, "data");
+    return String(chunk);
+  });
+
+const lines = (log: CapturedLog.CapturedLog, message: string) =>
+  log.lines.filter((line) => line.message === message);
+
+describe("LoadBalancer", () => {
+  test(
+    "gives clients to the backends in turn, counts their connections, and releases them",
+    Effect.gen(function* () {
+      const servers = yield* Effect.all([greeting("a"), greeting("b"), greeting("c")]);
+      const started = yield* start({ ports: servers.map(({ port }) => port) });
+      const clients = yield* Effect.replicateEffect(dial(started.port), 6);
+      const answers = yield* Effect.all(clients.map(said), { concurrency: "unbounded" });
+      assert.deepStrictEqual([...answers].sort(), ["a", "a", "b", "b", "c", "c"]);
+      const open = yield* started.registry.pool;
+      assert.deepStrictEqual(
+        Pool.backends(open).map(({ connections }) => connections),
+        [2, 2, 2],
+      );
+      assert.strictEqual(yield* started.balancer.open, 6);
+      for (const client of clients) client.resetAndDestroy();
+      yield* idle(started);
+      assert.deepStrictEqual(yield* started.balancer.stats, {
+        accepted: 6,
+        refused: 0,
+        acceptErrors: 0,
+        connectFailures: 0,
+        redispatches: 0,
+      });
+    }),
+  );
+
+  test(
+    "takes another backend when one refuses, keeps what the client has sent, and counts the failure once",
+    Effect.gen(function* () {
+      const dead = yield* closedPort;
+      const alive = yield* echo;
+      const started = yield* start({ ports: [dead, alive.port] });
+      const client = yield* dial(started.port);
+      const answer = receive(client);
+      client.end("sent before any backend was there");
+      assert.strictEqual(
+        (yield* Effect.promise(() => answer)).bytes.toString(),
+        "sent before any backend was there",
+      );
+      yield* idle(started);
+      assert.deepStrictEqual(yield* started.balancer.stats, {
+        accepted: 1,
+        refused: 0,
+        acceptErrors: 0,
+        connectFailures: 1,
+        redispatches: 1,
+      });
+      const [first] = Pool.backends(yield* started.registry.pool);
+      assert.strictEqual(first?.health.against, 1, "the failed connect counts as a failed probe");
+      const [line] = lines(started.log, "backend could not be connected to");
+      assert.match(String(line?.annotations["why"]), /refused the connection/);
+      assert.strictEqual(line?.annotations["backend"], `b${dead} (127.0.0.1:${dead})`);
+    }),
+  );
+
+  test(
+    "takes a backend out after as many failed connects as HEALTH_CHECK_FALL, whatever its probes would say",
+    Effect.gen(function* () {
+      const dead = yield* closedPort;
+      const alive = yield* echo;
+      const started = yield* start({ ports: [dead, alive.port] });
+      for (let n = 0; n < 8; n++) {
+        const client = yield* dial(started.port);
+        const answer = receive(client);
+        client.end("x");
+        assert.strictEqual((yield* Effect.promise(() => answer)).end, "fin");
+      }
+      assert.strictEqual((yield* started.balancer.stats).connectFailures, 3);
+      assert.strictEqual(Pool.healthy(yield* started.registry.pool), 1);
+      assert.lengthOf(lines(started.log, "backend is down"), 1);
+    }),
+  );
+
+  test(
+    "resets the client at once when no backend is healthy, counts it, and logs it once in a while",
+    Effect.gen(function* () {
+      const started = yield* start({ ports: [] });
+      for (let n = 0; n < 5; n++) {
+        const { end } = yield* reach(started.port);
+        assert.strictEqual(end, "reset");
+      }
+      yield* idle(started);
+      const { accepted, refused } = yield* started.balancer.stats;
+      assert.deepStrictEqual({ accepted, refused }, { accepted: 5, refused: 5 });
+      const told = lines(started.log, "connection refused");
+      assert.lengthOf(told, 1);
+      assert.strictEqual(told[0]?.annotations["why"], "no healthy backend");
+      assert.match(String(told[0]?.annotations["client"]), /^127\.0\.0\.1:\d+$/);
+    }),
+  );
+
+  test(
+    "tries as many further backends as it may, then resets the client",
+    Effect.gen(function* () {
+      const dead = yield* Effect.replicateEffect(closedPort, 5);
+      const started = yield* start({ ports: [...new Set(dead)], options: { connectRetries: 1 } });
+      assert.strictEqual((yield* reach(started.port)).end, "reset");
+      yield* idle(started);
+      const { connectFailures, redispatches, refused } = yield* started.balancer.stats;
+      assert.deepStrictEqual(
+        { connectFailures, redispatches, refused },
+        { connectFailures: 2, redispatches: 0, refused: 1 },
+      );
+    }),
+  );
+
+  test(
+    "does not ask a backend twice for one connection, however many tries are left",
+    Effect.gen(function* () {
+      const dead = yield* closedPort;
+      const started = yield* start({ ports: [dead], options: { connectRetries: 100 } });
+      assert.strictEqual((yield* reach(started.port)).end, "reset");
+      yield* idle(started);
+      assert.strictEqual((yield* started.balancer.stats).connectFailures, 1);
+      assert.strictEqual(
+        lines(started.log, "connection refused")[0]?.annotations["why"],
+        "no other healthy backend to try",
+      );
+    }),
+  );
+
+  test(
+    "takes another backend when one is a black hole, after CONNECT_TIMEOUT",
+    Effect.gen(function* () {
+      const hole = yield* blackHole;
+      const alive = yield* echo;
+      const started = yield* start({
+        ports: [hole, alive.port],
+        options: { connectTimeout: Duration.millis(100) },
+      });
+      const client = yield* dial(started.port);
+      const answer = receive(client);
+      client.end("hello");
+      assert.strictEqual((yield* Effect.promise(() => answer)).bytes.toString(), "hello");
+      yield* idle(started);
+      assert.strictEqual((yield* started.balancer.stats).redispatches, 1);
+      assert.match(
+        String(lines(started.log, "backend could not be connected to")[0]?.annotations["why"]),
+        /did not answer in time/,
+      );
+    }),
+  );
+
+  test(
+    "makes early clients wait for the first verdict on the backends, and serves them when it is good",
+    Effect.gen(function* () {
+      const alive = yield* echo;
+      const started = yield* start({ ports: [alive.port], up: false });
+      const client = yield* dial(started.port);
+      const answer = receive(client);
+      client.end("early");
+      yield* until(Effect.map(started.balancer.open, (open) => open === 1));
+      const [backend] = Pool.backends(yield* started.registry.pool);
+      if (backend === undefined) return assert.fail("the backend is gone");
+      yield* started.registry.observed(backend, { succeeded: true });
+      assert.strictEqual((yield* Effect.promise(() => answer)).bytes.toString(), "early");
+    }),
+  );
+
+  test(
+    "resets early clients when the first verdict is bad",
+    Effect.gen(function* () {
+      const started = yield* start({ ports: [yield* closedPort], up: false });
+      const client = yield* dial(started.port);
+      const answer = receive(client);
+      yield* until(Effect.map(started.balancer.open, (open) => open === 1));
+      const [backend] = Pool.backends(yield* started.registry.pool);
+      if (backend === undefined) return assert.fail("the backend is gone");
+      yield* started.registry.observed(backend, { succeeded: false, why: "refused" });
+      assert.strictEqual((yield* Effect.promise(() => answer)).end, "reset");
+      yield* idle(started);
+      assert.strictEqual((yield* started.balancer.stats).refused, 1);
+    }),
+  );
+
+  test(
+    "resets early clients when no verdict comes within CONNECT_TIMEOUT",
+    Effect.gen(function* () {
+      const started = yield* start({
+        ports: [yield* closedPort],
+        up: false,
+        options: { connectTimeout: Duration.millis(50) },
+      });
+      assert.strictEqual((yield* reach(started.port)).end, "reset");
+    }),
+  );
+
+  test(
+    "drains: refuses new clients, lets open connections end by themselves, then is done",
+    Effect.gen(function* () {
+      const backend = yield* echo;
+      const started = yield* start({ ports: [backend.port] });
+      const client = yield* dial(started.port);
+      client.write("before ");
+      assert.strictEqual(yield* said(client), "before ");
+      const stopping = yield* Effect.fork(started.stop);
+      yield* until(Effect.map(started.registry.pool, ({ phase }) => phase === "draining"));
+      yield* until(
+        Effect.map(Effect.exit(Effect.scoped(refusedBy(started.port))), (exit) => Exit.isSuccess(exit)),
+      );
+      assert.isNull(stopping.unsafePoll());
+      const answer = receive(client);
+      client.end("after");
+      assert.deepStrictEqual(yield* Effect.promise(() => answer), {
+        bytes: Buffer.from("after"),
+        end: "fin",
+      });
+      yield* Fiber.join(stopping);
+      assert.lengthOf(lines(started.log, "drained"), 1);
+      assert.lengthOf(lines(started.log, "drain timeout is over, resetting connections"), 0);
+    }),
+  );
+
+  test(
+    "resets what is still open when DRAIN_TIMEOUT is over, on both sides",
+    Effect.gen(function* () {
+      const atBackend: Array<ReturnType<typeof receive>> = [];
+      const backend = yield* serve((socket) => {
+        atBackend.push(receive(socket));
+        socket.write("hello");
+      });
+      const started = yield* start({
+        ports: [backend.port],
+        options: { drainTimeout: Duration.millis(50) },
+      });
+      const client = yield* dial(started.port);
+      yield* said(client);
+      const answer = receive(client);
+      yield* started.stop;
+      assert.strictEqual((yield* Effect.promise(() => answer)).end, "reset");
+      const [server] = yield* Effect.promise(() => Promise.all(atBackend));
+      assert.strictEqual(server?.end, "reset");
+      assert.strictEqual(yield* connections(started.registry), 0);
+      const [line] = lines(started.log, "drain timeout is over, resetting connections");
+      assert.strictEqual(line?.annotations["connections"], 1);
+    }),
+  );
+
+  test(
+    "resets a client that is still waiting for a backend when DRAIN_TIMEOUT is over",
+    Effect.gen(function* () {
+      const hole = yield* blackHole;
+      const started = yield* start({
+        ports: [hole],
+        options: { drainTimeout: Duration.zero, connectTimeout: Duration.minutes(1) },
+      });
+      const client = yield* dial(started.port);
+      yield* until(Effect.map(connections(started.registry), (open) => open === 1));
+      const answer = receive(client);
+      yield* started.stop;
+      assert.strictEqual((yield* Effect.promise(() => answer)).end, "reset");
+      assert.strictEqual(yield* connections(started.registry), 0);
+    }),
+  );
+
+  test(
+    "leaves no descriptor and no count behind after a hundred connections that end in every way",
+    Effect.gen(function* () {
+      const dead = yield* closedPort;
+      const backends = yield* Effect.all([
+        echo,
+        serve((socket) => socket.resetAndDestroy()),
+        serve((socket) => socket.on("data", () => socket.end()).on("end", () => socket.end())),
+      ]);
+      const before = descriptors();
+      const started = yield* start({ ports: [dead, ...backends.map(({ port }) => port)] });
+      const ways: ReadonlyArray<(socket: Socket) => void> = [
+        (socket) => socket.end("all"),
+        (socket) => socket.resetAndDestroy(),
+        (socket) => socket.write("some", () => socket.resetAndDestroy()),
+        (socket) => socket.destroy(),
+        (socket) => socket.once("data", () => socket.end()).write("answer me"),
+      ];
+      yield* Effect.forEach(
+        Array.from({ length: 100 }, (_, n) => n),
+        (n) =>
+          Effect.scoped(
+            Effect.flatMap(dial(started.port), (client) => {
+              const over = receive(client);
+              ways[n % ways.length]?.(client);
+              return Effect.promise(() => over);
+            }),
+          ),
+        { concurrency: 10 },
+      );
+      yield* idle(started);
+      yield* started.stop;
+      yield* eventually(() => descriptors() === before);
+    }),
+  );
+
+  test(
+    "does not hold it against a backend that this host is out of descriptors",
+    Effect.gen(function* () {
+      const handed = yield* Deferred.make<(client: Connection) => void>();
+      let resets = 0;
+      const transport = Layer.mock(Transport, {
+        name: "scripted",
+        listen: (options) =>
+          Effect.as(Deferred.succeed(handed, options.onConnection), {
+            address: { host: "127.0.0.1", port: 1 },
+            close: Effect.void,
+          }),
+        connect: (address) => Effect.fail(new ConnectError({ reason: "exhausted", address, code: "EMFILE" })),
+      });
+      const started = yield* start({ ports: [1001, 1002, 1003], transport });
+      const accept = yield* Deferred.await(handed);
+      accept({
+        remote: { host: "10.0.0.1", port: 5 },
+        close: () => {},
+        reset: () => {
+          resets += 1;
+        },
+      });
+      yield* idle(started);
+      assert.strictEqual(resets, 1);
+      for (const backend of Pool.backends(yield* started.registry.pool)) {
+        assert.strictEqual(backend.health.against, 0);
+      }
+    }),
+  );
+
+  test(
+    "resets the client when the transport itself breaks, and gives its count back",
+    Effect.gen(function* () {
+      const handed = yield* Deferred.make<(client: Connection) => void>();
+      const over = yield* Deferred.make<void>();
+      const connection = (reset: () => void): Connection => ({
+        remote: { host: "10.0.0.1", port: 5 },
+        close: () => {},
+        reset,
+      });
+      const transport = Layer.mock(Transport, {
+        name: "scripted",
+        listen: (options) =>
+          Effect.as(Deferred.succeed(handed, options.onConnection), {
+            address: { host: "127.0.0.1", port: 1 },
+            close: Effect.void,
+          }),
+        connect: () => Effect.succeed(connection(() => {})),
+        relay: () => Effect.die(new Error("a bug in the transport")),
+      });
+      const started = yield* start({ ports: [1001], transport });
+      const accept = yield* Deferred.await(handed);
+      accept(connection(() => Deferred.unsafeDone(over, Exit.void)));
+      yield* Deferred.await(over);
+      yield* idle(started);
+    }),
+  );
+
+  test(
+    "counts connections that could not be accepted, and logs them once in a while",
+    Effect.gen(function* () {
+      const handed = yield* Deferred.make<(error: AcceptError) => void>();
+      const transport = Layer.mock(Transport, {
+        name: "scripted",
+        listen: (options) =>
+          Effect.as(Deferred.succeed(handed, options.onAcceptError), {
+            address: { host: "127.0.0.1", port: 1 },
+            close: Effect.void,
+          }),
+      });
+      const started = yield* start({ ports: [], transport });
+      const fail = yield* Deferred.await(handed);
+      for (let n = 0; n < 10; n++) fail(new AcceptError({ code: "EMFILE" }));
+      yield* idle(started);
+      assert.strictEqual((yield* started.balancer.stats).acceptErrors, 10);
+      const told = lines(started.log, "a connection could not be accepted (EMFILE)");
+      assert.lengthOf(told, 1);
+    }),
+  );
+
+  test(
+    "says which backend was chosen at debug, and not at info",
+    Effect.gen(function* () {
+      const backend = yield* greeting("hi");
+      for (const [level, count] of [
+        [LogLevel.Debug, 1],
+        [LogLevel.Info, 0],
+      ] as const) {
+        const started = yield* start({ ports: [backend.port], level });
+        const client = yield* dial(started.port);
+        yield* said(client);
+        assert.lengthOf(lines(started.log, "backend chosen"), count);
+        client.resetAndDestroy();
+        yield* idle(started);
+      }
+    }),
+  );
+});
