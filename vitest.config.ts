@@ -1,9 +1,12 @@
+import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
 // Set by CI, which counts the tests of every Node version from these files.
 const resultsFolder = process.env["TEST_RESULTS"];
 
 export default defineConfig({
+  // The examples import the package by its name, as those who install it do.
+  resolve: { alias: { "zeitwork-load-balancer": fileURLToPath(new URL("src/index.ts", import.meta.url)) } },
   test: {
     reporters: resultsFolder
       ? ["default", ["json", { outputFile: `${resultsFolder}/${process.version}.json` }]]

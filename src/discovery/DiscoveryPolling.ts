@@ -11,7 +11,7 @@ import { Discovery, type DiscoveryError, type DiscoveryFailure, type Skipped } f
 
 export interface Options {
   /** From the end of one poll to the start of the next; each wait is longer or shorter by up to a tenth. */
-  readonly interval: Duration.Duration;
+  readonly interval: Duration.DurationInput;
 }
 
 /** A time of failed polls that has not ended. */
@@ -57,7 +57,7 @@ const mostRemembered = 1000;
  * {@link longestBackoff}, and is shortened by up to a fifth: balancers that lost one Operator together do not
  * come back together.
  */
-export const pause = (interval: Duration.Duration, failures: number, random: number): number => {
+export const pause = (interval: Duration.DurationInput, failures: number, random: number): number => {
   const usual = Duration.toMillis(interval);
   if (failures === 0) return Math.min(longestTimer, usual * (0.9 + 0.2 * random));
   const most = Math.max(usual, Duration.toMillis(longestBackoff));

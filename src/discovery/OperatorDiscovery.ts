@@ -19,7 +19,7 @@ export interface Options {
   /** Sent as a bearer token. Takes the place of credentials in the URL, which are sent as basic ones. */
   readonly token: Redacted.Redacted | undefined;
   /** How long one answer may take, from connecting to the last byte of its body. */
-  readonly timeout: Duration.Duration;
+  readonly timeout: Duration.DurationInput;
 }
 
 /** The longest answer that is read, in bytes. */

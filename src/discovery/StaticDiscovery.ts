@@ -20,7 +20,7 @@ export interface Options {
   /** Where the backends are: IP addresses, or names that stand for all the addresses they resolve to. */
   readonly backends: ReadonlyArray<SocketAddress>;
   /** How long resolving a name may take. */
-  readonly timeout: Duration.Duration;
+  readonly timeout: Duration.DurationInput;
   /** How names are resolved; as the operating system does it, unless something else is given. */
   readonly resolve?: Resolve;
 }

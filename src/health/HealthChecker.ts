@@ -10,9 +10,9 @@ import { Transport } from "../transport/Transport.js";
 
 export interface Options {
   /** From the end of one probe of a backend to the start of its next, give or take 10 % so that they do not bunch. */
-  readonly interval: Duration.Duration;
+  readonly interval: Duration.DurationInput;
   /** How long one probe may take. */
-  readonly timeout: Duration.Duration;
+  readonly timeout: Duration.DurationInput;
 }
 
 export class HealthChecker extends Context.Tag("zeitwork-load-balancer/HealthChecker")<

@@ -31,11 +31,11 @@ export interface Options {
   /** 0 is any free port. */
   readonly port: number;
   /** How long each try to connect to a backend may take. */
-  readonly connectTimeout: Duration.Duration;
+  readonly connectTimeout: Duration.DurationInput;
   /** How many further backends are tried when one cannot be connected to. */
   readonly connectRetries: number;
   /** How long open connections may run on once the balancer was told to stop. */
-  readonly drainTimeout: Duration.Duration;
+  readonly drainTimeout: Duration.DurationInput;
 }
 
 /** Counts since the start. */

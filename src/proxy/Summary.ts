@@ -8,7 +8,7 @@ import { toMillis } from "effect/Duration";
  * The first `log` is told at once; those that follow within `interval` are only counted, and the next one told
  * says how many went untold.
  */
-export const make = (interval: Duration.Duration) => {
+export const make = (interval: Duration.DurationInput) => {
   const millis = toMillis(interval);
   let told = -Infinity;
   let untold = 0;

@@ -32,6 +32,11 @@ describe("README.md", () => {
     for (const name of named) assert.property(scripts, name);
   });
 
+  it("shows the example that is tested", () => {
+    const example = readFileSync(new URL("test/examples/PrimaryStandby.ts", root), "utf8");
+    assert.include(section("Composing it"), `\`\`\`ts\n${example}\`\`\``);
+  });
+
   it("leads nowhere that is not there", () => {
     const headings = [...readme.matchAll(/^#+ (.+)$/gm)].map(([, title = ""]) =>
       title.toLowerCase().replaceAll(" ", "-"),
