@@ -6,6 +6,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import * as net from "node:net";
 import { Effect, Layer } from "effect";
+import { canonical } from "../net/IpAddress.js";
 import { failureOf, ListenError } from "../net/ListenError.js";
 import type { SocketAddress } from "../net/SocketAddress.js";
 import {
@@ -143,7 +144,10 @@ const listen = ({ host, port, backlog, onConnection, onAcceptError }: ListenOpti
       if (max !== undefined) server.maxConnections = max;
       server.on("connection", (socket) => {
         onConnection(
-          new NodeConnection(socket, { host: socket.remoteAddress ?? "", port: socket.remotePort ?? 0 }),
+          new NodeConnection(socket, {
+            host: canonical(socket.remoteAddress ?? ""),
+            port: socket.remotePort ?? 0,
+          }),
         );
       });
       server.on("drop", () => onAcceptError(new AcceptError({ code: "EMFILE" })));

@@ -8,7 +8,7 @@ import { format, type SocketAddress } from "../net/SocketAddress.js";
 
 /** One end of a TCP connection. Whoever has it ends it: by {@link Transport.relay}, `close` or `reset`. */
 export interface Connection {
-  /** The peer. */
+  /** The peer. A client that came over IPv4 has its IPv4 address, on a listener for both families too. */
   readonly remote: SocketAddress;
   /** Ends it in order (FIN). Does nothing when it has ended. */
   readonly close: () => void;

@@ -461,7 +461,7 @@ export const conformance = <E>(name: string, layer: Layer.Layer<Transport, E>): 
     );
 
     test(
-      "without an address it listens on IPv4 too",
+      "without an address it listens on IPv4 too, and such a client has its IPv4 address",
       Effect.gen(function* () {
         const transport = yield* Transport;
         const clients: Array<Connection> = [];
@@ -472,8 +472,9 @@ export const conformance = <E>(name: string, layer: Layer.Layer<Transport, E>): 
             onConnection: (client) => clients.push(client),
           }),
         );
-        yield* dial(listener.address.port);
+        const { localPort } = yield* dial(listener.address.port);
         yield* eventually(() => clients.length === 1);
+        assert.deepStrictEqual(clients[0]?.remote, { host: "127.0.0.1", port: localPort });
         clients[0]?.reset();
       }),
     );
