@@ -84,6 +84,7 @@ const program = (settings: Settings) =>
     connectTimeout: settings.connectTimeout,
     connectRetries: settings.connectRetries,
     drainTimeout: settings.drainTimeout,
+    accessLog: settings.accessLog,
   }).pipe(
     (layer) => listening(layer, "PORT"),
     Layer.provide([

@@ -12,12 +12,21 @@ export interface Instance {
   readonly address: SocketAddress;
 }
 
+/** When and what was last seen of a backend. Times are in milliseconds since the epoch. */
+export interface Seen {
+  /** When a probe or a connect last told something about it; undefined before the first. */
+  readonly lastCheck: number | undefined;
+  /** When it last went up or down; undefined while nothing is known of it. */
+  readonly since: number | undefined;
+  /** Why it is down; undefined while it is up, and while nothing is known of it. */
+  readonly why: string | undefined;
+}
+
 export interface Backend extends Instance, Candidate {
   readonly health: Health;
   /** It is no longer discovered: it gets no new connection and goes once those it has have ended. */
   readonly leaving: boolean;
-  /** When a probe or a connect last told something about it, in milliseconds since the epoch. */
-  readonly lastCheck: number | undefined;
+  readonly seen: Seen;
 }
 
 /**

@@ -16,6 +16,7 @@ import {
   Stream,
 } from "effect";
 import type { Algorithm, Client } from "../balancing/Algorithm.js";
+import { Metrics } from "../metrics/Metrics.js";
 import { type Backend, describe, type Instance } from "./Backend.js";
 import type { Thresholds } from "./Health.js";
 import * as Pool from "./Pool.js";
@@ -35,6 +36,8 @@ export type News =
 export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/BackendRegistry")<
   BackendRegistry,
   {
+    /** What has been counted; the series of a backend go when it does. */
+    readonly metrics: Metrics;
     /** The pool of this moment. */
     readonly pool: Effect.Effect<Pool.Pool>;
     /**
@@ -75,6 +78,7 @@ const runPreparation = (slices: Generator<void, Algorithm>): Effect.Effect<Algor
 export const make = ({ algorithm, rise, fall }: Options) =>
   Effect.gen(function* () {
     const ref = yield* Ref.make(Pool.make(algorithm, { rise, fall }));
+    const metrics = new Metrics();
     const news = yield* PubSub.sliding<News>(256);
     yield* Effect.addFinalizer(() => PubSub.shutdown(news));
     const publish = (item: News) => PubSub.publish(news, item);
@@ -122,16 +126,19 @@ export const make = ({ algorithm, rise, fall }: Options) =>
       );
 
     return BackendRegistry.of({
+      metrics,
       pool: Ref.get(ref),
       news: Effect.map(PubSub.subscribe(news), (subscription) => Stream.fromQueue(subscription)),
       discovered: (instances) =>
         Effect.gen(function* () {
           const found = yield* change((pool) => Pool.discovered(pool, instances));
           for (const backend of found.added) {
+            metrics.track(backend);
             yield* Effect.logInfo("backend added").pipe(Effect.annotateLogs(annotations(backend)));
             yield* publish({ _tag: "Added", backend });
           }
           for (const backend of found.removed) {
+            if (backend.connections === 0) metrics.forget(backend);
             yield* Effect.logInfo("backend removed").pipe(
               Effect.annotateLogs({ ...annotations(backend), connections: backend.connections }),
             );
@@ -145,6 +152,7 @@ export const make = ({ algorithm, rise, fall }: Options) =>
           const transition = yield* change((pool) => Pool.observed(pool, backend, observation, at));
           if (transition === undefined) return;
           const told = annotations(transition.backend);
+          metrics.backend(backend).transitioned(transition.up);
           if (observation.succeeded) {
             yield* Effect.logInfo("backend is up").pipe(Effect.annotateLogs(told));
             yield* publish({ _tag: "Up", backend: transition.backend });
@@ -160,7 +168,12 @@ export const make = ({ algorithm, rise, fall }: Options) =>
           return [backend, after] as const;
         }),
       // A backend that leaves with its last connection was not eligible: nothing to prepare for.
-      release: (backend) => Ref.update(ref, (pool) => Pool.released(pool, backend)),
+      release: (backend) =>
+        Ref.update(ref, (pool) => {
+          const after = Pool.released(pool, backend);
+          if (after.roster.size < pool.roster.size) metrics.forget(backend);
+          return after;
+        }),
       serving: Effect.zipRight(phase("serving", Pool.serving), Deferred.succeed(served, undefined)),
       awaitServing: Deferred.await(served),
       draining: phase("draining", Pool.draining),

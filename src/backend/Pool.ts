@@ -5,7 +5,7 @@
  */
 import type { Algorithm, Client } from "../balancing/Algorithm.js";
 import * as Roster from "../balancing/Roster.js";
-import { type Backend, type Instance, keyOf } from "./Backend.js";
+import { type Backend, type Instance, keyOf, type Seen } from "./Backend.js";
 import * as Health from "./Health.js";
 
 /** `starting` until the first discovery has ended, `draining` once the balancer was told to stop. */
@@ -23,6 +23,8 @@ export interface Pool {
   /** Connections assigned and not yet released, those of leaving backends included. */
   readonly connections: number;
 }
+
+const notSeen: Seen = { lastCheck: undefined, since: undefined, why: undefined };
 
 export const make = (algorithm: Algorithm, thresholds: Health.Thresholds): Pool => ({
   roster: Roster.empty,
@@ -83,7 +85,7 @@ export const discovered = (
           eligible: false,
           connections: 0,
           leaving: false,
-          lastCheck: undefined,
+          seen: notSeen,
         };
         added.push(backend);
         return backend;
@@ -118,12 +120,7 @@ export const discovered = (
 
 // The next two name every field instead of spreading: they run for every connection and every probe, and with
 // spreads a choice with its accounting costs some five times as much.
-const having = (
-  backend: Backend,
-  connections: number,
-  health: Health.Health,
-  lastCheck: number | undefined,
-): Backend => ({
+const having = (backend: Backend, connections: number, health: Health.Health, seen: Seen): Backend => ({
   id: backend.id,
   address: backend.address,
   key: backend.key,
@@ -132,7 +129,7 @@ const having = (
   eligible: health.up && !backend.leaving,
   connections,
   leaving: backend.leaving,
-  lastCheck,
+  seen,
 });
 
 const holding = (
@@ -174,12 +171,15 @@ export const observed = (
   const now = current(pool, backend);
   if (now === undefined) return [pool, undefined];
   const health = Health.observe(now.health, observation.succeeded, pool.thresholds);
-  const after = having(now, now.connections, health, at);
   const first = !now.health.checked;
+  const changed = first || health.up !== now.health.up;
+  const why = observation.succeeded ? undefined : observation.why;
+  const seen = changed ? { lastCheck: at, since: at, why } : { ...now.seen, lastCheck: at };
+  const after = having(now, now.connections, health, seen);
   const unchecked = pool.unchecked - (first && !now.leaving ? 1 : 0);
   return [
     holding(pool, Roster.replace(pool.roster, after), pool.algorithm, unchecked, pool.connections),
-    first || health.up !== now.health.up ? { backend: after, up: health.up, first } : undefined,
+    changed ? { backend: after, up: health.up, first } : undefined,
   ];
 };
 
@@ -201,7 +201,7 @@ export const assigned = (
   const choice = pool.algorithm.choose(roster, client);
   const chosen = choice === undefined ? undefined : Roster.get(pool.roster, choice.slot);
   if (choice === undefined || chosen === undefined) return [pool, undefined];
-  const backend = having(chosen, chosen.connections + 1, chosen.health, chosen.lastCheck);
+  const backend = having(chosen, chosen.connections + 1, chosen.health, chosen.seen);
   const counted = Roster.replace(pool.roster, backend);
   return [holding(pool, counted, choice.next, pool.unchecked, pool.connections + 1), backend];
 };
@@ -214,7 +214,7 @@ export const released = (pool: Pool, backend: Backend): Pool => {
   const roster =
     now.leaving && connections === 0
       ? Roster.remove(pool.roster, now.slot)
-      : Roster.replace(pool.roster, having(now, connections, now.health, now.lastCheck));
+      : Roster.replace(pool.roster, having(now, connections, now.health, now.seen));
   return holding(pool, roster, pool.algorithm, pool.unchecked, pool.connections - 1);
 };
 

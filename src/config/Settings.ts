@@ -12,6 +12,8 @@ import { format, isIpAddress, parse, type SocketAddress } from "../net/SocketAdd
 
 export type LogLevelName = "debug" | "info" | "warn" | "error";
 export type Environment = "development" | "staging" | "production";
+/** Which connections the access log tells of: none, those that did not end in order, or all. */
+export type AccessLogMode = "off" | "errors" | "all";
 /** The name of a balancing algorithm; the program maps it to the algorithm itself. */
 export type AlgorithmName = "round-robin" | "least-connections" | "ip-hash";
 
@@ -55,6 +57,8 @@ export interface Settings {
   readonly connectTimeout: Duration.Duration;
   /** CONNECT_RETRIES: further backends that are tried for one client, 0 to 100. */
   readonly connectRetries: number;
+  /** ACCESS_LOG: which connections are logged when they are over. */
+  readonly accessLog: AccessLogMode;
   /** DRAIN_TIMEOUT: how long open connections may run on after a signal; zero resets them at once. */
   readonly drainTimeout: Duration.Duration;
 }
@@ -338,6 +342,12 @@ export const table: { readonly [Field in keyof Settings]: Variable<Settings[Fiel
     0,
     100,
   ),
+  accessLog: oneOf<AccessLogMode>(
+    "ACCESS_LOG",
+    "errors",
+    "which connections are logged when they are over: none, those that did not end in order, or all",
+    ["off", "errors", "all"],
+  ),
   drainTimeout: duration(
     "DRAIN_TIMEOUT",
     "30s",
@@ -447,6 +457,7 @@ export const settings: Effect.Effect<Settings, SettingsError> = Effect.gen(funct
     healthCheckFall: yield* take(table.healthCheckFall),
     connectTimeout: yield* take(table.connectTimeout),
     connectRetries: yield* take(table.connectRetries),
+    accessLog: yield* take(table.accessLog),
     drainTimeout: yield* take(table.drainTimeout),
   };
   const wrong = new Set(problems.flatMap(({ names }) => names));
@@ -483,5 +494,6 @@ export const describe = (settings: Settings): Readonly<Record<string, string>> =
     showField(table.healthCheckFall, settings.healthCheckFall),
     showField(table.connectTimeout, settings.connectTimeout),
     showField(table.connectRetries, settings.connectRetries),
+    showField(table.accessLog, settings.accessLog),
     showField(table.drainTimeout, settings.drainTimeout),
   ]);

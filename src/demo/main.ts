@@ -204,6 +204,7 @@ const program = Effect.gen(function* () {
       connectTimeout: given.connectTimeout,
       connectRetries: given.connectRetries,
       drainTimeout: given.drainTimeout,
+      accessLog: given.accessLog,
     }),
   );
   const monitoring = onPort("HEALTH_PORT", given.healthPort, (port) =>

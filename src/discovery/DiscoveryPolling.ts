@@ -126,6 +126,7 @@ export const make = ({ interval }: Options) =>
       Effect.gen(function* () {
         const before = yield* Ref.get(state);
         const at = yield* Clock.currentTimeMillis;
+        registry.metrics.polled("success", at);
         if (before.outage !== undefined) yield* recovered(before.outage, at);
         const [belief, believed] = believe(before, instances.length);
         const named = yield* nameSkipped(before.named, skipped);
@@ -147,6 +148,7 @@ export const make = ({ interval }: Options) =>
       Effect.gen(function* () {
         const at = yield* Clock.currentTimeMillis;
         const before = yield* Ref.get(state);
+        registry.metrics.polled(reason, at);
         const since = before.outage?.since ?? at;
         const failures = (before.outage?.failures ?? 0) + 1;
         // An answer is missing between the two empty ones that are needed.

@@ -59,8 +59,14 @@ export const make = ({ interval, timeout }: Options) =>
     const timeoutMillis = Duration.toMillis(timeout);
 
     const watch = (backend: Backend) =>
-      probe(backend, timeoutMillis).pipe(
-        Effect.flatMap((result) => (result === undefined ? Effect.void : registry.observed(backend, result))),
+      Effect.suspend(() => {
+        const from = performance.now();
+        return Effect.flatMap(probe(backend, timeoutMillis), (result) => {
+          if (result === undefined) return Effect.void;
+          registry.metrics.backend(backend).probed(result.succeeded, performance.now() - from);
+          return registry.observed(backend, result);
+        });
+      }).pipe(
         // A defect here is a bug of ours: it is told, and the backend goes on being probed.
         Effect.catchAllDefect((defect) =>
           Effect.logError("probing failed by a defect", defect).pipe(

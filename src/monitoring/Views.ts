@@ -24,7 +24,7 @@ export const backends = (pool: Pool.Pool): ReadonlyArray<typeof BackendView.Type
     address: format(backend.address),
     healthy: backend.eligible,
     connections: backend.connections,
-    last_check: backend.lastCheck === undefined ? null : new Date(backend.lastCheck).toISOString(),
+    last_check: backend.seen.lastCheck === undefined ? null : new Date(backend.seen.lastCheck).toISOString(),
   }));
 
 /** Why new connections should not be sent here; undefined when they should. */

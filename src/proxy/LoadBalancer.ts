@@ -20,9 +20,18 @@ import {
 import { type Backend, describe } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
 import * as Pool from "../backend/Pool.js";
+import type { AccessLogMode } from "../config/Settings.js";
 import type { ListenError } from "../net/ListenError.js";
 import { format, type SocketAddress } from "../net/SocketAddress.js";
-import { type ConnectError, type Connection, type RelayOutcome, Transport } from "../transport/Transport.js";
+import {
+  type ConnectError,
+  type Connection,
+  type RelayEnd,
+  type RelayOutcome,
+  Transport,
+} from "../transport/Transport.js";
+import * as AccessLog from "./AccessLog.js";
+import { codeOf, type EndedBy, type Phase } from "./ConnectionRecord.js";
 import * as Summary from "./Summary.js";
 
 export interface Options {
@@ -36,6 +45,8 @@ export interface Options {
   readonly connectRetries: number;
   /** How long open connections may run on once the balancer was told to stop. */
   readonly drainTimeout: Duration.DurationInput;
+  /** Which connections the access log tells of; `errors` (those that did not end in order) unless said otherwise. */
+  readonly accessLog?: AccessLogMode;
 }
 
 /** Counts since the start. */
@@ -70,6 +81,35 @@ const none: ReadonlyArray<Backend> = [];
 
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>;
 
+/** One client's connection from its acceptance to its end, and what is to be told of it then. */
+class Life {
+  /** When it was accepted, on the clock of `performance.now()`. */
+  readonly accepted = performance.now();
+  /** Backends that could not be connected to. */
+  tried = none;
+  /** The last one that it was assigned to. */
+  backend: Backend | undefined = undefined;
+  /** Backends that were tried before that one. */
+  retries = 0;
+  connectMillis: number | undefined = undefined;
+  constructor(
+    readonly client: Connection,
+    readonly restore: Restore,
+  ) {}
+}
+
+const endedBy: Readonly<Record<RelayEnd, EndedBy>> = {
+  "client-closed": "client",
+  "backend-closed": "backend",
+  "client-reset": "client-reset",
+  "backend-reset": "backend-reset",
+};
+
+const told = (client: Connection, backend: Backend) => ({
+  client: format(client.remote),
+  backend: describe(backend),
+});
+
 /**
  * Builds the balancer once the registry has seen the end of the first discovery. When its scope closes, it stops
  * listening, lets open connections run on until they end or `drainTimeout` is over, and resets the rest.
@@ -85,28 +125,55 @@ export const make = (options: Options) =>
       LogLevel.Debug,
     );
 
+    const { metrics } = registry;
+    const accessLog = AccessLog.make(options.accessLog ?? "errors");
     const stats = { accepted: 0, refused: 0, acceptErrors: 0, connectFailures: 0, redispatches: 0 };
     const every = Duration.seconds(5);
     const summary = {
       refused: Summary.make(every),
       connectFailed: Summary.make(every),
-      backendReset: Summary.make(every),
       acceptFailed: Summary.make(every),
     };
+    let draining = false;
 
-    const told = (client: Connection, backend: Backend) => ({
-      client: format(client.remote),
-      backend: describe(backend),
-    });
+    /** The connection is over, and this is what it was. */
+    const ended = (
+      life: Life,
+      by: EndedBy,
+      phase: Phase,
+      received: number,
+      sent: number,
+    ): Effect.Effect<void> => {
+      const millis = performance.now() - life.accepted;
+      metrics.ended(codeOf({ by, phase }), millis, received, sent);
+      return accessLog({
+        client: life.client.remote,
+        backend: life.backend,
+        backendConnections: life.backend?.connections ?? 0,
+        acceptedAt: Date.now() - millis,
+        connectMillis: life.connectMillis,
+        millis,
+        received,
+        sent,
+        retries: life.retries,
+        by,
+        phase,
+      });
+    };
 
-    const refuse = (client: Connection, why: string) =>
+    const refuse = (life: Life, by: "no-backend" | "connect-failed", why: string) =>
       Effect.suspend(() => {
+        const { client } = life;
         stats.refused += 1;
+        metrics.refused(by);
         client.reset();
-        return summary.refused(
-          Effect.logWarning("connection refused").pipe(
-            Effect.annotateLogs({ client: format(client.remote), why, "refused in all": stats.refused }),
+        return Effect.zipRight(
+          summary.refused(
+            Effect.logWarning("connection refused").pipe(
+              Effect.annotateLogs({ client: format(client.remote), why, "refused in all": stats.refused }),
+            ),
           ),
+          ended(life, by, by === "no-backend" ? "choosing" : "connecting", 0, 0),
         );
       });
 
@@ -123,82 +190,88 @@ export const make = (options: Options) =>
       }),
     ).pipe(Effect.timeoutOption(options.connectTimeout));
 
-    const nobody = (client: Connection, tried: ReadonlyArray<Backend>, restore: Restore, waited: boolean) =>
+    const nobody = (life: Life, waited: boolean) =>
       Effect.flatMap(registry.pool, (pool): Effect.Effect<void> => {
-        if (tried.length > 0) return refuse(client, "no other healthy backend to try");
-        if (waited || pool.unchecked === 0) return refuse(client, "no healthy backend");
-        return Effect.matchCauseEffect(restore(firstVerdict), {
-          onSuccess: () => serve(client, none, restore, true),
-          onFailure: (cause) => end(client, cause),
+        if (life.tried.length > 0) return refuse(life, "connect-failed", "no other healthy backend to try");
+        if (waited || pool.unchecked === 0) return refuse(life, "no-backend", "no healthy backend");
+        return Effect.matchCauseEffect(life.restore(firstVerdict), {
+          onSuccess: () => serve(life, true),
+          onFailure: (cause) => broken(life, "choosing", cause),
         });
       });
 
     // Interrupted (the drain is over), or failed by a defect: either way the client must not take it for an end.
-    const end = (client: Connection, cause: Cause.Cause<never>) => {
-      client.reset();
-      return Effect.failCause(cause);
+    const broken = (life: Life, phase: Phase, cause: Cause.Cause<never>) => {
+      life.client.reset();
+      const by = Cause.isInterruptedOnly(cause) ? "drain-timeout" : "defect";
+      const told = by === "defect" ? Effect.logError("a connection failed by a defect", cause) : Effect.void;
+      return Effect.zipRight(told, ended(life, by, phase, 0, 0));
     };
 
-    const connectFailed = (
-      client: Connection,
-      backend: Backend,
-      tried: ReadonlyArray<Backend>,
-      restore: Restore,
-      error: ConnectError,
-    ): Effect.Effect<void> =>
+    const connectFailed = (life: Life, backend: Backend, error: ConnectError): Effect.Effect<void> =>
       Effect.gen(function* () {
         stats.connectFailures += 1;
+        metrics.backend(backend).connectFailed(error.reason);
         // That this host is out of descriptors or ports says nothing about the backend.
         if (error.reason !== "exhausted") {
           yield* registry.observed(backend, { succeeded: false, why: error.message });
         }
         yield* summary.connectFailed(
           Effect.logWarning("backend could not be connected to").pipe(
-            Effect.annotateLogs({ ...told(client, backend), why: error.message }),
+            Effect.annotateLogs({ ...told(life.client, backend), why: error.message }),
           ),
         );
-        if (tried.length >= options.connectRetries) {
-          yield* refuse(client, `${tried.length + 1} backends could not be connected to`);
+        if (life.tried.length >= options.connectRetries) {
+          const many = life.tried.length + 1;
+          yield* refuse(life, "connect-failed", `${many} backends could not be connected to`);
         } else {
-          yield* serve(client, [...tried, backend], restore, true);
+          life.tried = [...life.tried, backend];
+          yield* serve(life, true);
         }
       });
 
-    const relayed = (client: Connection, backend: Backend, { end, received, sent }: RelayOutcome) => {
-      if (end === "closed" && !debug) return Effect.void;
-      const line = (level: LogLevel.LogLevel) =>
-        Effect.logWithLevel(level, "connection ended").pipe(
-          Effect.annotateLogs({ ...told(client, backend), end, received, sent }),
-        );
-      return end === "backend-reset" ? summary.backendReset(line(LogLevel.Info)) : line(LogLevel.Debug);
+    const relayed = (life: Life, backend: Backend, { end, received, sent }: RelayOutcome) => {
+      const phase = draining ? "draining" : "relaying";
+      return Effect.zipRight(registry.release(backend), ended(life, endedBy[end], phase, received, sent));
     };
 
-    const serve = (
-      client: Connection,
-      tried: ReadonlyArray<Backend>,
-      restore: Restore,
-      waited: boolean,
-    ): Effect.Effect<void> =>
-      Effect.flatMap(registry.assign(client.remote, tried), (backend) => {
-        if (backend === undefined) return nobody(client, tried, restore, waited);
+    const serve = (life: Life, waited: boolean): Effect.Effect<void> =>
+      Effect.flatMap(registry.assign(life.client.remote, life.tried), (backend) => {
+        if (backend === undefined) return nobody(life, waited);
+        const { client, restore } = life;
+        const counted = metrics.backend(backend);
+        counted.assigned(backend.connections);
+        life.backend = backend;
+        life.retries = life.tried.length;
+        const from = performance.now();
         const connected = Effect.matchCauseEffect(
           restore(transport.connect(backend.address, connectTimeoutMillis)),
           {
             onSuccess: (server) => {
-              if (tried.length > 0) stats.redispatches += 1;
-              return Effect.matchCauseEffect(restore(transport.relay(client, server)), {
-                onSuccess: (outcome) =>
-                  Effect.zipRight(registry.release(backend), relayed(client, backend, outcome)),
-                onFailure: (cause) => Effect.zipRight(registry.release(backend), end(client, cause)),
+              life.connectMillis = performance.now() - from;
+              counted.connected(life.connectMillis);
+              const failed = life.tried.at(-1);
+              if (failed !== undefined) {
+                stats.redispatches += 1;
+                metrics.backend(failed).redispatched();
+              }
+              return Effect.matchCauseEffect(restore(transport.relay(client, server, counted.meter)), {
+                onSuccess: (outcome) => relayed(life, backend, outcome),
+                onFailure: (cause) =>
+                  Effect.zipRight(
+                    registry.release(backend),
+                    broken(life, draining ? "draining" : "relaying", cause),
+                  ),
               });
             },
             onFailure: (cause) =>
               Effect.flatMap(registry.release(backend), () => {
                 const error = Cause.failureOption(cause);
                 return Option.isSome(error)
-                  ? connectFailed(client, backend, tried, restore, error.value)
-                  : end(
-                      client,
+                  ? connectFailed(life, backend, error.value)
+                  : broken(
+                      life,
+                      "connecting",
                       Cause.flatMap(cause, () => Cause.empty),
                     );
               }),
@@ -222,10 +295,12 @@ export const make = (options: Options) =>
       backlog,
       onConnection: (client) => {
         stats.accepted += 1;
-        fork(Effect.uninterruptibleMask((restore) => serve(client, none, restore, false)));
+        metrics.opened();
+        fork(Effect.uninterruptibleMask((restore) => serve(new Life(client, restore), false)));
       },
       onAcceptError: (error) => {
         stats.acceptErrors += 1;
+        metrics.acceptFailed();
         fork(
           summary.acceptFailed(
             Effect.logWarning(error.message).pipe(
@@ -244,6 +319,7 @@ export const make = (options: Options) =>
       const progress = Effect.flatMap(open, (count) =>
         Effect.logInfo("draining").pipe(Effect.annotateLogs({ connections: count })),
       ).pipe(Effect.repeat(Schedule.spaced(every)));
+      draining = true;
       yield* registry.draining;
       yield* listener.close;
       if ((yield* open) === 0) return;

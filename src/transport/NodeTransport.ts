@@ -8,6 +8,7 @@ import * as net from "node:net";
 import { Effect, Layer } from "effect";
 import { canonical } from "../net/IpAddress.js";
 import { failureOf, ListenError } from "../net/ListenError.js";
+import type { Meter } from "../net/Meter.js";
 import type { SocketAddress } from "../net/SocketAddress.js";
 import {
   AcceptError,
@@ -51,21 +52,23 @@ const ignore = (): void => {};
  * take whole waits in the socket's own buffer, and its sender is paused until that is empty.
  */
 class Relay {
-  #failure: RelayEnd | undefined;
+  #ended: RelayEnd | undefined;
+  #failed = false;
   #open = 2;
 
   constructor(
     readonly client: net.Socket,
     readonly backend: net.Socket,
+    readonly meter: Meter,
     readonly onEnd: (outcome: RelayOutcome) => void,
   ) {
-    this.#attach(client, backend, "client-reset");
-    this.#attach(backend, client, "backend-reset");
+    this.#attach(client, backend, "received", "client-closed", "client-reset");
+    this.#attach(backend, client, "sent", "backend-closed", "backend-reset");
     client.resume();
     backend.resume();
   }
 
-  #attach(from: net.Socket, to: net.Socket, broken: RelayEnd): void {
+  #attach(from: net.Socket, to: net.Socket, counter: keyof Meter, closed: RelayEnd, broken: RelayEnd): void {
     if (from.destroyed) {
       // It broke between being connected and being relayed: its events are over.
       this.#open -= 1;
@@ -73,11 +76,16 @@ class Relay {
       if (this.#open === 0) queueMicrotask(() => this.#end());
       return;
     }
+    const { meter } = this;
     from.on("data", (chunk) => {
+      meter[counter] += chunk.length;
       if (!to.write(chunk)) from.pause();
     });
     from.on("drain", () => to.resume());
-    from.on("end", () => to.end());
+    from.on("end", () => {
+      this.#ended ??= closed;
+      to.end();
+    });
     from.on("error", () => this.#fail(broken, to));
     from.on("close", () => {
       this.#open -= 1;
@@ -86,13 +94,15 @@ class Relay {
   }
 
   #fail(reason: RelayEnd, other: net.Socket): void {
-    this.#failure ??= reason;
+    if (!this.#failed) this.#ended = reason;
+    this.#failed = true;
     other.resetAndDestroy();
   }
 
   #end(): void {
     this.onEnd({
-      end: this.#failure ?? "closed",
+      // Nothing is known after an abort alone, and nobody asks then.
+      end: this.#ended ?? "client-reset",
       received: this.client.bytesRead,
       sent: this.backend.bytesRead,
     });
@@ -224,9 +234,9 @@ const connect = (address: SocketAddress, timeoutMillis: number): Effect.Effect<C
     });
   });
 
-const relay = (client: Connection, backend: Connection): Effect.Effect<RelayOutcome> =>
+const relay = (client: Connection, backend: Connection, meter: Meter): Effect.Effect<RelayOutcome> =>
   Effect.async((resume) => {
-    const running = new Relay(socketOf(client), socketOf(backend), (outcome) =>
+    const running = new Relay(socketOf(client), socketOf(backend), meter, (outcome) =>
       resume(Effect.succeed(outcome)),
     );
     return Effect.sync(() => running.abort());

@@ -4,6 +4,7 @@
  */
 import { Context, Data, type Effect, type Scope } from "effect";
 import type { ListenError } from "../net/ListenError.js";
+import type { Meter } from "../net/Meter.js";
 import { format, type SocketAddress } from "../net/SocketAddress.js";
 
 /** One end of a TCP connection. Whoever has it ends it: by {@link Transport.relay}, `close` or `reset`. */
@@ -38,8 +39,10 @@ export interface Listener {
 
 /** How a relay ended: in order, or by a side that broke off. */
 export type RelayEnd =
-  /** Both sides sent their FIN, and all bytes were delivered. */
-  | "closed"
+  /** Both sides sent their FIN, the client first, and all bytes were delivered. */
+  | "client-closed"
+  /** Both sides sent their FIN, the backend first, and all bytes were delivered. */
+  | "backend-closed"
   /** The client broke off (RST, or its connection died). */
   | "client-reset"
   /** The backend broke off. */
@@ -146,8 +149,8 @@ export class Transport extends Context.Tag("zeitwork-load-balancer/Transport")<
      * Moves bytes both ways until both directions have ended, and ends both connections. Half-close is kept: a
      * FIN of one side is passed on once all before it was delivered, and the other direction goes on. A reset of
      * one side becomes a reset of the other. A slow reader slows its sender: buffers are bounded.
-     * Interruption resets both.
+     * Interruption resets both. The meter counts bytes as they are read.
      */
-    readonly relay: (client: Connection, backend: Connection) => Effect.Effect<RelayOutcome>;
+    readonly relay: (client: Connection, backend: Connection, meter: Meter) => Effect.Effect<RelayOutcome>;
   }
 >() {}

@@ -152,7 +152,7 @@ describe("BackendRegistry", () => {
       yield* discover("a");
       yield* TestClock.adjust("90 seconds");
       yield* observe("a", down);
-      assert.strictEqual((yield* backendOf("a")).lastCheck, 90_000);
+      assert.strictEqual((yield* backendOf("a")).seen.lastCheck, 90_000);
     }).pipe(Effect.provide(registry(roundRobin))),
   );
 

@@ -122,7 +122,7 @@ describe("Pool", () => {
         const life = lives.get(backend.key) ?? assert.fail();
         assert.strictEqual(backend.health.up, life.up);
         assert.strictEqual(backend.health.checked, life.results.length > 0);
-        assert.strictEqual(backend.lastCheck, life.lastCheck);
+        assert.strictEqual(backend.seen.lastCheck, life.lastCheck);
         assert.strictEqual(backend.leaving, !life.listed);
         assert.strictEqual(backend.eligible, eligible(life));
         assert.strictEqual(backend.connections, life.open);
@@ -351,7 +351,7 @@ describe("Pool", () => {
       );
       assert.strictEqual(Pool.healthy(pool), 0);
       assert.strictEqual(pool.unchecked, 1);
-      assert.isUndefined(found(pool, "a").lastCheck);
+      assert.isUndefined(found(pool, "a").seen.lastCheck);
       assert.strictEqual(Pool.observed(pool, old, succeeded, 5)[0], pool, "it is not the old one that is up");
     });
   });

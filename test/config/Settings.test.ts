@@ -57,6 +57,7 @@ describe("Settings", () => {
       HEALTH_CHECK_FALL: "3",
       CONNECT_TIMEOUT: "5s",
       CONNECT_RETRIES: "2",
+      ACCESS_LOG: "errors",
       DRAIN_TIMEOUT: "30s",
     });
   });

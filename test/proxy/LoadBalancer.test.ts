@@ -108,10 +108,43 @@ const said = (socket: Socket) =>
     return String(chunk);
   });
 
+/** The termination codes of the access log. */
+const codes = (log: CapturedLog.CapturedLog) =>
+  lines(log, "connection").map(({ annotations }) => annotations["code"]);
+
 const lines = (log: CapturedLog.CapturedLog, message: string) =>
   log.lines.filter((line) => line.message === message);
 
 describe("LoadBalancer", () => {
+  test(
+    "logs how each connection ended, what it carried and how often it was retried",
+    Effect.gen(function* () {
+      const dead = yield* closedPort;
+      const alive = yield* serve((socket) => socket.once("data", () => socket.end("answer")));
+      const started = yield* start({ ports: [dead, alive.port], options: { accessLog: "all" } });
+      const client = yield* dial(started.port);
+      const { localPort } = client;
+      const answer = receive(client);
+      client.once("end", () => client.end());
+      client.write("question");
+      yield* Effect.promise(() => answer);
+      yield* idle(started);
+      const [line] = lines(started.log, "connection");
+      const { accepted, connect_ms, duration_ms, ...rest } = line?.annotations ?? {};
+      assert.deepStrictEqual(rest, {
+        code: "backend/relaying",
+        client: `127.0.0.1:${localPort}`,
+        backend: `b${alive.port} (127.0.0.1:${alive.port})`,
+        received: "question".length,
+        sent: "answer".length,
+        retries: 1,
+        backend_connections: 1,
+      });
+      assert.isBelow(Number(connect_ms), Number(duration_ms));
+      assert.closeTo(Date.parse(String(accepted)), Date.now(), 30_000);
+    }),
+  );
+
   test(
     "gives clients to the backends in turn, counts their connections, and releases them",
     Effect.gen(function* () {
@@ -199,6 +232,7 @@ describe("LoadBalancer", () => {
       const told = lines(started.log, "connection refused");
       assert.lengthOf(told, 1);
       assert.strictEqual(told[0]?.annotations["why"], "no healthy backend");
+      assert.deepStrictEqual(codes(started.log), Array(5).fill("no-backend/choosing"));
       assert.match(String(told[0]?.annotations["client"]), /^127\.0\.0\.1:\d+$/);
     }),
   );
@@ -215,6 +249,8 @@ describe("LoadBalancer", () => {
         { connectFailures, redispatches, refused },
         { connectFailures: 2, redispatches: 0, refused: 1 },
       );
+      assert.deepStrictEqual(codes(started.log), ["connect-failed/connecting"]);
+      assert.strictEqual(lines(started.log, "connection")[0]?.annotations["retries"], 1);
     }),
   );
 
@@ -347,6 +383,7 @@ describe("LoadBalancer", () => {
       assert.strictEqual(yield* connections(started.registry), 0);
       const [line] = lines(started.log, "drain timeout is over, resetting connections");
       assert.strictEqual(line?.annotations["connections"], 1);
+      assert.deepStrictEqual(codes(started.log), ["drain-timeout/draining"]);
     }),
   );
 
@@ -459,6 +496,11 @@ describe("LoadBalancer", () => {
       accept(connection(() => Deferred.unsafeDone(over, Exit.void)));
       yield* Deferred.await(over);
       yield* idle(started);
+      assert.deepStrictEqual(codes(started.log), ["defect/relaying"]);
+      assert.include(
+        lines(started.log, "a connection failed by a defect")[0]?.text,
+        "a bug in the transport",
+      );
     }),
   );
 

@@ -6,6 +6,7 @@ import { once } from "node:events";
 import type { Socket } from "node:net";
 import { assert, describe, it } from "@effect/vitest";
 import { Deferred, Effect, Exit, Fiber, type Layer, type Scope } from "effect";
+import type { Meter } from "../../src/net/Meter.js";
 import { type Connection, type RelayOutcome, Transport } from "../../src/transport/Transport.js";
 import { blackHole, closedPort, descriptors, dial, eventually, receive, serve } from "../support/Sockets.js";
 
@@ -27,6 +28,7 @@ const relayTo = (
   {
     readonly port: number;
     readonly outcomes: ReadonlyArray<RelayOutcome>;
+    readonly meter: Readonly<Meter>;
     readonly interrupt: Effect.Effect<void>;
   },
   never,
@@ -35,12 +37,13 @@ const relayTo = (
   Effect.gen(function* () {
     const transport = yield* Transport;
     const outcomes: Array<RelayOutcome> = [];
+    const meter: Meter = { received: 0, sent: 0 };
     const fibers: Array<Fiber.RuntimeFiber<void>> = [];
     const serveClient = (client: Connection) =>
       Effect.uninterruptibleMask((restore) =>
         before.pipe(
           Effect.zipRight(restore(transport.connect({ host: "127.0.0.1", port: backendPort }, 5 * second))),
-          Effect.flatMap((backend) => restore(transport.relay(client, backend))),
+          Effect.flatMap((backend) => restore(transport.relay(client, backend, meter))),
           Effect.map((outcome) => outcomes.push(outcome)),
           Effect.asVoid,
           Effect.orDie,
@@ -54,7 +57,7 @@ const relayTo = (
     );
     const interrupt = Effect.suspend(() => Fiber.interruptAll(fibers));
     yield* Effect.addFinalizer(() => interrupt);
-    return { port: listener.address.port, outcomes, interrupt };
+    return { port: listener.address.port, outcomes, meter, interrupt };
   });
 
 /** Collects what each of a backend's sockets receives. */
@@ -95,7 +98,7 @@ export const conformance = <E>(name: string, layer: Layer.Layer<Transport, E>): 
         assert.strictEqual(end, "fin");
         yield* eventually(() => relay.outcomes.length === 1);
         assert.deepStrictEqual(relay.outcomes[0], {
-          end: "closed",
+          end: "client-closed",
           received: megabyte.length,
           sent: megabyte.length,
         });
@@ -133,6 +136,9 @@ export const conformance = <E>(name: string, layer: Layer.Layer<Transport, E>): 
         const received = yield* first(backend.received);
         assert.isTrue(received.bytes.equals(megabyte));
         assert.strictEqual(received.end, "fin");
+        yield* eventually(() => relay.outcomes.length === 1);
+        assert.strictEqual(relay.outcomes[0]?.end, "backend-closed");
+        assert.deepStrictEqual(relay.meter, { received: megabyte.length, sent: "greeting".length });
       }),
     );
 
@@ -318,7 +324,7 @@ export const conformance = <E>(name: string, layer: Layer.Layer<Transport, E>): 
           },
         );
         yield* eventually(() => relay.outcomes.length === 300);
-        assert.isTrue(relay.outcomes.every(({ end }) => end === "closed"));
+        assert.isTrue(relay.outcomes.every(({ end }) => end === "client-closed"));
       }),
       60 * second,
     );
@@ -506,7 +512,9 @@ export const conformance = <E>(name: string, layer: Layer.Layer<Transport, E>): 
                 Effect.runFork(
                   transport
                     .connect({ host: "127.0.0.1", port: backend.port }, second)
-                    .pipe(Effect.flatMap((server) => transport.relay(client, server))),
+                    .pipe(
+                      Effect.flatMap((server) => transport.relay(client, server, { received: 0, sent: 0 })),
+                    ),
                 ),
               ),
           }),

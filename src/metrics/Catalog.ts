@@ -1,0 +1,163 @@
+/**
+ * Every metric there is, by name. Recording ({@link Metrics}), the `/metrics` page and the documentation all
+ * follow from this file.
+ *
+ * Names follow the Prometheus conventions: one prefix, base units (seconds, bytes), `_total` on counters; the
+ * latter is added where they are written out.
+ * https://prometheus.io/docs/practices/naming/
+ */
+import { MetricBoundaries, MetricKey, MetricLabel } from "effect";
+
+/** What is measured under one name. */
+export interface Family<Label extends string = string> {
+  /** Without `_total`. */
+  readonly name: string;
+  readonly type: "counter" | "gauge" | "histogram";
+  /** What it counts, as one sentence. */
+  readonly help: string;
+  /** Every series has exactly these; each takes a bounded number of values. */
+  readonly labels: ReadonlyArray<Label>;
+  /** Of a histogram: its buckets' upper bounds. */
+  readonly bounds: ReadonlyArray<number>;
+}
+
+const counter = <Label extends string = never>(
+  name: string,
+  help: string,
+  labels: ReadonlyArray<Label> = [],
+): Family<Label> => ({ name: `lb_${name}`, type: "counter", help, labels, bounds: [] });
+
+const gauge = <Label extends string = never>(
+  name: string,
+  help: string,
+  labels: ReadonlyArray<Label> = [],
+): Family<Label> => ({ name: `lb_${name}`, type: "gauge", help, labels, bounds: [] });
+
+const histogram = <Label extends string = never>(
+  name: string,
+  help: string,
+  bounds: ReadonlyArray<number>,
+  labels: ReadonlyArray<Label> = [],
+): Family<Label> => ({ name: `lb_${name}`, type: "histogram", help, labels, bounds });
+
+/** The labels of whatever belongs to one backend. */
+const backend = ["backend", "address"] as const;
+type OfBackend = (typeof backend)[number];
+
+// A connect takes a tenth of a millisecond on a host and some hundred between continents.
+const connectBounds = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5];
+// Connections last from one request to days.
+const durationBounds = [0.001, 0.005, 0.02, 0.1, 0.5, 1, 5, 15, 60, 300, 1_800, 7_200, 86_400];
+const bytesBounds = [64, 512, 4_096, 32_768, 262_144, 2_097_152, 16_777_216, 134_217_728, 1_073_741_824];
+
+export const catalog = {
+  opened: counter("connections_opened", "Connections accepted from clients."),
+  open: gauge(
+    "connections_open",
+    "Connections open now, those that are still looking for a backend included.",
+  ),
+  refused: counter("connections_refused", "Connections reset because no backend could take them.", [
+    "reason",
+  ]),
+  acceptErrors: counter("accept_errors", "Connections that could not be accepted."),
+  ended: counter("connections_ended", "Connections that have ended, by who ended them and in which phase.", [
+    "by",
+    "phase",
+  ]),
+  connectionSeconds: histogram(
+    "connection_duration_seconds",
+    "How long connections lasted, from being accepted to their end.",
+    durationBounds,
+  ),
+  connectionBytes: histogram(
+    "connection_bytes",
+    "Bytes that one connection carried: received from the client, or sent to it.",
+    bytesBounds,
+    ["direction"],
+  ),
+
+  backendUp: gauge("backend_up", "1 while the backend takes new connections, 0 while it does not.", backend),
+  backendOpen: gauge("backend_connections_open", "Connections open on the backend.", backend),
+  backendOpened: counter("backend_connections_opened", "Connections made to the backend.", backend),
+  backendBytes: counter<OfBackend | "direction">(
+    "backend_bytes",
+    "Bytes relayed for the backend, received from clients or sent to them.",
+    [...backend, "direction"],
+  ),
+  connectSeconds: histogram(
+    "backend_connect_duration_seconds",
+    "How long it took to connect to the backend, for connections that could be made.",
+    connectBounds,
+    backend,
+  ),
+  connectFailures: counter<OfBackend | "reason">(
+    "backend_connect_failures",
+    "Clients' connections that could not be made to the backend.",
+    [...backend, "reason"],
+  ),
+  redispatches: counter(
+    "backend_redispatches",
+    "Connections given to another backend after this one failed.",
+    backend,
+  ),
+  probes: counter<OfBackend | "result">("backend_probes", "Probes of the backend.", [...backend, "result"]),
+  probeSeconds: histogram(
+    "backend_probe_duration_seconds",
+    "How long probes took that succeeded.",
+    connectBounds,
+    backend,
+  ),
+  transitions: counter<OfBackend | "to">("backend_transitions", "How often the backend went up or down.", [
+    ...backend,
+    "to",
+  ]),
+  stateSeconds: gauge("backend_state_seconds", "Seconds since the backend last went up or down.", backend),
+
+  polls: counter("discovery_polls", "Times the list of backends was asked for.", ["result"]),
+  listSeconds: gauge("discovery_last_success_seconds", "Seconds since the list of backends was last got."),
+  listed: gauge("backends_listed", "Backends that discovery lists."),
+  healthy: gauge("backends_healthy", "Listed backends that take new connections."),
+  draining: gauge("draining", "1 once the balancer was told to stop."),
+  logDropped: counter(
+    "access_log_dropped",
+    "Access log records that were dropped because they could not be written.",
+  ),
+
+  loopDelay: gauge("event_loop_delay_seconds", "How late timers were in the last while, by quantile.", [
+    "quantile",
+  ]),
+  cpu: counter("process_cpu_seconds", "Processor time used, user and system."),
+  memory: gauge("process_resident_memory_bytes", "Memory in use."),
+  descriptors: gauge("process_open_fds", "Descriptors open."),
+  descriptorLimit: gauge("process_max_fds", "Descriptors that may be open."),
+  started: gauge("process_start_time_seconds", "When the process started, in seconds since 1970."),
+  build: gauge("build_info", "Always 1; its labels say what runs.", [
+    "version",
+    "node",
+    "transport",
+    "algorithm",
+  ]),
+} satisfies Record<string, Family>;
+
+/** Every family, in the order in which they are written out. */
+export const families: ReadonlyArray<Family> = Object.values(catalog);
+
+const tags = (labels: Readonly<Record<string, string>>): ReadonlyArray<MetricLabel.MetricLabel> =>
+  Object.entries(labels).map(([name, value]) => MetricLabel.make(name, value));
+
+/** The key of one series of a counter in a registry of Effect's metrics. */
+export const counterKey = <Label extends string>(
+  family: Family<Label>,
+  labels: Readonly<Record<Label, string>>,
+): MetricKey.MetricKey.Counter<number> =>
+  MetricKey.taggedWithLabels(MetricKey.counter(family.name, { description: family.help }), tags(labels));
+
+/** The key of one series of a histogram. */
+export const histogramKey = <Label extends string>(
+  family: Family<Label>,
+  labels: Readonly<Record<Label, string>>,
+): MetricKey.MetricKey.Histogram =>
+  MetricKey.taggedWithLabels(
+    MetricKey.histogram(family.name, MetricBoundaries.fromIterable(family.bounds), family.help),
+    tags(labels),
+  );

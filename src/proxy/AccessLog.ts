@@ -1,0 +1,35 @@
+/**
+ * The access log: one structured record for each connection, when it is over.
+ */
+import { Effect } from "effect";
+import { describe } from "../backend/Backend.js";
+import type { AccessLogMode } from "../config/Settings.js";
+import { format } from "../net/SocketAddress.js";
+import { type ConnectionRecord, codeOf, isClean } from "./ConnectionRecord.js";
+
+// Tenths of microseconds are noise.
+const rounded = (millis: number): number => Math.round(millis * 1000) / 1000;
+
+/** The fields of a record, as they are logged. */
+export const fields = (record: ConnectionRecord): Readonly<Record<string, unknown>> => ({
+  code: codeOf(record),
+  client: format(record.client),
+  backend: record.backend === undefined ? null : describe(record.backend),
+  accepted: new Date(record.acceptedAt).toISOString(),
+  connect_ms: record.connectMillis === undefined ? null : rounded(record.connectMillis),
+  duration_ms: rounded(record.millis),
+  received: record.received,
+  sent: record.sent,
+  retries: record.retries,
+  backend_connections: record.backendConnections,
+});
+
+const nothing = (): Effect.Effect<void> => Effect.void;
+
+/** What to do with each record. */
+export const make = (mode: AccessLogMode): ((record: ConnectionRecord) => Effect.Effect<void>) => {
+  if (mode === "off") return nothing;
+  const tell = (record: ConnectionRecord) =>
+    Effect.annotateLogs(Effect.logInfo("connection"), fields(record));
+  return mode === "all" ? tell : (record) => (isClean(record) ? Effect.void : tell(record));
+};
