@@ -3,6 +3,7 @@
  * The program: reads the settings, picks the implementations and wires the Layers. Nothing else chooses an
  * implementation.
  */
+import { readFileSync } from "node:fs";
 import { NodeHttpClient, NodeRuntime } from "@effect/platform-node";
 import { Cause, Data, Effect, Exit, Layer, Logger, LogLevel, Option } from "effect";
 import * as BackendRegistry from "./backend/BackendRegistry.js";
@@ -27,6 +28,7 @@ import * as Monitoring from "./monitoring/Monitoring.js";
 import type { ListenError } from "./net/ListenError.js";
 import * as LoadBalancer from "./proxy/LoadBalancer.js";
 import * as NodeTransport from "./transport/NodeTransport.js";
+import { Transport } from "./transport/Transport.js";
 
 const algorithms: Readonly<Record<AlgorithmName, Algorithm>> = {
   "round-robin": roundRobin,
@@ -49,6 +51,10 @@ const loggers: Readonly<Record<Environment, Layer.Layer<never>>> = {
 
 /** Why the program does not run, as its user is told, and the exit code. */
 class Refusal extends Data.TaggedError("Refusal")<{ readonly message: string; readonly code: number }> {}
+
+const { version }: { readonly version: string } = JSON.parse(
+  readFileSync(new URL("../package.json", import.meta.url), "utf8"),
+);
 
 /** A wrong setting; the code is EX_USAGE of sysexits.h. */
 const usage = 64;
@@ -73,6 +79,20 @@ const discovery = (settings: Settings): Layer.Layer<Discovery> =>
       }).pipe(Layer.provide(NodeHttpClient.layer))
     : StaticDiscovery.layer({ backends: settings.backends, timeout: settings.discoveryTimeout });
 
+const monitoring = (settings: Settings) =>
+  Layer.unwrapEffect(
+    Effect.map(Transport, ({ name }) =>
+      listening(
+        Monitoring.layer({
+          host: settings.healthBindAddress,
+          port: settings.healthPort,
+          build: { version, transport: name },
+        }),
+        "HEALTH_PORT",
+      ),
+    ),
+  );
+
 /**
  * What each layer is provided with outlives it, so they end in this order: the balancer (which drains), health
  * checks and discovery, and monitoring last of all but the registry.
@@ -93,12 +113,7 @@ const program = (settings: Settings) =>
         Layer.provide(discovery(settings)),
       ),
     ]),
-    Layer.provide(
-      listening(
-        Monitoring.layer({ host: settings.healthBindAddress, port: settings.healthPort }),
-        "HEALTH_PORT",
-      ),
-    ),
+    Layer.provide(monitoring(settings)),
     Layer.provide([
       BackendRegistry.layer({
         algorithm: algorithms[settings.algorithm],

@@ -123,9 +123,11 @@ export const catalog = {
     "Access log records that were dropped because they could not be written.",
   ),
 
-  loopDelay: gauge("event_loop_delay_seconds", "How late timers were in the last while, by quantile.", [
-    "quantile",
-  ]),
+  loopDelay: gauge(
+    "event_loop_delay_seconds",
+    "How late timers were since this was last asked for, by percentile.",
+    ["percentile"],
+  ),
   cpu: counter("process_cpu_seconds", "Processor time used, user and system."),
   memory: gauge("process_resident_memory_bytes", "Memory in use."),
   descriptors: gauge("process_open_fds", "Descriptors open."),

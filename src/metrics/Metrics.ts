@@ -117,6 +117,7 @@ export class Metrics {
   readonly #backends = new Map<string, BackendMetrics>();
   /** Of backends that are gone. */
   readonly #gone: Meter = { received: 0, sent: 0 };
+  #open = 0;
   #listedAt: number | undefined = undefined;
   readonly #opened = this.registry.getCounter(counterKey(catalog.opened, {}));
   readonly #acceptErrors = this.registry.getCounter(counterKey(catalog.acceptErrors, {}));
@@ -133,9 +134,15 @@ export class Metrics {
     return { by, phase };
   });
 
-  /** A client's connection was accepted. */
+  /** A client's connection was accepted. It is open until {@link ended}. */
   opened(): void {
+    this.#open += 1;
     this.#opened.update(1);
+  }
+
+  /** Connections open now, those that are still looking for a backend included. */
+  get open(): number {
+    return this.#open;
   }
 
   acceptFailed(): void {
@@ -149,6 +156,7 @@ export class Metrics {
 
   /** A connection is over: its termination code (`by/phase`), how long it lasted and what it carried. */
   ended(code: string, millis: number, received: number, sent: number): void {
+    this.#open -= 1;
     this.#ended.increment(code);
     this.#seconds.update(millis / 1000);
     this.#received.update(received);

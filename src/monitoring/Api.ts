@@ -2,7 +2,7 @@
  * What monitoring answers, described apart from how it is found out: the contract of {@link Handlers}, and the
  * source of `/openapi.json`.
  */
-import { HttpApi, HttpApiEndpoint, HttpApiGroup, OpenApi } from "@effect/platform";
+import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "@effect/platform";
 import { Schema } from "effect";
 
 const Count = Schema.Int.pipe(Schema.nonNegative());
@@ -72,6 +72,14 @@ export const Api = HttpApi.make("monitoring")
           .annotate(
             OpenApi.Summary,
             "Whether new connections should be sent here: the first discovery has ended and it is not draining",
+          ),
+      )
+      .add(
+        HttpApiEndpoint.get("metrics", "/metrics")
+          .addSuccess(HttpApiSchema.Text({ contentType: "text/plain" }))
+          .annotate(
+            OpenApi.Summary,
+            "Metrics, in the Prometheus format or, where that is accepted, OpenMetrics",
           ),
       ),
   )

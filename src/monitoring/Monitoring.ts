@@ -13,6 +13,7 @@ import type { BackendRegistry } from "../backend/BackendRegistry.js";
 import { failureOf, ListenError } from "../net/ListenError.js";
 import { format, type SocketAddress } from "../net/SocketAddress.js";
 import { Api } from "./Api.js";
+import type { Build } from "./Gauges.js";
 import * as Handlers from "./Handlers.js";
 
 export interface Options {
@@ -20,6 +21,8 @@ export interface Options {
   readonly host: string | undefined;
   /** 0 is any free port. */
   readonly port: number;
+  /** What runs, as the metrics say; without it they do not. */
+  readonly build?: Build;
 }
 
 export class Monitoring extends Context.Tag("zeitwork-load-balancer/Monitoring")<
@@ -159,7 +162,7 @@ export const make = (options: Options) =>
 export const layer = (options: Options): Layer.Layer<Monitoring, ListenError, BackendRegistry> =>
   Layer.scoped(Monitoring, make(options)).pipe(
     Layer.provide([
-      HttpApiBuilder.api(Api).pipe(Layer.provide(Handlers.layer)),
+      HttpApiBuilder.api(Api).pipe(Layer.provide(Handlers.layer(options.build))),
       HttpApiBuilder.Router.Live,
       HttpApiBuilder.Middleware.layer,
       NodeHttpServer.layerContext,

@@ -319,4 +319,36 @@ describe("BackendRegistry", () => {
       }),
     );
   });
+
+  it.effect("keeps the counters of a backend for as long as it is known, its last connection included", () =>
+    Effect.gen(function* () {
+      const { metrics, release } = yield* BackendRegistry;
+      const known = () => [...metrics.backends.values()].map(({ labels }) => labels.backend).sort();
+      yield* discover("a", "b");
+      yield* observe("a", up);
+      const backend = yield* assign();
+      assert.deepStrictEqual(known(), ["a", "b"]);
+      yield* discover();
+      assert.deepStrictEqual(known(), ["a"], "b had no connection, a has one");
+      yield* release(backend);
+      assert.deepStrictEqual(known(), []);
+    }).pipe(Effect.provide(registry(roundRobin))),
+  );
+
+  it.effect("says since when a backend is up or down, and why it is down", () =>
+    Effect.gen(function* () {
+      const seen = Effect.map(backendOf("a"), ({ seen }) => seen);
+      yield* discover("a");
+      yield* observe("a", up);
+      yield* TestClock.adjust("5 seconds");
+      yield* observe("a", down, down);
+      assert.deepStrictEqual(yield* seen, { lastCheck: 5_000, since: 0, why: undefined });
+      yield* TestClock.adjust("5 seconds");
+      yield* observe("a", down);
+      assert.deepStrictEqual(yield* seen, { lastCheck: 10_000, since: 10_000, why: down.why });
+      yield* TestClock.adjust("5 seconds");
+      yield* observe("a", up, up);
+      assert.deepStrictEqual(yield* seen, { lastCheck: 15_000, since: 15_000, why: undefined });
+    }).pipe(Effect.provide(registry(roundRobin))),
+  );
 });

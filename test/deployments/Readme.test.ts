@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { assert, describe, it } from "@effect/vitest";
 import { type Variable, variables } from "../../src/config/Settings.js";
+import { type Family, families } from "../../src/metrics/Catalog.js";
 
 const root = new URL("../../", import.meta.url);
 const readme = readFileSync(new URL("README.md", root), "utf8");
@@ -16,6 +17,10 @@ const row = (variable: Pick<Variable<unknown>, "name" | "default" | "about" | "a
     `${variable.about}. Accepted: ${variable.accepted} |`,
   ].join(" | ");
 
+/** The line of one metric in the table of metrics. */
+const metricRow = ({ help, labels, name, type }: Family): string =>
+  `| \`${type === "counter" ? `${name}_total` : name}\` | ${type} | ${labels.map((label) => `\`${label}\``).join(", ")} | ${help} |`;
+
 const section = (title: string): string => readme.split(`\n## ${title}\n`)[1]?.split("\n## ")[0] ?? "";
 
 describe("README.md", () => {
@@ -24,6 +29,13 @@ describe("README.md", () => {
       .split("\n")
       .filter((line) => line.startsWith("| `"));
     assert.deepStrictEqual(rows, variables.map(row));
+  });
+
+  it("has one row for each metric", () => {
+    const rows = section("Metrics")
+      .split("\n")
+      .filter((line) => line.startsWith("| `"));
+    assert.deepStrictEqual(rows, families.map(metricRow));
   });
 
   it("names only scripts that there are", () => {

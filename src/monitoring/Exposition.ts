@@ -1,0 +1,99 @@
+/**
+ * Metrics as text: the Prometheus format 0.0.4 and OpenMetrics 1.0.
+ *
+ * https://prometheus.io/docs/instrumenting/exposition_formats/
+ * https://prometheus.io/docs/specs/om/open_metrics_spec/
+ */
+import { type MetricPair, MetricState } from "effect";
+import { type Family, families } from "../metrics/Catalog.js";
+
+type Labels = Readonly<Record<string, string>>;
+
+/** The buckets are cumulative, the last one of infinity. */
+export interface Distribution {
+  readonly buckets: ReadonlyArray<readonly [bound: number, count: number]>;
+  readonly sum: number;
+  readonly count: number;
+}
+
+/** One series of a family, at this moment. */
+export interface Series {
+  readonly name: string;
+  readonly labels: Labels;
+  readonly value: number | Distribution;
+}
+
+/** A series of a gauge, or of a counter that is kept elsewhere. */
+export const series = <Label extends string>(
+  family: Family<Label>,
+  value: number,
+  labels: Readonly<Record<Label, string>>,
+): Series => ({ name: family.name, labels, value });
+
+/** What a registry of Effect's metrics holds. Kinds that {@link families} has none of are left out. */
+export const fromSnapshot = (pairs: ReadonlyArray<MetricPair.MetricPair.Untyped>): ReadonlyArray<Series> =>
+  pairs.flatMap((pair): ReadonlyArray<Series> => {
+    const { metricKey, metricState: state } = pair;
+    const labels = Object.fromEntries(metricKey.tags.map(({ key, value }) => [key, value]));
+    if (MetricState.isCounterState(state))
+      return [{ name: metricKey.name, labels, value: Number(state.count) }];
+    if (!MetricState.isHistogramState(state)) return [];
+    return [{ name: metricKey.name, labels, value: state }];
+  });
+
+const escaped = (text: string): string =>
+  text.replace(/[\\"\n]/g, (character) => (character === "\n" ? "\\n" : `\\${character}`));
+
+const number = (value: number): string =>
+  value === Number.POSITIVE_INFINITY ? "+Inf" : value === Number.NEGATIVE_INFINITY ? "-Inf" : String(value);
+
+const line = (name: string, labels: Labels, value: number): string => {
+  const pairs = Object.entries(labels).map(([label, text]) => `${label}="${escaped(text)}"`);
+  return `${name}${pairs.length === 0 ? "" : `{${pairs.join(",")}}`} ${number(value)}\n`;
+};
+
+const linesOf = ({ name, type }: Family, { labels, value }: Series): string => {
+  if (typeof value === "number") return line(type === "counter" ? `${name}_total` : name, labels, value);
+  const buckets = value.buckets.map(([bound, count]) =>
+    line(`${name}_bucket`, { ...labels, le: number(bound) }, count),
+  );
+  return [
+    ...buckets,
+    line(`${name}_sum`, labels, value.sum),
+    line(`${name}_count`, labels, value.count),
+  ].join("");
+};
+
+/** A format that `/metrics` can answer in. */
+export type Format = "prometheus" | "openmetrics";
+
+export const contentTypes: Readonly<Record<Format, string>> = {
+  prometheus: "text/plain; version=0.0.4; charset=utf-8",
+  openmetrics: "application/openmetrics-text; version=1.0.0; charset=utf-8",
+};
+
+/** OpenMetrics for whoever accepts it (Prometheus does, and prefers it), and the older format for everybody else. */
+export const formatFor = (accept: string | undefined): Format =>
+  /application\/openmetrics-text(?![^,]*;\s*q=0(?:\.0*)?\s*(?:,|;|$))/i.test(accept ?? "")
+    ? "openmetrics"
+    : "prometheus";
+
+/** The text: families in the order of the catalogue, those without a series left out. */
+export const render = (all: ReadonlyArray<Series>, format: Format): string => {
+  const byName = new Map<string, Array<Series>>();
+  for (const one of all) {
+    const found = byName.get(one.name);
+    if (found === undefined) byName.set(one.name, [one]);
+    else found.push(one);
+  }
+  let text = "";
+  for (const family of families) {
+    const found = byName.get(family.name);
+    if (found === undefined) continue;
+    const { help, name, type } = family;
+    const shown = type === "counter" && format === "prometheus" ? `${name}_total` : name;
+    text += `# HELP ${shown} ${help.replace(/[\\\n]/g, " ")}\n# TYPE ${shown} ${type}\n`;
+    for (const one of found) text += linesOf(family, one);
+  }
+  return format === "openmetrics" ? `${text}# EOF\n` : text;
+};

@@ -1,0 +1,85 @@
+/**
+ * What `/metrics` says beside what was recorded: what can be read off the pool and the process at this moment.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import type { IntervalHistogram } from "node:perf_hooks";
+import * as Pool from "../backend/Pool.js";
+import { catalog } from "../metrics/Catalog.js";
+import type { Metrics } from "../metrics/Metrics.js";
+import { type Series, series } from "./Exposition.js";
+
+/** What runs, for the labels of `lb_build_info`. */
+export interface Build {
+  readonly version: string;
+  /** The transport in use. */
+  readonly transport: string;
+}
+
+/** Of the pool and its backends, and what metrics know beside their registries. Pure. */
+export const ofPool = (pool: Pool.Pool, metrics: Metrics, now: number): ReadonlyArray<Series> => {
+  const all: Array<Series> = [
+    series(catalog.open, metrics.open, {}),
+    series(catalog.listed, pool.listed, {}),
+    series(catalog.healthy, Pool.healthy(pool), {}),
+    series(catalog.draining, pool.phase === "draining" ? 1 : 0, {}),
+  ];
+  if (metrics.listedAt !== undefined) {
+    all.push(series(catalog.listSeconds, (now - metrics.listedAt) / 1000, {}));
+  }
+  for (const backend of Pool.backends(pool)) {
+    const { labels, meter } = metrics.backend(backend);
+    all.push(
+      series(catalog.backendUp, backend.eligible ? 1 : 0, labels),
+      series(catalog.backendOpen, backend.connections, labels),
+      series(catalog.backendBytes, meter.received, { ...labels, direction: "received" }),
+      series(catalog.backendBytes, meter.sent, { ...labels, direction: "sent" }),
+    );
+    const { since } = backend.seen;
+    if (since !== undefined) all.push(series(catalog.stateSeconds, (now - since) / 1000, labels));
+  }
+  return all;
+};
+
+/** How often the delay of the event loop is sampled; a sample includes this wait itself. */
+export const samplingMillis = 20;
+
+const percentiles = [50, 90, 99, 99.9];
+
+// Where there is no /proc these are not known, and left out.
+const ofDescriptors = (): ReadonlyArray<Series> => {
+  try {
+    const limit = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
+    return [
+      series(catalog.descriptors, readdirSync("/proc/self/fd").length, {}),
+      ...(limit === undefined ? [] : [series(catalog.descriptorLimit, Number(limit), {})]),
+    ];
+  } catch {
+    return [];
+  }
+};
+
+/** Of the process. Takes what the histogram of event loop delays has, and begins it anew. */
+export const ofProcess = (
+  build: Build | undefined,
+  algorithm: string,
+  delays: IntervalHistogram,
+  now: number,
+): ReadonlyArray<Series> => {
+  const { system, user } = process.cpuUsage();
+  const delay = percentiles.map((percent) =>
+    series(catalog.loopDelay, Math.max(0, delays.percentile(percent) / 1e9 - samplingMillis / 1000), {
+      percentile: String(percent),
+    }),
+  );
+  delays.reset();
+  return [
+    ...delay,
+    series(catalog.cpu, (user + system) / 1e6, {}),
+    series(catalog.memory, process.memoryUsage.rss(), {}),
+    ...ofDescriptors(),
+    series(catalog.started, now / 1000 - process.uptime(), {}),
+    ...(build === undefined
+      ? []
+      : [series(catalog.build, 1, { ...build, node: process.version, algorithm })]),
+  ];
+};

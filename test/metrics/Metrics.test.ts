@@ -1,0 +1,96 @@
+import { assert, describe, it } from "@effect/vitest";
+import { MetricState } from "effect";
+import { catalog, families } from "../../src/metrics/Catalog.js";
+import { Metrics } from "../../src/metrics/Metrics.js";
+
+const subject = (id: string) => ({ key: id, id, address: { host: "10.0.0.1", port: 3000 } });
+
+/** The count of a series with these labels; undefined where there is none. */
+const counted = (
+  { registry }: Pick<Metrics, "registry">,
+  name: string,
+  labels: Readonly<Record<string, string>> = {},
+): number | undefined => {
+  const found = registry
+    .snapshot()
+    .find(
+      ({ metricKey }) =>
+        metricKey.name === name &&
+        Object.entries(labels).every(([key, value]) =>
+          metricKey.tags.some((tag) => tag.key === key && tag.value === value),
+        ),
+    )?.metricState;
+  if (found === undefined) return undefined;
+  return MetricState.isCounterState(found) || MetricState.isHistogramState(found)
+    ? Number(found.count)
+    : undefined;
+};
+
+describe("Metrics", () => {
+  it("counts connections by how they ended, and those that are open", () => {
+    const metrics = new Metrics();
+    for (let n = 0; n < 5; n++) metrics.opened();
+    metrics.ended("client/relaying", 10, 100, 200);
+    metrics.ended("client/relaying", 10, 100, 200);
+    metrics.ended("backend-reset/draining", 10, 100, 200);
+    assert.strictEqual(metrics.open, 2);
+    assert.strictEqual(counted(metrics, catalog.opened.name), 5);
+    assert.strictEqual(counted(metrics, catalog.ended.name, { by: "client", phase: "relaying" }), 2);
+    assert.strictEqual(counted(metrics, catalog.ended.name, { by: "backend-reset", phase: "draining" }), 1);
+    assert.strictEqual(counted(metrics, catalog.connectionSeconds.name), 3);
+    assert.strictEqual(counted(metrics, catalog.connectionBytes.name, { direction: "sent" }), 3);
+  });
+
+  it("keeps backends apart, and no series of one that is gone", () => {
+    const metrics = new Metrics();
+    metrics.track(subject("a"));
+    metrics.track(subject("b"));
+    metrics.backend(subject("a")).connected(1);
+    metrics.backend(subject("a")).connectFailed("refused");
+    assert.strictEqual(counted(metrics.backend(subject("a")), catalog.backendOpened.name), 1);
+    assert.strictEqual(counted(metrics.backend(subject("b")), catalog.backendOpened.name), 0);
+    metrics.forget(subject("a"));
+    assert.deepStrictEqual([...metrics.backends.keys()], ["b"]);
+    metrics.backend(subject("a")).connected(1);
+    assert.deepStrictEqual(
+      [...metrics.backends.keys()],
+      ["b"],
+      "what is told of the gone brings nothing back",
+    );
+  });
+
+  it("does not lose the bytes of a backend that is gone", () => {
+    const metrics = new Metrics();
+    metrics.track(subject("a"));
+    metrics.track(subject("b"));
+    metrics.backend(subject("a")).meter.received += 5;
+    metrics.backend(subject("b")).meter.sent += 7;
+    metrics.forget(subject("a"));
+    assert.deepStrictEqual(metrics.meter, { received: 5, sent: 7 });
+  });
+
+  it("knows the most connections that a backend had at one time", () => {
+    const metrics = new Metrics();
+    metrics.track(subject("a"));
+    for (const connections of [1, 2, 3, 2, 1]) metrics.backend(subject("a")).assigned(connections);
+    assert.strictEqual(metrics.backend(subject("a")).peak, 3);
+  });
+});
+
+describe("the catalogue", () => {
+  it("names each metric once, as Prometheus advises", () => {
+    const names = families.map(({ name }) => name);
+    assert.strictEqual(new Set(names).size, names.length);
+    for (const { bounds, help, labels, name, type } of families) {
+      assert.match(name, /^lb_[a-z_]+$/);
+      assert.notMatch(name, /_total$|_count$|_sum$|_bucket$|milli|_ms$/);
+      assert.match(help, /^[A-Z0-9].*\.$/);
+      for (const label of labels) assert.match(label, /^[a-z_]+$/);
+      assert.strictEqual(bounds.length > 0, type === "histogram");
+      assert.deepStrictEqual(
+        [...bounds],
+        [...bounds].sort((a, b) => a - b),
+      );
+    }
+  });
+});
