@@ -12,6 +12,15 @@ export interface Instance {
   readonly address: SocketAddress;
 }
 
+/** What an operator has chosen for a backend, whatever its health. */
+export type Admin =
+  /** Normal: it takes new connections while it is healthy. */
+  | "enabled"
+  /** Finishing: no new connections, those it has run on. */
+  | "draining"
+  /** Cut: no new connections, those it had were reset. */
+  | "disabled";
+
 /** When and what was last seen of a backend. Times are in milliseconds since the epoch. */
 export interface Seen {
   /** When a probe or a connect last told something about it; undefined before the first. */
@@ -27,6 +36,7 @@ export interface Backend extends Instance, Candidate {
   /** It is no longer discovered: it gets no new connection and goes once those it has have ended. */
   readonly leaving: boolean;
   readonly seen: Seen;
+  readonly admin: Admin;
 }
 
 /**

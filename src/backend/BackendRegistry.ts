@@ -17,7 +17,7 @@ import {
 } from "effect";
 import type { Algorithm, Client } from "../balancing/Algorithm.js";
 import { Metrics } from "../metrics/Metrics.js";
-import { type Backend, describe, type Instance } from "./Backend.js";
+import { type Admin, type Backend, describe, type Instance } from "./Backend.js";
 import type { Thresholds } from "./Health.js";
 import * as Pool from "./Pool.js";
 
@@ -31,6 +31,8 @@ export type News =
   | { readonly _tag: "Removed"; readonly backend: Backend }
   | { readonly _tag: "Up"; readonly backend: Backend }
   | { readonly _tag: "Down"; readonly backend: Backend; readonly why: string }
+  /** An operator has chosen what becomes of it. */
+  | { readonly _tag: "Steered"; readonly backend: Backend; readonly by: string }
   | { readonly _tag: "Phase"; readonly phase: Pool.Phase };
 
 export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/BackendRegistry")<
@@ -53,6 +55,11 @@ export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/Backend
     readonly assign: (client: Client, tried: ReadonlyArray<Backend>) => Effect.Effect<Backend | undefined>;
     /** A connection that was assigned is no more. Exactly once for each assignment. */
     readonly release: (backend: Backend) => Effect.Effect<void>;
+    /**
+     * An operator chooses what becomes of the listed backend with this id. `by` says who asked, for the log.
+     * Undefined when no such backend is listed.
+     */
+    readonly steer: (id: string, admin: Admin, by: string) => Effect.Effect<Backend | undefined>;
     /** The first discovery has ended: the balancer may be called ready. */
     readonly serving: Effect.Effect<void>;
     /** Ends once the first discovery has ended; at once if it has. */
@@ -161,6 +168,17 @@ export const make = ({ algorithm, rise, fall }: Options) =>
             yield* Effect.logWarning("backend is down").pipe(Effect.annotateLogs({ ...told, why }));
             yield* publish({ _tag: "Down", backend: transition.backend, why });
           }
+        }),
+      steer: (id, admin, by) =>
+        Effect.gen(function* () {
+          const steered = yield* change((pool) => Pool.steered(pool, id, admin));
+          if (steered === undefined) return undefined;
+          const { backend, before } = steered;
+          yield* Effect.logInfo(`backend is ${admin}`).pipe(
+            Effect.annotateLogs({ ...annotations(backend), before, by }),
+          );
+          yield* publish({ _tag: "Steered", backend, by });
+          return backend;
         }),
       assign: (client, tried) =>
         Ref.modify(ref, (pool) => {

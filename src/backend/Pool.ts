@@ -5,7 +5,7 @@
  */
 import type { Algorithm, Client } from "../balancing/Algorithm.js";
 import * as Roster from "../balancing/Roster.js";
-import { type Backend, type Instance, keyOf, type Seen } from "./Backend.js";
+import { type Admin, type Backend, type Instance, keyOf, type Seen } from "./Backend.js";
 import * as Health from "./Health.js";
 
 /** `starting` until the first discovery has ended, `draining` once the balancer was told to stop. */
@@ -20,11 +20,16 @@ export interface Pool {
   readonly listed: number;
   /** Listed backends that no probe and no connect has told anything about yet. */
   readonly unchecked: number;
+  /** What an operator has chosen, by the key of the backend: it holds when the backend leaves and comes back. */
+  readonly chosen: ReadonlyMap<string, Admin>;
   /** Connections assigned and not yet released, those of leaving backends included. */
   readonly connections: number;
 }
 
 const notSeen: Seen = { lastCheck: undefined, since: undefined, why: undefined };
+
+// Choices outlive their backends, so they need a bound of their own.
+const mostChosen = 10_000;
 
 export const make = (algorithm: Algorithm, thresholds: Health.Thresholds): Pool => ({
   roster: Roster.empty,
@@ -33,6 +38,7 @@ export const make = (algorithm: Algorithm, thresholds: Health.Thresholds): Pool 
   phase: "starting",
   listed: 0,
   unchecked: 0,
+  chosen: new Map(),
   connections: 0,
 });
 
@@ -86,6 +92,7 @@ export const discovered = (
           connections: 0,
           leaving: false,
           seen: notSeen,
+          admin: pool.chosen.get(key) ?? "enabled",
         };
         added.push(backend);
         return backend;
@@ -93,7 +100,11 @@ export const discovered = (
       listed += 1;
       unchecked += 1;
     } else if (known.leaving) {
-      const back: Backend = { ...known, leaving: false, eligible: known.health.up };
+      const back: Backend = {
+        ...known,
+        leaving: false,
+        eligible: takesNew(known.health, false, known.admin),
+      };
       roster = Roster.replace(roster, back);
       added.push(back);
       listed += 1;
@@ -118,6 +129,9 @@ export const discovered = (
       ];
 };
 
+const takesNew = (health: Health.Health, leaving: boolean, admin: Admin): boolean =>
+  health.up && !leaving && admin === "enabled";
+
 // The next two name every field instead of spreading: they run for every connection and every probe, and with
 // spreads a choice with its accounting costs some five times as much.
 const having = (backend: Backend, connections: number, health: Health.Health, seen: Seen): Backend => ({
@@ -126,10 +140,11 @@ const having = (backend: Backend, connections: number, health: Health.Health, se
   key: backend.key,
   slot: backend.slot,
   health,
-  eligible: health.up && !backend.leaving,
+  eligible: takesNew(health, backend.leaving, backend.admin),
   connections,
   leaving: backend.leaving,
   seen,
+  admin: backend.admin,
 });
 
 const holding = (
@@ -145,6 +160,7 @@ const holding = (
   phase: pool.phase,
   listed: pool.listed,
   unchecked,
+  chosen: pool.chosen,
   connections,
 });
 
@@ -216,6 +232,31 @@ export const released = (pool: Pool, backend: Backend): Pool => {
       ? Roster.remove(pool.roster, now.slot)
       : Roster.replace(pool.roster, having(now, connections, now.health, now.seen));
   return holding(pool, roster, pool.algorithm, pool.unchecked, pool.connections - 1);
+};
+
+/**
+ * An operator chooses what becomes of the listed backend with this id; undefined when there is none. The choice
+ * stands until another is made, through discoveries that leave the backend out and list it again.
+ */
+export const steered = (
+  pool: Pool,
+  id: string,
+  admin: Admin,
+): readonly [Pool, { readonly backend: Backend; readonly before: Admin } | undefined] => {
+  const now = backends(pool).find((backend) => backend.id === id);
+  if (now === undefined) return [pool, undefined];
+  const after = { ...now, admin, eligible: takesNew(now.health, now.leaving, admin) };
+  const chosen = new Map(pool.chosen);
+  chosen.delete(now.key);
+  if (admin !== "enabled") {
+    chosen.set(now.key, admin);
+    const [oldest] = chosen.keys();
+    if (chosen.size > mostChosen && oldest !== undefined) chosen.delete(oldest);
+  }
+  return [
+    { ...pool, chosen, roster: Roster.replace(pool.roster, after) },
+    { backend: after, before: now.admin },
+  ];
 };
 
 /** The algorithm has built what it needs for a set of eligible backends. */

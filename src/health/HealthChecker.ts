@@ -32,10 +32,8 @@ const probe = (backend: Backend, timeoutMillis: number) =>
     const transport = yield* Transport;
     return yield* Effect.matchEffect(
       // Uninterruptible from the moment the connection is there to the moment it is closed.
-      Effect.uninterruptibleMask((restore) =>
-        Effect.map(restore(transport.connect(backend.address, timeoutMillis)), (connection) =>
-          connection.close(),
-        ),
+      Effect.uninterruptible(
+        Effect.map(transport.connect(backend.address, timeoutMillis), (connection) => connection.close()),
       ),
       {
         onSuccess: () => Effect.succeed<Pool.Observation | undefined>({ succeeded: true }),

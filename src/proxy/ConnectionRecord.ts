@@ -20,6 +20,8 @@ export type EndedBy =
   | "connect-failed"
   /** The balancer: DRAIN_TIMEOUT was over. */
   | "drain-timeout"
+  /** The balancer: an operator disabled the backend. */
+  | "disabled"
   /** A bug. */
   | "defect";
 

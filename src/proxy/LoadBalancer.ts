@@ -9,6 +9,7 @@ import {
   Context,
   Duration,
   Effect,
+  Fiber,
   FiberRef,
   FiberSet,
   Layer,
@@ -79,8 +80,6 @@ const backlog = 4096;
 
 const none: ReadonlyArray<Backend> = [];
 
-type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>;
-
 /** One client's connection from its acceptance to its end, and what is to be told of it then. */
 class Life {
   /** When it was accepted, on the clock of `performance.now()`. */
@@ -92,10 +91,10 @@ class Life {
   /** Backends that were tried before that one. */
   retries = 0;
   connectMillis: number | undefined = undefined;
-  constructor(
-    readonly client: Connection,
-    readonly restore: Restore,
-  ) {}
+  fiber: Fiber.RuntimeFiber<void> | undefined = undefined;
+  /** Its backend was disabled by an operator while it had this connection. */
+  cut = false;
+  constructor(readonly client: Connection) {}
 }
 
 const endedBy: Readonly<Record<RelayEnd, EndedBy>> = {
@@ -135,6 +134,7 @@ export const make = (options: Options) =>
       acceptFailed: Summary.make(every),
     };
     let draining = false;
+    const lives = new Set<Life>();
 
     /** The connection is over, and this is what it was. */
     const ended = (
@@ -144,6 +144,7 @@ export const make = (options: Options) =>
       received: number,
       sent: number,
     ): Effect.Effect<void> => {
+      lives.delete(life);
       const millis = performance.now() - life.accepted;
       metrics.ended(codeOf({ by, phase }), millis, received, sent);
       return accessLog({
@@ -194,7 +195,7 @@ export const make = (options: Options) =>
       Effect.flatMap(registry.pool, (pool): Effect.Effect<void> => {
         if (life.tried.length > 0) return refuse(life, "connect-failed", "no other healthy backend to try");
         if (waited || pool.unchecked === 0) return refuse(life, "no-backend", "no healthy backend");
-        return Effect.matchCauseEffect(life.restore(firstVerdict), {
+        return Effect.matchCauseEffect(Effect.interruptible(firstVerdict), {
           onSuccess: () => serve(life, true),
           onFailure: (cause) => broken(life, "choosing", cause),
         });
@@ -203,7 +204,7 @@ export const make = (options: Options) =>
     // Interrupted (the drain is over), or failed by a defect: either way the client must not take it for an end.
     const broken = (life: Life, phase: Phase, cause: Cause.Cause<never>) => {
       life.client.reset();
-      const by = Cause.isInterruptedOnly(cause) ? "drain-timeout" : "defect";
+      const by = !Cause.isInterruptedOnly(cause) ? "defect" : life.cut ? "disabled" : "drain-timeout";
       const told = by === "defect" ? Effect.logError("a connection failed by a defect", cause) : Effect.void;
       return Effect.zipRight(told, ended(life, by, phase, 0, 0));
     };
@@ -238,45 +239,45 @@ export const make = (options: Options) =>
     const serve = (life: Life, waited: boolean): Effect.Effect<void> =>
       Effect.flatMap(registry.assign(life.client.remote, life.tried), (backend) => {
         if (backend === undefined) return nobody(life, waited);
-        const { client, restore } = life;
+        const { client } = life;
         const counted = metrics.backend(backend);
         counted.assigned(backend.connections);
         life.backend = backend;
         life.retries = life.tried.length;
         const from = performance.now();
-        const connected = Effect.matchCauseEffect(
-          restore(transport.connect(backend.address, connectTimeoutMillis)),
-          {
-            onSuccess: (server) => {
-              life.connectMillis = performance.now() - from;
-              counted.connected(life.connectMillis);
-              const failed = life.tried.at(-1);
-              if (failed !== undefined) {
-                stats.redispatches += 1;
-                metrics.backend(failed).redispatched();
-              }
-              return Effect.matchCauseEffect(restore(transport.relay(client, server, counted.meter)), {
-                onSuccess: (outcome) => relayed(life, backend, outcome),
-                onFailure: (cause) =>
-                  Effect.zipRight(
-                    registry.release(backend),
-                    broken(life, draining ? "draining" : "relaying", cause),
-                  ),
-              });
-            },
-            onFailure: (cause) =>
-              Effect.flatMap(registry.release(backend), () => {
-                const error = Cause.failureOption(cause);
-                return Option.isSome(error)
-                  ? connectFailed(life, backend, error.value)
-                  : broken(
-                      life,
-                      "connecting",
-                      Cause.flatMap(cause, () => Cause.empty),
-                    );
-              }),
+        const connected = Effect.matchCauseEffect(transport.connect(backend.address, connectTimeoutMillis), {
+          onSuccess: (server) => {
+            life.connectMillis = performance.now() - from;
+            counted.connected(life.connectMillis);
+            const failed = life.tried.at(-1);
+            if (failed !== undefined) {
+              stats.redispatches += 1;
+              metrics.backend(failed).redispatched();
+            }
+            return Effect.matchCauseEffect(transport.relay(client, server, counted.meter), {
+              onSuccess: (outcome) => relayed(life, backend, outcome),
+              onFailure: (cause) => {
+                // Interrupted before it began, the relay has not ended what it was given.
+                server.reset();
+                return Effect.zipRight(
+                  registry.release(backend),
+                  broken(life, draining ? "draining" : "relaying", cause),
+                );
+              },
+            });
           },
-        );
+          onFailure: (cause) =>
+            Effect.flatMap(registry.release(backend), () => {
+              const error = Cause.failureOption(cause);
+              return Option.isSome(error)
+                ? connectFailed(life, backend, error.value)
+                : broken(
+                    life,
+                    "connecting",
+                    Cause.flatMap(cause, () => Cause.empty),
+                  );
+            }),
+        });
         return debug
           ? Effect.zipRight(
               Effect.logDebug("backend chosen").pipe(Effect.annotateLogs(told(client, backend))),
@@ -288,6 +289,27 @@ export const make = (options: Options) =>
     const connections = yield* FiberSet.make<void>();
     const fork = yield* FiberSet.runtime(connections)();
 
+    // News may be missed when there are too many, so it is a reason to look and not what is looked at.
+    const news = yield* registry.news;
+    yield* news.pipe(
+      Stream.filter((item) => item._tag === "Steered" && item.backend.admin === "disabled"),
+      Stream.runForEach(() =>
+        Effect.flatMap(registry.pool, ({ chosen }) =>
+          Effect.forEach(
+            [...lives].filter(
+              ({ backend }) => backend !== undefined && chosen.get(backend.key) === "disabled",
+            ),
+            (life) => {
+              life.cut = true;
+              return life.fiber === undefined ? Effect.void : Fiber.interruptFork(life.fiber);
+            },
+            { discard: true },
+          ),
+        ),
+      ),
+      Effect.forkScoped,
+    );
+
     yield* registry.awaitServing;
     const listener = yield* transport.listen({
       host: options.host,
@@ -296,7 +318,10 @@ export const make = (options: Options) =>
       onConnection: (client) => {
         stats.accepted += 1;
         metrics.opened();
-        fork(Effect.uninterruptibleMask((restore) => serve(new Life(client, restore), false)));
+        const life = new Life(client);
+        lives.add(life);
+        // Only waiting may be interrupted: what was taken is given back, and told of, whatever happens.
+        life.fiber = fork(Effect.uninterruptible(serve(life, false)));
       },
       onAcceptError: (error) => {
         stats.acceptErrors += 1;

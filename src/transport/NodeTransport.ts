@@ -15,6 +15,7 @@ import {
   ConnectError,
   type Connection,
   connectFailureOf,
+  connecting,
   type Listener,
   type ListenOptions,
   type RelayEnd,
@@ -192,7 +193,7 @@ const close = (server: net.Server): Effect.Effect<void> =>
   });
 
 const connect = (address: SocketAddress, timeoutMillis: number): Effect.Effect<Connection, ConnectError> =>
-  Effect.async((resume) => {
+  connecting((made, failed) => {
     const options: net.NetConnectOpts & { readonly highWaterMark: number } = {
       host: address.host,
       port: address.port,
@@ -215,7 +216,7 @@ const connect = (address: SocketAddress, timeoutMillis: number): Effect.Effect<C
       settle();
       socket.on("error", ignore);
       socket.destroy();
-      resume(Effect.fail(new ConnectError({ reason, address, code })));
+      failed(new ConnectError({ reason, address, code }));
     };
     const onError = (error: Error): void => {
       const code = codeOf(error);
@@ -223,24 +224,26 @@ const connect = (address: SocketAddress, timeoutMillis: number): Effect.Effect<C
     };
     const onConnect = (): void => {
       settle();
-      resume(Effect.succeed(new NodeConnection(socket, address)));
+      made(new NodeConnection(socket, address));
     };
     socket.on("error", onError);
     socket.on("connect", onConnect);
-    return Effect.sync(() => {
+    return () => {
       settle();
       socket.on("error", ignore);
       socket.destroy();
-    });
+    };
   });
 
 const relay = (client: Connection, backend: Connection, meter: Meter): Effect.Effect<RelayOutcome> =>
-  Effect.async((resume) => {
-    const running = new Relay(socketOf(client), socketOf(backend), meter, (outcome) =>
-      resume(Effect.succeed(outcome)),
-    );
-    return Effect.sync(() => running.abort());
-  });
+  Effect.interruptible(
+    Effect.async((resume) => {
+      const running = new Relay(socketOf(client), socketOf(backend), meter, (outcome) =>
+        resume(Effect.succeed(outcome)),
+      );
+      return Effect.sync(() => running.abort());
+    }),
+  );
 
 /** Node's own sockets: runs wherever Node runs, with no privilege and nothing to install. */
 export const layer: Layer.Layer<Transport> = Layer.succeed(

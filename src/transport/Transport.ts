@@ -2,7 +2,7 @@
  * Transport is mechanism: it listens, connects, and relays bytes between two sockets. It knows no backend, no
  * algorithm and no metric. Fibers above it cannot tell one implementation from another.
  */
-import { Context, Data, type Effect, type Scope } from "effect";
+import { Context, Data, Effect, type Scope } from "effect";
 import type { ListenError } from "../net/ListenError.js";
 import type { Meter } from "../net/Meter.js";
 import { format, type SocketAddress } from "../net/SocketAddress.js";
@@ -130,6 +130,40 @@ export class AcceptError extends Data.TaggedError("AcceptError")<{
   }
 }
 
+/**
+ * An effect that connects: `start` begins, and answers how to give up. What a fiber is interrupted with after
+ * the connection was made, and before the fiber has heard of it, is reset here: nobody else knows of it.
+ */
+export const connecting = (
+  start: (made: (connection: Connection) => void, failed: (error: ConnectError) => void) => () => void,
+): Effect.Effect<Connection, ConnectError> =>
+  Effect.suspend(() => {
+    let connection: Connection | undefined;
+    return Effect.matchCauseEffect(
+      Effect.interruptible(
+        Effect.async<Connection, ConnectError>((resume) => {
+          const giveUp = start(
+            (made) => {
+              connection = made;
+              resume(Effect.succeed(made));
+            },
+            (error) => resume(Effect.fail(error)),
+          );
+          return Effect.sync(() => {
+            if (connection === undefined) giveUp();
+          });
+        }),
+      ),
+      {
+        onSuccess: Effect.succeed,
+        onFailure: (cause) => {
+          connection?.reset();
+          return Effect.failCause(cause);
+        },
+      },
+    );
+  });
+
 export class Transport extends Context.Tag("zeitwork-load-balancer/Transport")<
   Transport,
   {
@@ -138,7 +172,9 @@ export class Transport extends Context.Tag("zeitwork-load-balancer/Transport")<
     /** Listens until the scope closes. */
     readonly listen: (options: ListenOptions) => Effect.Effect<Listener, ListenError, Scope.Scope>;
     /**
-     * Connects within a time limit in milliseconds. Interruption leaves nothing behind.
+     * Connects within a time limit in milliseconds. It can be interrupted in an uninterruptible region too, and
+     * leaves nothing behind then: call it in one, or a connection that is made in the very moment of an
+     * interruption is nobody's. Made with {@link connecting}.
      * The limit is the transport's, because a timer per fiber costs more than all the rest of a connection.
      */
     readonly connect: (
@@ -149,7 +185,8 @@ export class Transport extends Context.Tag("zeitwork-load-balancer/Transport")<
      * Moves bytes both ways until both directions have ended, and ends both connections. Half-close is kept: a
      * FIN of one side is passed on once all before it was delivered, and the other direction goes on. A reset of
      * one side becomes a reset of the other. A slow reader slows its sender: buffers are bounded.
-     * Interruption resets both. The meter counts bytes as they are read.
+     * Interruption resets both, and works in an uninterruptible region too; one that comes before it has begun
+     * leaves both to the caller. The meter counts bytes as they are read.
      */
     readonly relay: (client: Connection, backend: Connection, meter: Meter) => Effect.Effect<RelayOutcome>;
   }

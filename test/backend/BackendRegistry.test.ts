@@ -351,4 +351,41 @@ describe("BackendRegistry", () => {
       assert.deepStrictEqual(yield* seen, { lastCheck: 15_000, since: 15_000, why: undefined });
     }).pipe(Effect.provide(registry(roundRobin))),
   );
+
+  it.effect("keeps what an operator has chosen for a backend, until another choice is made", () =>
+    Effect.gen(function* () {
+      const log = yield* CapturedLog.make;
+      yield* Effect.gen(function* () {
+        const { assign, pool, steer } = yield* BackendRegistry;
+        yield* discover("a", "b");
+        yield* observe("a", up);
+        yield* observe("b", up);
+        assert.isUndefined(yield* steer("c", "draining", "10.0.0.9"));
+        log.take();
+        assert.strictEqual((yield* steer("a", "draining", "10.0.0.9"))?.admin, "draining");
+        const [line] = log.take();
+        assert.strictEqual(line?.message, "backend is draining");
+        assert.deepStrictEqual(line?.annotations, {
+          backend: "a (10.0.0.1:3000)",
+          before: "enabled",
+          by: "10.0.0.9",
+        });
+        for (let n = 0; n < 4; n++) assert.strictEqual((yield* assign(client, []))?.id, "b");
+        assert.strictEqual(Pool.healthy(yield* pool), 1);
+
+        yield* discover("b");
+        yield* discover("a", "b");
+        yield* observe("a", up);
+        assert.strictEqual((yield* backendOf("a")).admin, "draining");
+        for (let n = 0; n < 4; n++) assert.strictEqual((yield* assign(client, []))?.id, "b");
+
+        yield* observe("a", down, down, down);
+        yield* observe("a", up, up);
+        assert.strictEqual((yield* backendOf("a")).eligible, false);
+
+        yield* steer("a", "enabled", "10.0.0.9");
+        assert.strictEqual(Pool.healthy(yield* pool), 2);
+      }).pipe(Effect.provide(Layer.provideMerge(registry(roundRobin), log.layer)));
+    }),
+  );
 });

@@ -27,6 +27,7 @@ const everyEnd: Readonly<Record<EndedBy, boolean>> = {
   "no-backend": false,
   "connect-failed": false,
   "drain-timeout": false,
+  disabled: false,
   defect: false,
 };
 const everyPhase: Readonly<Record<Phase, true>> = {

@@ -405,6 +405,46 @@ describe("LoadBalancer", () => {
   );
 
   test(
+    "resets the connections of a backend that an operator disables, and no others",
+    Effect.gen(function* () {
+      const servers = yield* Effect.all([greeting("a"), greeting("b")]);
+      const started = yield* start({
+        ports: servers.map(({ port }) => port),
+        options: { drainTimeout: Duration.zero },
+      });
+      const [first, second] = yield* Effect.replicateEffect(dial(started.port), 2);
+      if (first === undefined || second === undefined) return assert.fail("two were asked for");
+      yield* Effect.all([said(first), said(second)]);
+      const cut = receive(first);
+      yield* started.registry.steer(`b${servers[0].port}`, "disabled", "a test");
+      assert.strictEqual((yield* Effect.promise(() => cut)).end, "reset");
+      yield* until(Effect.map(connections(started.registry), (open) => open === 1));
+      assert.deepStrictEqual(codes(started.log), ["disabled/relaying"]);
+      const third = yield* dial(started.port);
+      assert.strictEqual(yield* said(third), "b");
+      assert.isFalse(second.destroyed);
+    }),
+  );
+
+  test(
+    "lets the connections of a backend run on that an operator drains, and gives it no new ones",
+    Effect.gen(function* () {
+      const servers = yield* Effect.all([echo, greeting("b")]);
+      const started = yield* start({
+        ports: servers.map(({ port }) => port),
+        options: { drainTimeout: Duration.zero },
+      });
+      const first = yield* dial(started.port);
+      first.write("one");
+      assert.strictEqual(yield* said(first), "one");
+      yield* started.registry.steer(`b${servers[0].port}`, "draining", "a test");
+      for (let n = 0; n < 3; n++) assert.strictEqual(yield* said(yield* dial(started.port)), "b");
+      first.write("two");
+      assert.strictEqual(yield* said(first), "two");
+    }),
+  );
+
+  test(
     "leaves no descriptor and no count behind after a hundred connections that end in every way",
     Effect.gen(function* () {
       const dead = yield* closedPort;

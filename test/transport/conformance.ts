@@ -499,6 +499,28 @@ export const conformance = <E>(name: string, layer: Layer.Layer<Transport, E>): 
     );
 
     test(
+      "a connection that is made in the moment of an interruption is nobody's, and gone",
+      Effect.gen(function* () {
+        const transport = yield* Transport;
+        const backend = yield* serve((socket) => socket.resume().on("end", () => socket.end()));
+        const before = descriptors();
+        for (let n = 0; n < 200; n++) {
+          // Interrupted after so many turns of the event loop: before, while and after it is connected.
+          const fiber = yield* transport.connect({ host: "127.0.0.1", port: backend.port }, second).pipe(
+            Effect.tap((connection) => connection.reset()),
+            Effect.uninterruptible,
+            Effect.fork,
+          );
+          for (let turn = 0; turn < n % 10; turn++) {
+            yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)));
+          }
+          yield* Fiber.interrupt(fiber);
+        }
+        yield* eventually(() => backend.sockets.size === 0 && descriptors() === before);
+      }),
+    );
+
+    test(
       "a closed listener refuses, and what it had accepted lives on",
       Effect.gen(function* () {
         const transport = yield* Transport;
