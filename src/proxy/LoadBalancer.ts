@@ -348,11 +348,13 @@ export const make = (options: Options) =>
       yield* registry.draining;
       yield* listener.close;
       if ((yield* open) === 0) return;
-      // Finalizers cannot be interrupted, and what cannot be interrupted cannot time out.
-      const ended = yield* Effect.interruptible(
-        Effect.raceFirst(FiberSet.awaitEmpty(connections), progress).pipe(
-          Effect.timeoutOption(options.drainTimeout),
-        ),
+      // Finalizers cannot be interrupted, and what cannot be interrupted cannot time out. Yet it needs a fiber of
+      // its own: the one that runs this has usually been interrupted already, by the signal, and would not wait.
+      const ended = yield* Effect.raceFirst(FiberSet.awaitEmpty(connections), progress).pipe(
+        Effect.timeoutOption(options.drainTimeout),
+        Effect.interruptible,
+        Effect.fork,
+        Effect.flatMap(Fiber.join),
       );
       const left = yield* open;
       if (Option.isNone(ended) && left > 0) {
