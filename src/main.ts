@@ -87,6 +87,7 @@ const monitoring = (settings: Settings) =>
           host: settings.healthBindAddress,
           port: settings.healthPort,
           build: { version, transport: name },
+          adminToken: settings.adminToken,
         }),
         "HEALTH_PORT",
       ),

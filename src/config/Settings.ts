@@ -37,6 +37,8 @@ export interface Settings {
   readonly operatorUrl: URL;
   /** OPERATOR_TOKEN: fit to be part of a header. */
   readonly operatorToken: Redacted.Redacted | undefined;
+  /** ADMIN_TOKEN: at least 16 characters; undefined when nobody may steer. */
+  readonly adminToken: Redacted.Redacted | undefined;
   /** BACKENDS: at least one, IP addresses or names, each once; undefined when an Operator is to be asked. */
   readonly backends: ReadonlyArray<SocketAddress> | undefined;
   /** LB_ALGORITHM */
@@ -179,6 +181,22 @@ const oneOf = <A extends string>(
     show: (value) => value,
   });
 
+const token = (name: string, about: string, least: number) =>
+  withoutDefault<Redacted.Redacted>({
+    name,
+    about,
+    accepted: `${least > 1 ? `at least ${least} ` : ""}printable ASCII characters, on one line`,
+    read: (text) => {
+      if (!/^[\x20-\x7e]*$/.test(text))
+        return Either.left("it has characters that cannot be sent in a header");
+      return text.length < least
+        ? Either.left(`it is shorter than ${least} characters`)
+        : Either.right(Redacted.make(text));
+    },
+    show: String,
+    showText: () => "<redacted>",
+  });
+
 const shortUnits = { ms: "millis", s: "seconds", m: "minutes", h: "hours", d: "days" } as const;
 
 // Timers hold at most 2^31 - 1 ms (24.8 days), and intervals are jittered: this leaves them room.
@@ -298,17 +316,7 @@ export const table: { readonly [Field in keyof Settings]: Variable<Settings[Fiel
       `${protocol}//${username === "" && password === "" ? "" : "***@"}${host}${pathname.replace(/\/+$/, "")}`,
     showText: (text) => quote(withoutCredentials(text)),
   }),
-  operatorToken: withoutDefault<Redacted.Redacted>({
-    name: "OPERATOR_TOKEN",
-    about: "sent to the Operator as a bearer token; never logged",
-    accepted: "printable ASCII characters, on one line",
-    read: (text) =>
-      /^[\x20-\x7e]*$/.test(text)
-        ? Either.right(Redacted.make(text))
-        : Either.left("it has characters that cannot be sent in a header"),
-    show: String,
-    showText: () => "<redacted>",
-  }),
+  operatorToken: token("OPERATOR_TOKEN", "sent to the Operator as a bearer token; never logged", 1),
   backends: withoutDefault<ReadonlyArray<SocketAddress>>({
     name: "BACKENDS",
     about: "a fixed list in place of an Operator; names are resolved again on each DISCOVERY_INTERVAL",
@@ -317,6 +325,11 @@ export const table: { readonly [Field in keyof Settings]: Variable<Settings[Fiel
     read: readBackends,
     show: (backends) => backends.map(format).join(","),
   }),
+  adminToken: token(
+    "ADMIN_TOKEN",
+    "whoever sends it as a bearer token may drain, disable and enable backends; unset, nobody may; never logged",
+    16,
+  ),
   algorithm: oneOf<AlgorithmName>("LB_ALGORITHM", "round-robin", "how a backend is chosen for a connection", [
     "round-robin",
     "least-connections",
@@ -448,6 +461,7 @@ export const settings: Effect.Effect<Settings, SettingsError> = Effect.gen(funct
     operatorUrl: yield* take(table.operatorUrl),
     operatorToken: yield* take(table.operatorToken),
     backends: yield* take(table.backends),
+    adminToken: yield* take(table.adminToken),
     algorithm: yield* take(table.algorithm),
     discoveryInterval: yield* take(table.discoveryInterval),
     discoveryTimeout: yield* take(table.discoveryTimeout),
@@ -485,6 +499,7 @@ export const describe = (settings: Settings): Readonly<Record<string, string>> =
     showField(table.operatorUrl, settings.operatorUrl),
     showField(table.operatorToken, settings.operatorToken),
     showField(table.backends, settings.backends),
+    showField(table.adminToken, settings.adminToken),
     showField(table.algorithm, settings.algorithm),
     showField(table.discoveryInterval, settings.discoveryInterval),
     showField(table.discoveryTimeout, settings.discoveryTimeout),

@@ -52,6 +52,7 @@ export class BackendMetrics {
   readonly #transitions: Counters<"backend" | "address" | "to">;
   #total = 0;
   #peak = 0;
+  #failed = 0;
 
   constructor({ address, id }: Subject) {
     const labels = { backend: id, address: format(address) };
@@ -92,7 +93,19 @@ export class BackendMetrics {
     this.#connectSeconds.update(millis / 1000);
   }
 
+  /** Clients' connections that could not be made to it. */
+  get failed(): number {
+    return this.#failed;
+  }
+
+  /** What connecting to it took on average, in milliseconds; undefined before the first connection. */
+  get connectMillis(): number | undefined {
+    const { count, sum } = this.#connectSeconds.get();
+    return count === 0 ? undefined : (sum / count) * 1000;
+  }
+
   connectFailed(reason: string): void {
+    this.#failed += 1;
     this.#failures.increment(reason);
   }
 
@@ -118,6 +131,8 @@ export class Metrics {
   /** Of backends that are gone. */
   readonly #gone: Meter = { received: 0, sent: 0 };
   #open = 0;
+  #total = 0;
+  #refusals = 0;
   #listedAt: number | undefined = undefined;
   readonly #opened = this.registry.getCounter(counterKey(catalog.opened, {}));
   readonly #acceptErrors = this.registry.getCounter(counterKey(catalog.acceptErrors, {}));
@@ -137,6 +152,7 @@ export class Metrics {
   /** A client's connection was accepted. It is open until {@link ended}. */
   opened(): void {
     this.#open += 1;
+    this.#total += 1;
     this.#opened.update(1);
   }
 
@@ -149,8 +165,19 @@ export class Metrics {
     this.#acceptErrors.update(1);
   }
 
+  /** Connections accepted from clients since the start. */
+  get total(): number {
+    return this.#total;
+  }
+
+  /** Connections since the start that no backend could take. */
+  get refusals(): number {
+    return this.#refusals;
+  }
+
   /** A connection was reset because no backend could take it. */
   refused(reason: string): void {
+    this.#refusals += 1;
     this.#refused.increment(reason);
   }
 

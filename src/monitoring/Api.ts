@@ -2,7 +2,15 @@
  * What monitoring answers, described apart from how it is found out: the contract of {@link Handlers}, and the
  * source of `/openapi.json`.
  */
-import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "@effect/platform";
+import {
+  HttpApi,
+  HttpApiEndpoint,
+  HttpApiGroup,
+  HttpApiMiddleware,
+  HttpApiSchema,
+  HttpApiSecurity,
+  OpenApi,
+} from "@effect/platform";
 import { Schema } from "effect";
 
 const Count = Schema.Int.pipe(Schema.nonNegative());
@@ -46,6 +54,86 @@ export const NotReady = Schema.Struct({ status: Schema.Literal("starting", "drai
 /** Everything that is not an answer: a short reason. */
 export const Failure = Schema.Struct({ error: Schema.String });
 
+const Instant = Schema.String.annotations({ description: "RFC 3339, UTC." });
+const Bytes = Count.annotations({ description: "Bytes." });
+
+/** What is known of a backend, and what it has done. */
+export const BackendStatus = Schema.Struct({
+  id: Schema.String,
+  address: Schema.String,
+  healthy: Schema.Boolean.annotations({ description: "Its probes and connects succeed." }),
+  admin: Schema.Literal("enabled", "draining", "disabled").annotations({
+    description: "What an operator has chosen: normal, finishing (no new connections), or cut.",
+  }),
+  since: Schema.NullOr(Instant).annotations({ description: "When it last went up or down." }),
+  why: Schema.NullOr(Schema.String).annotations({ description: "Why it is down." }),
+  last_check: Schema.NullOr(Instant),
+  open: Count.annotations({ description: "Connections open on it." }),
+  peak: Count.annotations({ description: "The most connections it had at one time." }),
+  total: Count.annotations({ description: "Connections made to it." }),
+  received: Bytes,
+  sent: Bytes,
+  connect_failures: Count,
+  connect_ms: Schema.NullOr(Schema.Number).annotations({
+    description: "What connecting to it takes on average, in milliseconds.",
+  }),
+}).annotations({ identifier: "BackendStatus" });
+
+/** Everything that a person on call may want to know. */
+export const Status = Schema.Struct({
+  status: Schema.Literal("healthy", "degraded", "unhealthy", "draining"),
+  algorithm: Schema.String,
+  version: Schema.NullOr(Schema.String),
+  transport: Schema.NullOr(Schema.String),
+  now: Instant,
+  started: Instant,
+  total_backends: Count,
+  healthy_backends: Count.annotations({ description: "Those that take new connections." }),
+  open: Count.annotations({ description: "Connections open now." }),
+  total: Count.annotations({ description: "Connections accepted since the start." }),
+  refused: Count.annotations({ description: "Of those, reset because no backend could take them." }),
+  received: Bytes,
+  sent: Bytes,
+  discovered: Schema.NullOr(Instant).annotations({ description: "When the list of backends was last got." }),
+  backends: Schema.Array(BackendStatus),
+}).annotations({ identifier: "Status" });
+
+/** 401: steering was asked for without the right token. */
+export const Unauthorized = Schema.Struct({
+  error: Schema.String,
+  reason: Schema.Literal("unauthorized"),
+}).annotations({ identifier: "Unauthorized" });
+
+/** 403: nobody can steer, because no ADMIN_TOKEN is set. */
+export const SteeringOff = Schema.Struct({
+  error: Schema.String,
+  reason: Schema.Literal("steering-off"),
+}).annotations({ identifier: "SteeringOff" });
+
+/** 404: no backend with this id is listed. */
+export const UnknownBackend = Schema.Struct({
+  error: Schema.String,
+  reason: Schema.Literal("unknown-backend"),
+}).annotations({ identifier: "UnknownBackend" });
+
+/** Lets through whoever has the ADMIN_TOKEN. */
+export class Steering extends HttpApiMiddleware.Tag<Steering>()("zeitwork-load-balancer/Steering", {
+  failure: Schema.Union(
+    Unauthorized.annotations(HttpApiSchema.annotations({ status: 401 })),
+    SteeringOff.annotations(HttpApiSchema.annotations({ status: 403 })),
+  ),
+  security: { token: HttpApiSecurity.bearer },
+}) {}
+
+const Id = Schema.Struct({ id: Schema.String });
+
+const steering = <Name extends string>(name: Name, summary: string) =>
+  HttpApiEndpoint.post(name, `/backends/:id/${name}`)
+    .setPath(Id)
+    .addSuccess(BackendStatus)
+    .addError(UnknownBackend, { status: 404 })
+    .annotate(OpenApi.Summary, summary);
+
 export const Api = HttpApi.make("monitoring")
   .add(
     HttpApiGroup.make("monitoring", { topLevel: true })
@@ -82,6 +170,29 @@ export const Api = HttpApi.make("monitoring")
             "Metrics, in the Prometheus format or, where that is accepted, OpenMetrics",
           ),
       ),
+  )
+  .add(
+    HttpApiGroup.make("live", { topLevel: true })
+      .add(
+        HttpApiEndpoint.get("status", "/status")
+          .addSuccess(Status)
+          .annotate(OpenApi.Summary, "Everything that a person on call may want to know"),
+      )
+      .add(
+        HttpApiEndpoint.get("events", "/events")
+          .addSuccess(HttpApiSchema.Text({ contentType: "text/event-stream" }))
+          .annotate(
+            OpenApi.Summary,
+            "Server-sent events: `status` (as /status) at most twice a second, `event` for what happens",
+          ),
+      ),
+  )
+  .add(
+    HttpApiGroup.make("steering", { topLevel: true })
+      .add(steering("drain", "No new connections for this backend; those it has run on"))
+      .add(steering("disable", "No new connections for this backend; those it has are reset"))
+      .add(steering("enable", "Normal again"))
+      .middleware(Steering),
   )
   .annotate(OpenApi.Title, "zeitwork-load-balancer monitoring")
   .annotate(OpenApi.Version, "1");

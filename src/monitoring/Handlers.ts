@@ -2,19 +2,21 @@
  * The answers of {@link Api}: read off the pool, and what was recorded.
  */
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import { HttpApiBuilder, HttpServerResponse, OpenApi } from "@effect/platform";
-import { Clock, Effect } from "effect";
+import { HttpApiBuilder, HttpServerRequest, HttpServerResponse, OpenApi } from "@effect/platform";
+import { Clock, Effect, Layer, Option, Stream } from "effect";
+import type { Admin } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
+import * as IpAddress from "../net/IpAddress.js";
 import { Api } from "./Api.js";
 import * as Exposition from "./Exposition.js";
+import { Feed } from "./Feed.js";
 import * as Gauges from "./Gauges.js";
 import * as Views from "./Views.js";
 
 /** What `/openapi.json` answers. */
 export const openApi = OpenApi.fromApi(Api);
 
-/** Answers from the registry; `build` says what runs, for the metrics. */
-export const layer = (build: Gauges.Build | undefined) =>
+const monitoring = (build: Gauges.Build | undefined) =>
   HttpApiBuilder.group(Api, "monitoring", (handlers) =>
     Effect.gen(function* () {
       const { metrics, pool } = yield* BackendRegistry;
@@ -69,3 +71,42 @@ export const layer = (build: Gauges.Build | undefined) =>
         });
     }),
   );
+
+const live = HttpApiBuilder.group(Api, "live", (handlers) =>
+  Effect.map(Feed, ({ messages, status }) =>
+    handlers
+      .handle("status", () => status)
+      .handleRaw("events", ({ request }) =>
+        Effect.succeed(
+          HttpServerResponse.stream(request.method === "HEAD" ? Stream.empty : Stream.encodeText(messages), {
+            contentType: "text/event-stream; charset=utf-8",
+          }),
+        ),
+      ),
+  ),
+);
+
+const steering = HttpApiBuilder.group(Api, "steering", (handlers) =>
+  Effect.map(BackendRegistry, ({ metrics, steer }) => {
+    const chosen = (id: string, admin: Admin) =>
+      Effect.gen(function* () {
+        const { remoteAddress } = yield* HttpServerRequest.HttpServerRequest;
+        const by = IpAddress.canonical(Option.getOrElse(remoteAddress, () => "an unknown address"));
+        const backend = yield* steer(id, admin, by);
+        if (backend === undefined) {
+          return yield* Effect.fail({
+            error: `no backend with the id ${JSON.stringify(id)} is listed; GET /backends lists them`,
+            reason: "unknown-backend",
+          } as const);
+        }
+        return Views.backendStatus(backend, metrics);
+      });
+    return handlers
+      .handle("drain", ({ path }) => chosen(path.id, "draining"))
+      .handle("disable", ({ path }) => chosen(path.id, "disabled"))
+      .handle("enable", ({ path }) => chosen(path.id, "enabled"));
+  }),
+);
+
+/** Answers from the registry and the feed; `build` says what runs, for the metrics. */
+export const layer = (build: Gauges.Build | undefined) => Layer.mergeAll(monitoring(build), live, steering);

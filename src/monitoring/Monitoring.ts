@@ -8,13 +8,15 @@ import * as Http from "node:http";
 import type { Duplex } from "node:stream";
 import { HttpApiBuilder, type HttpApp, HttpServerRequest, HttpServerResponse } from "@effect/platform";
 import { NodeHttpServer } from "@effect/platform-node";
-import { Cause, Context, Effect, Layer } from "effect";
+import { Cause, Context, Effect, Layer, type Redacted } from "effect";
 import type { BackendRegistry } from "../backend/BackendRegistry.js";
 import { failureOf, ListenError } from "../net/ListenError.js";
 import { format, type SocketAddress } from "../net/SocketAddress.js";
 import { Api } from "./Api.js";
+import { Feed, layer as feedLayer } from "./Feed.js";
 import type { Build } from "./Gauges.js";
 import * as Handlers from "./Handlers.js";
+import * as Steering from "./Steering.js";
 
 export interface Options {
   /** The address to listen on; undefined is every address, IPv6 and IPv4 (IPv4 alone on a host without IPv6). */
@@ -23,6 +25,8 @@ export interface Options {
   readonly port: number;
   /** What runs, as the metrics say; without it they do not. */
   readonly build?: Build;
+  /** Whoever sends it as a bearer token may steer; without it nobody may. At least 16 characters. */
+  readonly adminToken?: Redacted.Redacted | undefined;
 }
 
 export class Monitoring extends Context.Tag("zeitwork-load-balancer/Monitoring")<
@@ -51,7 +55,28 @@ const failure = (status: number, error: string, more: Record<string, string> = {
 
 const openApiPath = "/openapi.json";
 const openApi = HttpServerResponse.unsafeJson(Handlers.openApi);
-const paths = new Set([...Object.keys(Handlers.openApi.paths), openApiPath]);
+
+interface Path {
+  readonly pattern: RegExp;
+  readonly methods: ReadonlySet<string>;
+  /** The methods, as the `allow` header lists them. */
+  readonly allow: string;
+}
+
+/** What is answered at each path, read off the description. A GET is answered to HEAD too, without its body. */
+const paths: ReadonlyArray<Path> = [
+  ...Object.entries(Handlers.openApi.paths),
+  [openApiPath, { get: undefined }] as const,
+].map(([path, item]) => {
+  const methods = Object.keys(item ?? {}).flatMap((method) =>
+    method === "get" ? ["GET", "HEAD"] : [method.toUpperCase()],
+  );
+  return {
+    pattern: new RegExp(`^${path.replace(/[.]/g, "\\.").replace(/\{[^}]+\}/g, "[^/]+")}$`),
+    methods: new Set(methods),
+    allow: methods.join(", "),
+  };
+});
 
 const tooLarge = (request: HttpServerRequest.HttpServerRequest): boolean =>
   request.headers["transfer-encoding"] !== undefined ||
@@ -61,10 +86,12 @@ const tooLarge = (request: HttpServerRequest.HttpServerRequest): boolean =>
 const guarded = <R>(app: HttpApp.Default<never, R>) =>
   Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
     const path = request.url.split("?", 1)[0] ?? "";
-    if (!paths.has(path))
+    const known = paths.find(({ pattern }) => pattern.test(path));
+    if (known === undefined)
       return Effect.succeed(failure(404, "no such path; /openapi.json lists what there is"));
-    if (request.method !== "GET" && request.method !== "HEAD") {
-      return Effect.succeed(failure(405, "only GET and HEAD are answered here", { allow: "GET, HEAD" }));
+    if (!known.methods.has(request.method)) {
+      const { allow } = known;
+      return Effect.succeed(failure(405, `only ${allow.replace(", ", " and ")} is answered here`, { allow }));
     }
     if (tooLarge(request))
       return Effect.succeed(failure(413, "the request is too large", { connection: "close" }));
@@ -101,7 +128,7 @@ const refuse = (error: NodeJS.ErrnoException, socket: Duplex): void => {
   );
 };
 
-const listen = ({ host, port }: Options, handler: Http.RequestListener) =>
+const listen = ({ host, port }: Options, handler: Http.RequestListener, beforeClose: Effect.Effect<void>) =>
   Effect.acquireRelease(
     Effect.async<Http.Server, ListenError>((resume) => {
       const server = Http.createServer(
@@ -133,14 +160,17 @@ const listen = ({ host, port }: Options, handler: Http.RequestListener) =>
     }),
     // An idle connection, a half-sent request or a stream without end must not hold up the end of the program.
     (server) =>
-      Effect.async<void>((resume) => {
-        const deadline = setTimeout(() => server.closeAllConnections(), closeMillis);
-        server.close(() => {
-          clearTimeout(deadline);
-          resume(Effect.void);
-        });
-        server.closeIdleConnections();
-      }),
+      Effect.zipRight(
+        beforeClose,
+        Effect.async<void>((resume) => {
+          const deadline = setTimeout(() => server.closeAllConnections(), closeMillis);
+          server.close(() => {
+            clearTimeout(deadline);
+            resume(Effect.void);
+          });
+          server.closeIdleConnections();
+        }),
+      ),
   );
 
 /** Builds the server. Its scope owns it: closing stops listening, and cuts off what has not ended a second later. */
@@ -148,7 +178,8 @@ export const make = (options: Options) =>
   Effect.gen(function* () {
     const app = yield* HttpApiBuilder.httpApp;
     const handler = yield* NodeHttpServer.makeHandler(guarded(app));
-    const server = yield* listen(options, handler);
+    const feed = yield* Feed;
+    const server = yield* listen(options, handler, feed.end);
     const bound = server.address();
     const address =
       bound === null || typeof bound === "string"
@@ -162,9 +193,12 @@ export const make = (options: Options) =>
 export const layer = (options: Options): Layer.Layer<Monitoring, ListenError, BackendRegistry> =>
   Layer.scoped(Monitoring, make(options)).pipe(
     Layer.provide([
-      HttpApiBuilder.api(Api).pipe(Layer.provide(Handlers.layer(options.build))),
+      HttpApiBuilder.api(Api).pipe(
+        Layer.provide(Layer.provide(Handlers.layer(options.build), Steering.layer(options.adminToken))),
+      ),
       HttpApiBuilder.Router.Live,
       HttpApiBuilder.Middleware.layer,
       NodeHttpServer.layerContext,
     ]),
+    Layer.provide(feedLayer(options.build)),
   );

@@ -1,9 +1,13 @@
 /**
  * The pool as monitoring shows it. Pure.
  */
+
+import type { Backend } from "../backend/Backend.js";
 import * as Pool from "../backend/Pool.js";
+import type { Metrics } from "../metrics/Metrics.js";
 import { format } from "../net/SocketAddress.js";
-import type { BackendView, NotReady, NotServing, Serving } from "./Api.js";
+import type { BackendStatus, BackendView, NotReady, NotServing, Serving, Status } from "./Api.js";
+import type { Build } from "./Gauges.js";
 
 export const health = (pool: Pool.Pool): typeof Serving.Type | typeof NotServing.Type => {
   const healthy = Pool.healthy(pool);
@@ -30,3 +34,57 @@ export const backends = (pool: Pool.Pool): ReadonlyArray<typeof BackendView.Type
 /** Why new connections should not be sent here; undefined when they should. */
 export const notReady = (pool: Pool.Pool): typeof NotReady.Type | undefined =>
   pool.phase === "serving" ? undefined : { status: pool.phase };
+
+const instant = (millis: number | undefined): string | null =>
+  millis === undefined ? null : new Date(millis).toISOString();
+
+export const backendStatus = (backend: Backend, metrics: Metrics): typeof BackendStatus.Type => {
+  const { connectMillis, failed, meter, peak, total } = metrics.backend(backend);
+  return {
+    id: backend.id,
+    address: format(backend.address),
+    healthy: backend.health.up,
+    admin: backend.admin,
+    since: instant(backend.seen.since),
+    why: backend.seen.why ?? null,
+    last_check: instant(backend.seen.lastCheck),
+    open: backend.connections,
+    peak,
+    total,
+    received: meter.received,
+    sent: meter.sent,
+    connect_failures: failed,
+    connect_ms: connectMillis === undefined ? null : Math.round(connectMillis * 1000) / 1000,
+  };
+};
+
+/** Times are in milliseconds since the epoch. */
+export const status = (
+  pool: Pool.Pool,
+  metrics: Metrics,
+  {
+    build,
+    now,
+    started,
+  }: { readonly build: Build | undefined; readonly now: number; readonly started: number },
+): typeof Status.Type => {
+  const { algorithm, healthy_backends, status, total_backends } = health(pool);
+  const { received, sent } = metrics.meter;
+  return {
+    status,
+    algorithm,
+    version: build?.version ?? null,
+    transport: build?.transport ?? null,
+    now: new Date(now).toISOString(),
+    started: new Date(started).toISOString(),
+    total_backends,
+    healthy_backends,
+    open: metrics.open,
+    total: metrics.total,
+    refused: metrics.refusals,
+    received,
+    sent,
+    discovered: instant(metrics.listedAt),
+    backends: Pool.backends(pool).map((backend) => backendStatus(backend, metrics)),
+  };
+};

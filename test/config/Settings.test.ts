@@ -48,6 +48,7 @@ describe("Settings", () => {
       OPERATOR_URL: "http://localhost:8080",
       OPERATOR_TOKEN: "none",
       BACKENDS: "none",
+      ADMIN_TOKEN: "none",
       LB_ALGORITHM: "round-robin",
       DISCOVERY_INTERVAL: "5s",
       DISCOVERY_TIMEOUT: "3s",
@@ -371,6 +372,15 @@ describe("Settings", () => {
       assert.include(lines[0], "OPERATOR_URL carries credentials and OPERATOR_TOKEN is set");
       assert.notMatch(lines.join(), /s3cret|t0ken/);
     });
+  });
+
+  it("ADMIN_TOKEN has at least 16 characters, and is shown nowhere", () => {
+    const found = accepted({ ADMIN_TOKEN: "0123456789abcdef" });
+    assert.strictEqual(found.adminToken && Redacted.value(found.adminToken), "0123456789abcdef");
+    assert.strictEqual(Settings.describe(found)["ADMIN_TOKEN"], "<redacted>");
+    const [line = ""] = refused({ ADMIN_TOKEN: "0123456789abcde" });
+    assert.include(line, "it is shorter than 16 characters");
+    assert.notInclude(line, "0123456789abcde");
   });
 
   describe("OPERATOR_TOKEN", () => {

@@ -1,0 +1,265 @@
+import { assert, describe, it } from "@effect/vitest";
+import { Context, Effect, Exit, Layer, Logger, Redacted, Schema, Scope } from "effect";
+import * as Registry from "../../src/backend/BackendRegistry.js";
+import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
+import { roundRobin } from "../../src/balancing/RoundRobin.js";
+import { Status } from "../../src/monitoring/Api.js";
+import * as Monitoring from "../../src/monitoring/Monitoring.js";
+import * as CapturedLog from "../support/CapturedLog.js";
+
+const secret = "correct-horse-battery";
+
+/** Monitoring on a free port, over a registry of two backends that are up. */
+const start = (adminToken?: string) =>
+  Effect.gen(function* () {
+    const log = yield* CapturedLog.make;
+    const scope = yield* Scope.make();
+    const stop = Scope.close(scope, Exit.void);
+    yield* Effect.addFinalizer(() => stop);
+    const context = yield* Layer.buildWithScope(
+      Monitoring.layer({
+        host: "127.0.0.1",
+        port: 0,
+        build: { version: "1.2.3", transport: "test" },
+        adminToken: adminToken === undefined ? undefined : Redacted.make(adminToken),
+      }).pipe(
+        Layer.provideMerge(Registry.layer({ algorithm: roundRobin, rise: 2, fall: 3 })),
+        Layer.provide([log.layer, Logger.remove(Logger.defaultLogger)]),
+      ),
+      scope,
+    );
+    const registry = Context.get(context, BackendRegistry);
+    const { added } = yield* registry.discovered(
+      ["a", "b b"].map((id) => ({ id, address: { host: "10.0.0.1", port: id.length } })),
+    );
+    for (const backend of added) yield* registry.observed(backend, { succeeded: true });
+    yield* registry.serving;
+    const origin = `http://127.0.0.1:${Context.get(context, Monitoring.Monitoring).address.port}`;
+    return { origin, registry, log, stop };
+  }).pipe(Effect.provide(Logger.remove(Logger.defaultLogger)));
+
+const Fields = Schema.Record({ key: Schema.String, value: Schema.Unknown });
+
+const statusOf = (origin: string) =>
+  Effect.map(ask(`${origin}/status`), ({ body }) => Schema.decodeUnknownSync(Status)(body));
+
+const ask = (url: string, init: RequestInit = {}) =>
+  Effect.promise(async () => {
+    const response = await fetch(url, { ...init, signal: AbortSignal.timeout(10_000) });
+    const body = Schema.decodeUnknownSync(Fields)(await response.json());
+    return { status: response.status, body };
+  });
+
+const post = (url: string, token?: string) =>
+  ask(url, { method: "POST", headers: token === undefined ? {} : { authorization: `Bearer ${token}` } });
+
+const quiet = Effect.provide(Logger.remove(Logger.defaultLogger));
+
+interface Message {
+  readonly name: string;
+  readonly data: unknown;
+}
+
+/** A viewer's connection, message by message. */
+const watch = (origin: string) =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const abort = new AbortController();
+      const response = await fetch(`${origin}/events`, { signal: abort.signal });
+      assert.strictEqual(response.headers.get("content-type"), "text/event-stream; charset=utf-8");
+      const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+      let text = "";
+      const next = async (): Promise<Message | undefined> => {
+        for (;;) {
+          const end = text.indexOf("\n\n");
+          if (end !== -1) {
+            const found = /^event: (\w+)\ndata: (.*)$/.exec(text.slice(0, end));
+            text = text.slice(end + 2);
+            return { name: found?.[1] ?? "", data: JSON.parse(found?.[2] ?? "null") };
+          }
+          const chunk = await reader?.read();
+          if (chunk === undefined || chunk.done) return undefined;
+          text += chunk.value;
+        }
+      };
+      return { next, abort };
+    }),
+    ({ abort }) => Effect.sync(() => abort.abort()),
+  );
+
+/** Reads on to the first message for which this is so. */
+const until = (
+  viewer: { readonly next: () => Promise<Message | undefined> },
+  so: (message: Message) => boolean,
+) =>
+  Effect.promise(async () => {
+    for (;;) {
+      const message = await viewer.next();
+      if (message === undefined) return assert.fail("the stream has ended");
+      if (so(message)) return message;
+    }
+  });
+
+const kindOf = ({ data, name }: Message): unknown =>
+  name === "event" && typeof data === "object" && data !== null && "kind" in data ? data.kind : undefined;
+
+describe("steering", () => {
+  it.scopedLive("is off without ADMIN_TOKEN, and says how to turn it on", () =>
+    Effect.gen(function* () {
+      const { origin } = yield* start();
+      for (const token of [undefined, secret]) {
+        const { body, status } = yield* post(`${origin}/backends/a/drain`, token);
+        assert.strictEqual(status, 403);
+        assert.strictEqual(body["reason"], "steering-off");
+        assert.include(String(body["error"]), "ADMIN_TOKEN");
+      }
+      assert.strictEqual((yield* ask(`${origin}/health`)).body["healthy_backends"], 2);
+    }),
+  );
+
+  it.scopedLive("refuses whoever has not the token, and changes nothing", () =>
+    Effect.gen(function* () {
+      const { log, origin } = yield* start(secret);
+      for (const token of [undefined, "", "x", `${secret}x`, secret.slice(1), secret.toUpperCase()]) {
+        const { body, status } = yield* post(`${origin}/backends/a/disable`, token);
+        assert.strictEqual(status, 401, token);
+        assert.strictEqual(body["reason"], "unauthorized");
+      }
+      assert.strictEqual((yield* ask(`${origin}/health`)).body["healthy_backends"], 2);
+      for (const { text } of log.lines) assert.notInclude(text, secret);
+    }),
+  );
+
+  it.scopedLive("drains, disables and enables, shows it, and logs who asked", () =>
+    Effect.gen(function* () {
+      const { log, origin } = yield* start(secret);
+      for (const [path, admin, healthy] of [
+        ["drain", "draining", 1],
+        ["disable", "disabled", 1],
+        ["enable", "enabled", 2],
+      ] as const) {
+        log.take();
+        const { body, status } = yield* post(`${origin}/backends/b%20b/${path}`, secret);
+        assert.strictEqual(status, 200);
+        assert.strictEqual(body["admin"], admin);
+        assert.strictEqual((yield* ask(`${origin}/health`)).body["healthy_backends"], healthy);
+        const shown = (yield* statusOf(origin)).backends;
+        assert.deepStrictEqual(
+          shown.map(({ admin, id }) => [id, admin]),
+          [
+            ["a", "enabled"],
+            ["b b", admin],
+          ],
+        );
+        const [line] = log.take();
+        assert.strictEqual(line?.message, `backend is ${admin}`);
+        assert.strictEqual(line?.annotations["by"], "127.0.0.1");
+      }
+    }),
+  );
+
+  it.scopedLive("knows no backend that is not listed", () =>
+    Effect.gen(function* () {
+      const { origin } = yield* start(secret);
+      const { body, status } = yield* post(`${origin}/backends/c/drain`, secret);
+      assert.strictEqual(status, 404);
+      assert.strictEqual(body["reason"], "unknown-backend");
+      assert.include(String(body["error"]), '"c"');
+      assert.strictEqual((yield* ask(`${origin}/backends/a/drain`)).status, 405);
+    }),
+  );
+});
+
+describe("GET /status", () => {
+  it.scopedLive("has what is counted, and since when and why a backend is down", () =>
+    Effect.gen(function* () {
+      const { origin, registry } = yield* start();
+      const backend = yield* registry.assign({ host: "10.9.9.9" }, []);
+      if (backend === undefined) return assert.fail("nothing was assigned");
+      const { metrics } = registry;
+      metrics.opened();
+      const counted = metrics.backend(backend);
+      counted.assigned(1);
+      counted.connected(2.5);
+      counted.connectFailed("refused");
+      counted.meter.received += 10;
+      counted.meter.sent += 20;
+      for (let n = 0; n < 3; n++)
+        yield* quiet(registry.observed(backend, { succeeded: false, why: "it refused" }));
+      const { backends, discovered, now, started, ...rest } = yield* statusOf(origin);
+      assert.isNull(discovered);
+      assert.isAtLeast(Date.parse(now), Date.parse(started));
+      assert.deepStrictEqual(rest, {
+        status: "degraded",
+        algorithm: "round-robin",
+        version: "1.2.3",
+        transport: "test",
+        total_backends: 2,
+        healthy_backends: 1,
+        open: 1,
+        total: 1,
+        refused: 0,
+        received: 10,
+        sent: 20,
+      });
+      const [one] = backends;
+      if (one === undefined) return assert.fail("no backend is shown");
+      const { last_check, since, ...first } = one;
+      assert.strictEqual(last_check, since);
+      assert.deepStrictEqual(first, {
+        id: "a",
+        address: "10.0.0.1:1",
+        healthy: false,
+        admin: "enabled",
+        why: "it refused",
+        open: 1,
+        peak: 1,
+        total: 1,
+        received: 10,
+        sent: 20,
+        connect_failures: 1,
+        connect_ms: 2.5,
+      });
+    }),
+  );
+});
+
+describe("GET /events", () => {
+  it.scopedLive("begins with the last minutes, goes on with what happens, and tells the status", () =>
+    Effect.gen(function* () {
+      const { origin, registry } = yield* start();
+      const viewer = yield* watch(origin);
+      assert.strictEqual((yield* Effect.promise(viewer.next))?.name, "history");
+      // Before anybody watched.
+      yield* until(viewer, (message) => kindOf(message) === "added");
+      yield* until(viewer, ({ name }) => name === "status");
+      const backend = yield* registry.assign({ host: "10.9.9.9" }, []);
+      if (backend === undefined) return assert.fail("nothing was assigned");
+      for (let n = 0; n < 3; n++)
+        yield* quiet(registry.observed(backend, { succeeded: false, why: "it refused" }));
+      const { data } = yield* until(viewer, (message) => kindOf(message) === "down");
+      assert.include(data, { backend: "a (10.0.0.1:1)", detail: "it refused" });
+      yield* until(
+        viewer,
+        ({ data, name }) =>
+          name === "status" &&
+          typeof data === "object" &&
+          data !== null &&
+          "healthy_backends" in data &&
+          data.healthy_backends === 1,
+      );
+    }),
+  );
+
+  it.scopedLive("ends when monitoring ends, and does not hold it up", () =>
+    Effect.gen(function* () {
+      const { origin, stop } = yield* start();
+      const viewer = yield* watch(origin);
+      yield* until(viewer, ({ name }) => name === "status");
+      const ended = Effect.promise(async () => {
+        while ((await viewer.next()) !== undefined);
+      });
+      yield* Effect.all([ended, stop], { concurrency: "unbounded" });
+    }),
+  );
+});
