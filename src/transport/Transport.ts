@@ -24,6 +24,12 @@ export interface ListenOptions {
   readonly port: number;
   /** Connections the kernel holds until they are accepted; it caps this at net.core.somaxconn. */
   readonly backlog: number;
+  /**
+   * SO_REUSEPORT: other processes of the same user that ask for it too may listen on the same address, and the
+   * kernel shares the connections out among them. False by default. Only the Linux transport can; others take no
+   * notice.
+   */
+  readonly reusePort?: boolean;
   /** Called for each accepted connection, in the order of acceptance. Must not throw. */
   readonly onConnection: (connection: Connection) => void;
   /** Called when accepting failed. The listener goes on by itself, after a pause. Must not throw. */

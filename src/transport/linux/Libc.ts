@@ -100,6 +100,8 @@ export const EPOLL_CTL_DEL = 2;
 export const EPOLL_CTL_MOD = 3;
 
 export const EPOLLIN = 0x1;
+/** Urgent data is in the queue. */
+export const EPOLLPRI = 0x2;
 export const EPOLLOUT = 0x4;
 export const EPOLLERR = 0x8;
 export const EPOLLHUP = 0x10;
@@ -120,7 +122,9 @@ export const EINVAL = 22;
 export const ENFILE = 23;
 export const EMFILE = 24;
 export const EPIPE = 32;
+export const ENONET = 64;
 export const EPROTO = 71;
+export const ENOPROTOOPT = 92;
 export const EOPNOTSUPP = 95;
 export const EAFNOSUPPORT = 97;
 export const EADDRINUSE = 98;
@@ -168,8 +172,8 @@ const names: ReadonlyMap<number, string> = new Map(
     EHOSTDOWN,
     EHOSTUNREACH,
     EINPROGRESS,
-    ENONET: 64,
-    ENOPROTOOPT: 92,
+    ENONET,
+    ENOPROTOOPT,
   }).map(([name, number]) => [number, name]),
 );
 

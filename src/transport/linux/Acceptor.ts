@@ -1,0 +1,126 @@
+/**
+ * A listening socket: takes what the kernel has accepted, a bounded number at a time, and pauses when the process is
+ * out of descriptors or memory.
+ */
+import { AcceptError, type Connection } from "../Transport.js";
+import type { Engine, Watched } from "./Engine.js";
+import { format } from "./InetAddress.js";
+import {
+  EAGAIN,
+  ECONNABORTED,
+  EHOSTDOWN,
+  EHOSTUNREACH,
+  EINTR,
+  EMFILE,
+  ENETDOWN,
+  ENETUNREACH,
+  ENONET,
+  ENOPROTOOPT,
+  EOPNOTSUPP,
+  EPOLLIN,
+  EPROTO,
+  errnoName,
+  type Result,
+  readAddress,
+} from "./Libc.js";
+import { Socket } from "./Socket.js";
+import type { Timer } from "./Wakeup.js";
+
+/** Taken in one turn. */
+const acceptsPerTurn = 64;
+
+/** How long it pauses after a failure, and at most after several, one after another, in milliseconds. */
+const shortestPause = 10;
+const longestPause = 1_000;
+
+/** Errors of the connection that was to be accepted, not of the listener (accept(2), "Error handling"). */
+const ofTheConnection: ReadonlySet<Result> = new Set(
+  [
+    ECONNABORTED,
+    EINTR,
+    ENETDOWN,
+    EPROTO,
+    ENOPROTOOPT,
+    EHOSTDOWN,
+    ENONET,
+    EHOSTUNREACH,
+    EOPNOTSUPP,
+    ENETUNREACH,
+  ].map((errno) => -errno),
+);
+
+export class Acceptor implements Watched {
+  tag = 0;
+  #pause = shortestPause;
+  #timer: Timer | undefined;
+  #closed = false;
+
+  constructor(
+    readonly engine: Engine,
+    readonly fd: number,
+    readonly onConnection: (connection: Connection) => void,
+    readonly onAcceptError: (error: AcceptError) => void,
+  ) {}
+
+  /** Starts to accept. Level-triggered: what one turn leaves comes again. */
+  start(): Result {
+    return this.engine.add(this, EPOLLIN);
+  }
+
+  onEvents(): void {
+    const { engine } = this;
+    for (let i = 0; i < acceptsPerTurn && !this.#closed; i++) {
+      // Each of them needs a second descriptor, for its backend.
+      if (engine.clients >= engine.capacity) {
+        this.#failed(-EMFILE);
+        return;
+      }
+      const fd = engine.libc.accept(this.fd, engine.address);
+      if (fd >= 0) {
+        this.#pause = shortestPause;
+        this.#accepted(fd);
+      } else if (fd === -EAGAIN) {
+        return;
+      } else if (!ofTheConnection.has(fd)) {
+        this.#failed(fd);
+        return;
+      }
+    }
+  }
+
+  #accepted(fd: number): void {
+    const address = readAddress(this.engine.address);
+    const remote = address === undefined ? { host: "", port: 0 } : format(address);
+    const socket = new Socket(this.engine, fd, remote, true);
+    try {
+      this.onConnection(socket);
+    } catch (fault) {
+      socket.reset();
+      throw fault;
+    }
+  }
+
+  #failed(result: Result): void {
+    this.engine.remove(this);
+    this.#timer = this.engine.wakeup.after(this.#pause, () => this.#resume());
+    this.#pause = Math.min(2 * this.#pause, longestPause);
+    this.onAcceptError(new AcceptError({ code: errnoName(result) }));
+  }
+
+  #resume(): void {
+    this.#timer = undefined;
+    // Where even this fails the kernel is out of memory, and it pauses again.
+    const result = this.start();
+    if (result < 0) this.#failed(result);
+  }
+
+  /** An exception of a callback is no reason to listen no more. */
+  onFault(): void {}
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#timer?.cancel();
+    this.engine.close(this);
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * A socket on its way to a backend, with its time limit.
+ */
+import type { SocketAddress } from "../../net/SocketAddress.js";
+import { ConnectError, connectFailureOf } from "../Transport.js";
+import { type Engine, type Expiring, readableAndWritable } from "./Engine.js";
+import {
+  type Block,
+  EINPROGRESS,
+  EINTR,
+  errnoName,
+  IPPROTO_TCP,
+  type Result,
+  type Service,
+  SO_KEEPALIVE,
+  SOL_SOCKET,
+  TCP_KEEPCNT,
+  TCP_KEEPIDLE,
+  TCP_KEEPINTVL,
+  TCP_NODELAY,
+} from "./Libc.js";
+import { type Owner, Socket } from "./Socket.js";
+
+/** An address as the kernel takes it. */
+export interface Destination {
+  readonly family: number;
+  readonly address: Block;
+  readonly length: number;
+}
+
+/**
+ * Writes are passed on at once, and a peer that went away without a word is noticed: asked after a minute of
+ * silence, and given up when it does not answer six times in ten seconds each. Accepted sockets inherit all this from
+ * their listener.
+ */
+export const setUp = (libc: Service, fd: number): void => {
+  libc.setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  libc.setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  libc.setOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, 60);
+  libc.setOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
+  libc.setOption(fd, IPPROTO_TCP, TCP_KEEPCNT, 6);
+};
+
+export class Connecting implements Owner, Expiring {
+  deadline = 0;
+  earlier: Expiring | undefined;
+  later: Expiring | undefined;
+  #socket: Socket | undefined;
+  #settled = false;
+
+  constructor(
+    readonly engine: Engine,
+    readonly remote: SocketAddress,
+    /** Told once; not after {@link cancel}. The socket is already watched, for both ways. */
+    readonly onSettled: (result: Socket | ConnectError) => void,
+  ) {}
+
+  start({ family, address, length }: Destination, timeoutMillis: number): void {
+    const { libc } = this.engine;
+    const fd = libc.socket(family);
+    if (fd < 0) {
+      this.fail(fd);
+      return;
+    }
+    const socket = new Socket(this.engine, fd, this.remote, false);
+    this.#socket = socket;
+    socket.owner = this;
+    socket.writable = false;
+    setUp(libc, fd);
+    // Interrupted or not, it goes on by itself (connect(2), EINTR).
+    const result = libc.connect(fd, address, length);
+    if (result < 0 && result !== -EINPROGRESS && result !== -EINTR) {
+      this.fail(result);
+      return;
+    }
+    // Connected or not, an event comes: a socket that is connected has room to write.
+    const watched = socket.watch(readableAndWritable);
+    if (watched < 0) {
+      this.fail(watched);
+      return;
+    }
+    this.engine.expireAfter(this, timeoutMillis);
+  }
+
+  onReady(socket: Socket): void {
+    if (socket.failed) {
+      const error = this.engine.libc.takeError(socket.fd);
+      this.fail(error > 0 ? -error : error);
+      return;
+    }
+    if (!socket.writable) return;
+    this.engine.forget(this);
+    socket.owner = undefined;
+    this.#settled = true;
+    this.onSettled(socket);
+  }
+
+  onLost(): void {
+    this.fail(undefined);
+  }
+
+  expire(): void {
+    this.#settle(new ConnectError({ reason: "timeout", address: this.remote, code: undefined }));
+  }
+
+  fail(result: Result | string | undefined): void {
+    const code = typeof result === "number" ? errnoName(result) : result;
+    this.#settle(new ConnectError({ reason: connectFailureOf(code), address: this.remote, code }));
+  }
+
+  /** Leaves nothing behind, a connection that was made and that nobody has taken over included. */
+  cancel(): void {
+    this.#settled = true;
+    this.#end();
+  }
+
+  #settle(error: ConnectError): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    this.#end();
+    this.onSettled(error);
+  }
+
+  #end(): void {
+    this.engine.forget(this);
+    this.#socket?.end(true);
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * The C library of this process, called through koffi: no compiler, no addon of our own.
+ *
+ * Prototypes are numeric throughout (`int` results, addresses as `uintptr_t`): that is the cheapest koffi call, and
+ * every length here fits an `int`.
+ */
+import type koffi from "koffi";
+import {
+  addressLengthOffset,
+  addressSize,
+  type Block,
+  EAGAIN,
+  epollEvent,
+  errnoName,
+  inet6Length,
+  type Result,
+  type Service,
+  SO_REUSEADDR,
+  SOL_SOCKET,
+} from "./Libc.js";
+
+export type Koffi = typeof koffi;
+
+const SOCK_STREAM = 1;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
+const O_NONBLOCK = 0o4000;
+const O_CLOEXEC = 0o2000000;
+const EPOLL_CLOEXEC = 0o2000000;
+const SO_ERROR = 4;
+const SO_LINGER = 13;
+const SHUT_WR = 1;
+const F_SETPIPE_SZ = 1031;
+const SPLICE_F_MOVE = 1;
+const SPLICE_F_NONBLOCK = 2;
+
+/** Throws where the process does not have one of the functions. */
+export const make = (koffi: Koffi): Service => {
+  // The process itself: both C libraries are in it, whatever their file is called.
+  const library = koffi.load(null);
+  // koffi has no types for its functions' arguments; each prototype is right here to compare with.
+  const call = (prototype: string) => library.func(prototype) as (...args: ReadonlyArray<number>) => number;
+  const socket = call("int socket(int, int, int)");
+  const bind = call("int bind(int, uintptr_t, uint)");
+  const listen = call("int listen(int, int)");
+  const accept4 = call("int accept4(int, uintptr_t, uintptr_t, int)");
+  const connect = call("int connect(int, uintptr_t, uint)");
+  const getsockname = call("int getsockname(int, uintptr_t, uintptr_t)");
+  const setsockopt = call("int setsockopt(int, int, int, uintptr_t, uint)");
+  const getsockopt = call("int getsockopt(int, int, int, uintptr_t, uintptr_t)");
+  const shutdown = call("int shutdown(int, int)");
+  const close = call("int close(int)");
+  const read = call("int read(int, uintptr_t, size_t)");
+  const write = call("int write(int, uintptr_t, size_t)");
+  const pipe2 = call("int pipe2(uintptr_t, int)");
+  // Variadic in C: its third argument has to be given with its type.
+  const fcntl = library.func("int fcntl(int, int, ...)") as (
+    fd: number,
+    command: number,
+    type: string,
+    value: number,
+  ) => number;
+  const splice = call("int splice(int, uintptr_t, int, uintptr_t, size_t, uint)");
+  const epollCreate1 = call("int epoll_create1(int)");
+  const epollCtl = call("int epoll_ctl(int, int, int, uintptr_t)");
+  const epollWait = call("int epoll_wait(int, uintptr_t, int, int)");
+
+  const allocate = (size: number): Block => {
+    // A small typed array of its own would be on V8's heap, where things move; an ArrayBuffer's memory does not.
+    const bytes = new Uint8Array(new ArrayBuffer(size));
+    return { bytes, address: Number(koffi.address(bytes)) };
+  };
+  const scratch = allocate(16);
+  const words = new Int32Array(scratch.bytes.buffer);
+  const event = allocate(4 * epollEvent.words);
+  const eventWords = new Uint32Array(event.bytes.buffer);
+
+  // A failure without an errno is one that something overwrote; a call that is tried again says what it was.
+  const failed = (): Result => -(koffi.errno() || EAGAIN);
+  const checked = (result: number): Result => (result < 0 ? failed() : result);
+
+  const addressed = (
+    named: (fd: number, address: number, length: number) => number,
+    fd: number,
+    address: Block,
+  ): Result => {
+    address.bytes[addressLengthOffset] = inet6Length;
+    address.bytes[addressLengthOffset + 1] = 0;
+    address.bytes[addressLengthOffset + 2] = 0;
+    address.bytes[addressLengthOffset + 3] = 0;
+    return checked(named(fd, address.address, address.address + addressLengthOffset));
+  };
+  const acceptFrom = (fd: number, address: number, length: number) =>
+    accept4(fd, address, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+  const libc: Service = {
+    allocate,
+    socket: (family) => checked(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)),
+    bind: (fd, address, length) => checked(bind(fd, address.address, length)),
+    listen: (fd, backlog) => checked(listen(fd, backlog)),
+    accept: (fd, address) => addressed(acceptFrom, fd, address),
+    connect: (fd, address, length) => checked(connect(fd, address.address, length)),
+    socketName: (fd, address) => addressed(getsockname, fd, address),
+    setOption: (fd, level, option, value) => {
+      words[0] = value;
+      return checked(setsockopt(fd, level, option, scratch.address, 4));
+    },
+    resetOnClose: (fd) => {
+      // struct linger: on, for no time.
+      words[0] = 1;
+      words[1] = 0;
+      return checked(setsockopt(fd, SOL_SOCKET, SO_LINGER, scratch.address, 8));
+    },
+    takeError: (fd) => {
+      words[0] = 0;
+      words[2] = 4;
+      const result = getsockopt(fd, SOL_SOCKET, SO_ERROR, scratch.address, scratch.address + 8);
+      return result < 0 ? failed() : (words[0] ?? 0);
+    },
+    shutdown: (fd) => checked(shutdown(fd, SHUT_WR)),
+    close: (fd) => checked(close(fd)),
+    read: (fd, block, offset, length) => checked(read(fd, block.address + offset, length)),
+    write: (fd, block, offset, length) => checked(write(fd, block.address + offset, length)),
+    pipe: (ends) => checked(pipe2(ends.address, O_NONBLOCK | O_CLOEXEC)),
+    setPipeSize: (fd, bytes) => checked(fcntl(fd, F_SETPIPE_SZ, "int", bytes)),
+    splice: (from, to, length) => checked(splice(from, 0, to, 0, length, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)),
+    epollCreate: () => checked(epollCreate1(EPOLL_CLOEXEC)),
+    epollControl: (epoll, operation, fd, events, tag) => {
+      eventWords[epollEvent.events] = events;
+      eventWords[epollEvent.fd] = fd;
+      eventWords[epollEvent.tag] = tag;
+      return checked(epollCtl(epoll, operation, fd, event.address));
+    },
+    epollWait: (epoll, events, most, timeoutMillis) =>
+      checked(epollWait(epoll, events.address, most, timeoutMillis)),
+  };
+  verify(libc);
+  return libc;
+};
+
+/** That a call, an address, an option and an errno arrive as they are meant, before anything is built on them. */
+const verify = (libc: Service): void => {
+  const expect = (what: string, is: boolean, result: Result): void => {
+    if (!is) throw new Error(`${what} answered ${result < 0 ? errnoName(result) : result}`);
+  };
+  const name = libc.allocate(addressSize);
+  const fd = libc.socket(2);
+  expect("socket", fd >= 0, fd);
+  try {
+    const set = libc.setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    expect("setsockopt", set === 0, set);
+    const named = libc.socketName(fd, name);
+    expect("getsockname", named === 0 && name.bytes[0] === 2, named);
+    const error = libc.takeError(fd);
+    expect("getsockopt", error === 0, error);
+  } finally {
+    libc.close(fd);
+  }
+  const unknown = libc.read(-1, name, 0, 1);
+  expect("reading from no descriptor", errnoName(unknown) === "EBADF", unknown);
+};

@@ -1,0 +1,276 @@
+/**
+ * The transport of Linux: epoll and splice, called from JavaScript. It needs no privilege and nothing compiled; bulky
+ * traffic never leaves the kernel.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { Cause, type Context, Data, Effect, Layer, Runtime, type Scope } from "effect";
+import { failureOf, ListenError } from "../../net/ListenError.js";
+import type { Meter } from "../../net/Meter.js";
+import type { SocketAddress } from "../../net/SocketAddress.js";
+import {
+  type ConnectError,
+  type Connection,
+  type Listener,
+  type ListenOptions,
+  type RelayOutcome,
+  Transport,
+} from "../Transport.js";
+import { Acceptor } from "./Acceptor.js";
+import { Connecting, type Destination, setUp } from "./Connecting.js";
+import { Engine } from "./Engine.js";
+import { format, parse } from "./InetAddress.js";
+import * as KoffiLibc from "./KoffiLibc.js";
+import {
+  AF_INET,
+  AF_INET6,
+  addressSize,
+  errnoName,
+  IPPROTO_IPV6,
+  IPV6_V6ONLY,
+  Libc,
+  type RawAddress,
+  type Result,
+  readAddress,
+  SO_REUSEADDR,
+  SO_REUSEPORT,
+  SOL_SOCKET,
+  writeAddress,
+} from "./Libc.js";
+import * as NodeWakeup from "./NodeWakeup.js";
+import { Relay } from "./Relay.js";
+import { selfTest } from "./SelfTest.js";
+import { Socket } from "./Socket.js";
+import { Wakeup } from "./Wakeup.js";
+
+/** Why this transport cannot run here. */
+export type Unavailable =
+  /** Not Linux, or neither x86-64 nor 64-bit ARM. */
+  | "unsupported-platform"
+  /** koffi is not installed, or there is none for this system. */
+  | "not-installed"
+  /** The C library or Node's own loop cannot be called. */
+  | "not-callable"
+  /** All is there, but what was relayed to try it did not arrive as it was sent. */
+  | "self-test-failed";
+
+export class TransportUnavailable extends Data.TaggedError("TransportUnavailable")<{
+  readonly reason: Unavailable;
+  /** What was found, in words. */
+  readonly detail: string;
+}> {
+  override get message(): string {
+    return `the Linux transport cannot run here: ${explain[this.reason]} (${this.detail})`;
+  }
+}
+
+const explain: Record<Unavailable, string> = {
+  "unsupported-platform": "it needs Linux on x86-64 or 64-bit ARM",
+  "not-installed": "koffi cannot be loaded; install it together with its optional packages",
+  "not-callable": "the C library cannot be called",
+  "self-test-failed": "its self-test failed",
+};
+
+export interface Options {
+  /** How many clients may be connected at once, with room for a backend each. */
+  readonly capacity: number;
+}
+
+/**
+ * How many connections, of two descriptors each, fit below this process's descriptor limit, with some left for
+ * pipes, probes and monitoring. So what runs out is always the place for new clients, which wait, and never that for
+ * the backends of those that were accepted.
+ */
+const capacity = (): number => {
+  try {
+    const soft = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
+    if (soft === undefined) return Number.POSITIVE_INFINITY;
+    const limit = Number(soft);
+    const used = readdirSync("/proc/self/fd").length;
+    const reserve = Math.min(512, Math.max(8, limit >> 3));
+    return Math.max(1, (limit - used - reserve) >> 1);
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
+};
+
+const everyInet6: RawAddress = {
+  family: AF_INET6,
+  bytes: Array.from({ length: 16 }, () => 0),
+  port: 0,
+  scope: 0,
+};
+const everyInet: RawAddress = { family: AF_INET, bytes: [0, 0, 0, 0], port: 0, scope: 0 };
+
+// Only connections that this transport made come back to it.
+const socketOf = (connection: Connection): Socket => {
+  if (connection instanceof Socket) return connection;
+  throw new TypeError("a connection of another transport was given to the Linux transport");
+};
+
+/** The transport over the given system calls and loop; everything it opened ends with the scope. */
+export const make = (
+  options: Options,
+): Effect.Effect<Context.Tag.Service<typeof Transport>, TransportUnavailable, Libc | Wakeup | Scope.Scope> =>
+  Effect.gen(function* () {
+    const libc = yield* Libc;
+    const wakeup = yield* Wakeup;
+    const run = Runtime.runFork(yield* Effect.runtime());
+    const report = (fault: unknown): void => {
+      run(Effect.logError("connection reset after a fault of the transport", Cause.die(fault)));
+    };
+    const engine = yield* Effect.acquireRelease(
+      Effect.try({
+        try: () => new Engine(libc, wakeup, options.capacity, report),
+        catch: (cause) => new TransportUnavailable({ reason: "not-callable", detail: wordsOf(cause) }),
+      }),
+      (engine) => Effect.sync(() => engine.shutdown()),
+    );
+
+    // Every address is prepared once, for as long as somebody has it.
+    const destinations = new WeakMap<SocketAddress, Destination>();
+    const destinationOf = (address: SocketAddress): Destination | undefined => {
+      const known = destinations.get(address);
+      if (known !== undefined) return known;
+      const raw = parse(address);
+      if (raw === undefined) return undefined;
+      const block = libc.allocate(addressSize);
+      const destination = { family: raw.family, address: block, length: writeAddress(block, raw) };
+      destinations.set(address, destination);
+      return destination;
+    };
+
+    const open = (address: RawAddress, { backlog, reusePort = false }: ListenOptions): Result => {
+      const fd = libc.socket(address.family);
+      if (fd < 0) return fd;
+      setUp(libc, fd);
+      libc.setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+      if (address.family === AF_INET6) libc.setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+      let result = reusePort ? libc.setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1) : 0;
+      if (result >= 0) result = libc.bind(fd, engine.address, writeAddress(engine.address, address));
+      if (result >= 0) result = libc.listen(fd, backlog);
+      if (result >= 0) return fd;
+      libc.close(fd);
+      return result;
+    };
+
+    /** Every address of both families; IPv4's where the host has no IPv6. */
+    const openEvery = (options: ListenOptions): Result => {
+      const fd = open({ ...everyInet6, port: options.port }, options);
+      return fd < 0 && failureOf(errnoName(fd)) === "no-such-address"
+        ? open({ ...everyInet, port: options.port }, options)
+        : fd;
+    };
+
+    const startListening = (options: ListenOptions): Effect.Effect<Acceptor, ListenError> =>
+      Effect.suspend(() => {
+        const { host, port } = options;
+        const asked = { host: host ?? "::", port };
+        const fail = (code: string) =>
+          Effect.fail(new ListenError({ reason: failureOf(code), address: asked, code }));
+        const raw = host === undefined ? undefined : parse({ host, port });
+        if (host !== undefined && raw === undefined) return fail("EADDRNOTAVAIL");
+        const fd = raw === undefined ? openEvery(options) : open(raw, options);
+        if (fd < 0) return fail(errnoName(fd));
+        const acceptor = new Acceptor(engine, fd, options.onConnection, options.onAcceptError);
+        const started = acceptor.start();
+        if (started >= 0) return Effect.succeed(acceptor);
+        acceptor.close();
+        return fail(errnoName(started));
+      });
+
+    const listen = (options: ListenOptions): Effect.Effect<Listener, ListenError, Scope.Scope> =>
+      Effect.acquireRelease(startListening(options), (acceptor) => Effect.sync(() => acceptor.close())).pipe(
+        Effect.map((acceptor) => {
+          const named = libc.socketName(acceptor.fd, engine.address);
+          const address = named < 0 ? undefined : readAddress(engine.address);
+          return {
+            address:
+              address === undefined ? { host: options.host ?? "::", port: options.port } : format(address),
+            close: Effect.sync(() => acceptor.close()),
+          };
+        }),
+      );
+
+    // Nothing may follow this effect inside the interruptible region: only its own canceller knows of a connection
+    // that was made and not yet received when the interruption came.
+    const connect = (
+      address: SocketAddress,
+      timeoutMillis: number,
+    ): Effect.Effect<Connection, ConnectError> =>
+      Effect.async((resume) => {
+        const connecting = new Connecting(engine, address, (result) =>
+          resume(result instanceof Socket ? Effect.succeed(result) : Effect.fail(result)),
+        );
+        const destination = destinationOf(address);
+        if (destination === undefined) connecting.fail("EADDRNOTAVAIL");
+        else connecting.start(destination, timeoutMillis);
+        return Effect.sync(() => connecting.cancel());
+      });
+
+    const relay = (client: Connection, backend: Connection, meter: Meter): Effect.Effect<RelayOutcome> =>
+      Effect.async((resume) => {
+        const running = new Relay(socketOf(client), socketOf(backend), meter, (outcome) =>
+          resume(Effect.succeed(outcome)),
+        );
+        running.start();
+        return Effect.sync(() => running.abort());
+      });
+
+    return Transport.of({ name: "linux", listen, connect, relay });
+  });
+
+const wordsOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
+
+/** koffi, loaded only here: nothing else breaks where it is missing. */
+const load: Effect.Effect<KoffiLibc.Koffi, TransportUnavailable> = Effect.suspend(() => {
+  const { platform, arch } = process;
+  if (platform !== "linux" || (arch !== "x64" && arch !== "arm64")) {
+    return new TransportUnavailable({
+      reason: "unsupported-platform",
+      detail: `this is ${platform} on ${arch}`,
+    });
+  }
+  return Effect.tryPromise({
+    try: async () => (await import("koffi")).default,
+    catch: (cause) => new TransportUnavailable({ reason: "not-installed", detail: wordsOf(cause) }),
+  });
+});
+
+const callable = <A>(make: () => A): Effect.Effect<A, TransportUnavailable> =>
+  Effect.try({
+    try: make,
+    catch: (cause) => new TransportUnavailable({ reason: "not-callable", detail: wordsOf(cause) }),
+  });
+
+/** The system calls of this process and its loop, through koffi. */
+export const system: Layer.Layer<Libc | Wakeup, TransportUnavailable> = Layer.unwrapEffect(
+  Effect.map(load, (koffi) =>
+    Layer.merge(
+      Layer.effect(
+        Libc,
+        callable(() => KoffiLibc.make(koffi)),
+      ),
+      Layer.effect(
+        Wakeup,
+        callable(() => NodeWakeup.make(koffi)),
+      ),
+    ),
+  ),
+);
+
+/** The transport over given system calls; fails where what it relays to try itself does not arrive. */
+export const tested = (options: Options): Layer.Layer<Transport, TransportUnavailable, Libc | Wakeup> =>
+  Layer.scoped(
+    Transport,
+    Effect.tap(make(options), (transport) =>
+      Effect.mapError(
+        selfTest(transport),
+        (detail) => new TransportUnavailable({ reason: "self-test-failed", detail }),
+      ),
+    ),
+  );
+
+/** Linux's own sockets: in a process whose C library and loop can be called, after a self-test. */
+export const layer: Layer.Layer<Transport, TransportUnavailable> = Layer.suspend(() =>
+  Layer.provide(tested({ capacity: capacity() }), system),
+);

@@ -1,0 +1,98 @@
+/**
+ * The pipes that bytes go through from socket to socket inside the kernel.
+ *
+ * A flow has a pipe only while it moves bytes, and for as long as its reader leaves some of them in it; so a few
+ * serve many flows. The bigger a pipe, the fewer calls per byte: 1 MiB takes three quarters of the CPU that 64 KiB
+ * takes. But the kernel lets an unprivileged user have 64 MiB of them in all (fs.pipe-user-pages-soft), so the
+ * first ones are big, later ones smaller, and when half of that is in use there are none: then bytes are copied.
+ */
+import type { Block, Service } from "./Libc.js";
+
+/** The most that all pipes may hold, in bytes. */
+const budget = 32 * 1024 * 1024;
+
+/** Sizes to try, in bytes; one pipe is given at most an eighth of what is left. */
+const sizes = [1024 * 1024, 256 * 1024, 64 * 1024] as const;
+
+/** Empty pipes kept open. */
+const spares = 8;
+
+/** After a refusal, how many requests go without asking the kernel again. */
+const patience = 256;
+
+export class Pipe {
+  /** How many bytes are in it. */
+  filled = 0;
+  constructor(
+    /** The descriptor that is read from. */
+    readonly output: number,
+    /** The descriptor that is written to. */
+    readonly input: number,
+    readonly size: number,
+  ) {}
+}
+
+export class Pipes {
+  readonly #libc: Service;
+  readonly #ends: Block;
+  readonly #free: Array<Pipe> = [];
+  #inUse = 0;
+  #waiting = 0;
+
+  constructor(libc: Service) {
+    this.#libc = libc;
+    this.#ends = libc.allocate(8);
+  }
+
+  /** An empty pipe, or undefined when there is none to be had now. */
+  acquire(): Pipe | undefined {
+    const spare = this.#free.pop();
+    if (spare !== undefined) return spare;
+    if (this.#waiting > 0) {
+      this.#waiting -= 1;
+      return undefined;
+    }
+    const pipe = this.#open();
+    if (pipe === undefined) this.#waiting = patience;
+    return pipe;
+  }
+
+  /** Takes a pipe back. One that still holds bytes is closed: they must not reach another connection. */
+  release(pipe: Pipe): void {
+    if (pipe.filled === 0 && this.#free.length < spares) this.#free.push(pipe);
+    else this.#close(pipe);
+  }
+
+  /** Closes what is not in use. */
+  close(): void {
+    for (const pipe of this.#free.splice(0)) this.#close(pipe);
+  }
+
+  #open(): Pipe | undefined {
+    const most = (budget - this.#inUse) / 8;
+    const smallest = sizes[sizes.length - 1] ?? 0;
+    if (most < smallest || this.#libc.pipe(this.#ends) < 0) return undefined;
+    const ends = new DataView(this.#ends.bytes.buffer, this.#ends.bytes.byteOffset, 8);
+    // `int`s of the machine; every machine that this runs on is little-endian.
+    const output = ends.getInt32(0, true);
+    const input = ends.getInt32(4, true);
+    for (const size of sizes) {
+      if (size > most) continue;
+      const capacity = this.#libc.setPipeSize(input, size);
+      if (capacity >= smallest) {
+        this.#inUse += capacity;
+        return new Pipe(output, input, capacity);
+      }
+    }
+    // Beyond its limit a user is given pipes of a page or two, which are worse than none.
+    this.#libc.close(output);
+    this.#libc.close(input);
+    return undefined;
+  }
+
+  #close(pipe: Pipe): void {
+    this.#inUse -= pipe.size;
+    this.#libc.close(pipe.output);
+    this.#libc.close(pipe.input);
+  }
+}

@@ -1,0 +1,4 @@
+import { layer } from "../../../src/transport/linux/LinuxTransport.js";
+import { conformance } from "../conformance.js";
+
+conformance("Linux", layer);
