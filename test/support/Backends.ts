@@ -4,6 +4,7 @@
 import { once } from "node:events";
 import * as net from "node:net";
 import { Effect, type Scope } from "effect";
+import { type Program, untilTrue } from "./RunningProgram.js";
 import { type Received, receive, serve } from "./Sockets.js";
 
 /** Sends its name to whoever connects and says something, and echoes from then on. */
@@ -28,6 +29,60 @@ export const named = (name: string): Effect.Effect<Named, never, Scope.Scope> =>
         socket.on("end", () => socket.end());
       }),
       ({ port }) => ({ name, port, clients }),
+    );
+  });
+
+/** A server that sends its name, and can stop and come back on the same port. */
+export const restartable = (
+  name: string,
+): Effect.Effect<
+  { readonly port: number; readonly stop: Effect.Effect<void>; readonly start: Effect.Effect<void> },
+  never,
+  Scope.Scope
+> =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.promise(async () => {
+        const sockets = new Set<net.Socket>();
+        const server = net.createServer((socket) => {
+          sockets.add(socket);
+          socket.on("error", () => {});
+          socket.on("close", () => sockets.delete(socket));
+          socket.once("data", () => socket.write(`${name}\n`));
+        });
+        const listen = async (port: number) => {
+          server.listen(port, "127.0.0.1");
+          await once(server, "listening");
+        };
+        const stop = async () => {
+          if (!server.listening) return;
+          const closed = once(server, "close");
+          server.close();
+          for (const socket of sockets) socket.destroy();
+          await closed;
+        };
+        await listen(0);
+        return { listen, stop, port: (server.address() as net.AddressInfo) /* of TCP */.port };
+      }),
+      ({ stop }) => Effect.promise(stop),
+    ),
+    ({ listen, port, stop }) => ({
+      port,
+      stop: Effect.promise(stop),
+      start: Effect.promise(() => listen(port)),
+    }),
+  );
+
+/** Waits until a backend has been checked so many times more. */
+export const checkedAgain = (program: Program, address: string, times: number): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const seen = new Set<string | null>();
+    return untilTrue(
+      Effect.map(program.backends, (list) => {
+        const found = list.find((backend) => backend.address === address);
+        if (found !== undefined) seen.add(found.last_check);
+        return seen.size > times;
+      }),
     );
   });
 
