@@ -10,6 +10,7 @@ import type { SocketAddress } from "../../net/SocketAddress.js";
 import {
   type ConnectError,
   type Connection,
+  connecting,
   type Listener,
   type ListenOptions,
   type RelayOutcome,
@@ -191,30 +192,30 @@ export const make = (
         }),
       );
 
-    // Nothing may follow this effect inside the interruptible region: only its own canceller knows of a connection
-    // that was made and not yet received when the interruption came.
     const connect = (
       address: SocketAddress,
       timeoutMillis: number,
     ): Effect.Effect<Connection, ConnectError> =>
-      Effect.async((resume) => {
-        const connecting = new Connecting(engine, address, (result) =>
-          resume(result instanceof Socket ? Effect.succeed(result) : Effect.fail(result)),
+      connecting((made, failed) => {
+        const attempt = new Connecting(engine, address, (result) =>
+          result instanceof Socket ? made(result) : failed(result),
         );
         const destination = destinationOf(address);
-        if (destination === undefined) connecting.fail("EADDRNOTAVAIL");
-        else connecting.start(destination, timeoutMillis);
-        return Effect.sync(() => connecting.cancel());
+        if (destination === undefined) attempt.fail("EADDRNOTAVAIL");
+        else attempt.start(destination, timeoutMillis);
+        return () => attempt.cancel();
       });
 
     const relay = (client: Connection, backend: Connection, meter: Meter): Effect.Effect<RelayOutcome> =>
-      Effect.async((resume) => {
-        const running = new Relay(socketOf(client), socketOf(backend), meter, (outcome) =>
-          resume(Effect.succeed(outcome)),
-        );
-        running.start();
-        return Effect.sync(() => running.abort());
-      });
+      Effect.interruptible(
+        Effect.async((resume) => {
+          const running = new Relay(socketOf(client), socketOf(backend), meter, (outcome) =>
+            resume(Effect.succeed(outcome)),
+          );
+          running.start();
+          return Effect.sync(() => running.abort());
+        }),
+      );
 
     return Transport.of({ name: "linux", listen, connect, relay });
   });
