@@ -49,6 +49,10 @@ export class Libc extends Context.Tag("zeitwork-load-balancer/Libc")<
     /** The descriptor is gone afterwards, whatever it answers (close(2), "Dealing with error returns"). */
     readonly close: (fd: number) => Result;
 
+    /**
+     * A socket that answers less than it was asked for has no more now, unless its end, an error or urgent data
+     * follow: what comes later brings an event of its own (epoll(7), question 9).
+     */
     readonly read: (fd: number, block: Block, offset: number, length: number) => Result;
     readonly write: (fd: number, block: Block, offset: number, length: number) => Result;
     /** A non-blocking pipe: the reading and the writing descriptor as two `int` at the start of the block. */

@@ -143,10 +143,8 @@ export class Relay implements Owner, Unfinished {
           return;
         }
         flow.restAt += written;
-        if (flow.restAt < flow.restEnd) {
-          this.#blocked(to);
-          return;
-        }
+        // It is not taken for full before it says EAGAIN: an event comes only to one that was told that.
+        if (flow.restAt < flow.restEnd) continue;
         flow.rest = undefined;
       } else if (flow.pipe !== undefined && flow.pipe.filled > 0) {
         if (!to.writable) return;
@@ -157,7 +155,6 @@ export class Relay implements Owner, Unfinished {
           this.#refused(to, written);
           return;
         }
-        // It may have stopped short of what the socket would take. Only EAGAIN tells.
         continue;
       }
       if (flow.ended) {
@@ -190,7 +187,8 @@ export class Relay implements Owner, Unfinished {
           // Less than was asked for is all there was, and what comes next brings an event of its own.
           if (received < copied && !from.greedy) from.readable = false;
           this.#weigh(flow, received);
-          if (!this.#pass(flow, received)) return;
+          this.#pass(flow, received);
+          if (this.#over) return;
         }
       } else if (received === 0) {
         flow.ended = true;
@@ -205,16 +203,14 @@ export class Relay implements Owner, Unfinished {
     }
   }
 
-  /** Writes what was just read into the buffer; keeps aside what is not taken. False when the flow has to stop. */
-  #pass(flow: Flow, length: number): boolean {
+  /** Writes what was just read into the buffer, and keeps aside what is not taken. */
+  #pass(flow: Flow, length: number): void {
     const { libc, buffer } = this.#engine;
-    const { to } = flow;
-    let written = libc.write(to.fd, buffer, 0, length);
-    while (written === -EINTR) written = libc.write(to.fd, buffer, 0, length);
-    if (written === length) return true;
-    if (written < 0 && written !== -EAGAIN) {
-      this.#broken(to);
-      return false;
+    const written = libc.write(flow.to.fd, buffer, 0, length);
+    if (written === length) return;
+    if (written < 0 && written !== -EAGAIN && written !== -EINTR) {
+      this.#broken(flow.to);
+      return;
     }
     const from = Math.max(written, 0);
     const rest = libc.allocate(length - from);
@@ -222,8 +218,6 @@ export class Relay implements Owner, Unfinished {
     flow.rest = rest;
     flow.restAt = 0;
     flow.restEnd = length - from;
-    this.#blocked(to);
-    return false;
   }
 
   #weigh(flow: Flow, received: number): void {

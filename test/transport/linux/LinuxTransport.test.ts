@@ -1,4 +1,474 @@
-import { layer } from "../../../src/transport/linux/LinuxTransport.js";
+import { createHash, randomBytes, randomInt } from "node:crypto";
+import { once } from "node:events";
+import * as net from "node:net";
+import { assert, describe, it } from "@effect/vitest";
+import { Deferred, Effect, Exit, Fiber, Layer, Logger, type Scope } from "effect";
+import { EINTR, EMFILE, Libc, type Service as LibcService } from "../../../src/transport/linux/Libc.js";
+import { layer, system, tested } from "../../../src/transport/linux/LinuxTransport.js";
+import type { Wakeup } from "../../../src/transport/linux/Wakeup.js";
+import {
+  type AcceptError,
+  type Connection,
+  type RelayOutcome,
+  Transport,
+} from "../../../src/transport/Transport.js";
+import { blackHole, descriptors, dial, eventually, receive, serve } from "../../support/Sockets.js";
 import { conformance } from "../conformance.js";
 
 conformance("Linux", layer);
+
+const second = 1_000;
+
+const listening = { host: "127.0.0.1", port: 0, backlog: 4096, onAcceptError: () => {} } as const;
+
+/** The system with some of its calls replaced. */
+const altered = (change: (libc: LibcService) => Partial<LibcService>): Layer.Layer<Libc | Wakeup> =>
+  Layer.merge(
+    system,
+    Layer.provide(
+      Layer.effect(
+        Libc,
+        Effect.map(Libc, (libc) => ({ ...libc, ...change(libc) })),
+      ),
+      system,
+    ),
+  ).pipe(Layer.orDie);
+
+const over = (libc: Layer.Layer<Libc | Wakeup>, capacity = 1_000) =>
+  Layer.orDie(Layer.provide(tested({ capacity }), libc));
+
+/** A relay on a fresh port, with the outcomes of what went through it. */
+const relayTo = (backendPort: number, onAcceptError: (error: AcceptError) => void = () => {}) =>
+  Effect.gen(function* () {
+    const transport = yield* Transport;
+    const outcomes: Array<RelayOutcome> = [];
+    const fibers: Array<Fiber.RuntimeFiber<void>> = [];
+    const serveClient = (client: Connection) =>
+      Effect.matchCauseEffect(transport.connect({ host: "127.0.0.1", port: backendPort }, 5 * second), {
+        onSuccess: (backend) =>
+          Effect.map(transport.relay(client, backend, { received: 0, sent: 0 }), (outcome) => {
+            outcomes.push(outcome);
+          }),
+        onFailure: () => Effect.sync(() => client.reset()),
+      }).pipe(Effect.uninterruptible);
+    const listener = yield* Effect.orDie(
+      transport.listen({
+        ...listening,
+        onAcceptError,
+        onConnection: (client) => fibers.push(Effect.runFork(serveClient(client))),
+      }),
+    );
+    yield* Effect.addFinalizer(() => Fiber.interruptAll(fibers));
+    return { port: listener.address.port, outcomes, fibers };
+  });
+
+const test = <E>(
+  title: string,
+  transport: Layer.Layer<Transport, E>,
+  body: Effect.Effect<void, never, Scope.Scope | Transport>,
+) =>
+  it.scopedLive(
+    title,
+    () => Effect.orDie(Effect.provide(body, Layer.provide(transport, Logger.remove(Logger.defaultLogger)))),
+    60 * second,
+  );
+
+/** Sends blocks to the end and answers the hash of what it sent. */
+const send = async (socket: net.Socket, blocks: ReadonlyArray<Buffer>): Promise<string> => {
+  const hash = createHash("sha256");
+  for (const block of blocks) {
+    hash.update(block);
+    if (!socket.write(block)) await once(socket, "drain");
+  }
+  socket.end();
+  return hash.digest("hex");
+};
+
+const hashOf = (socket: net.Socket): Promise<string> =>
+  new Promise((resolve) => {
+    const hash = createHash("sha256");
+    socket.on("data", (chunk) => hash.update(chunk));
+    socket.once("close", () => resolve("broken off"));
+    socket.once("end", () => resolve(hash.digest("hex")));
+  });
+
+describe("Linux transport: bytes", () => {
+  // Small, then far more than any buffer on the way, then small again: both ways of moving bytes, and both changes.
+  const blocks = [
+    ...Array.from({ length: 50 }, () => randomBytes(randomInt(1, 2_000))),
+    ...Array.from({ length: 40 }, () => randomBytes(1_000_000)),
+    ...Array.from({ length: 50 }, () => randomBytes(randomInt(1, 2_000))),
+  ];
+
+  test(
+    "a flow that turns bulky and small again arrives byte for byte, both ways at once",
+    layer,
+    Effect.gen(function* () {
+      let far: Promise<readonly [sent: string, got: string]> | undefined;
+      const backend = yield* serve((socket) => {
+        far = Promise.all([send(socket, blocks), hashOf(socket)]);
+      });
+      const relay = yield* relayTo(backend.port);
+      const client = yield* dial(relay.port);
+      const gotDown = hashOf(client);
+      const sentUp = yield* Effect.promise(() => send(client, blocks));
+      const downwards = yield* Effect.promise(() => gotDown);
+      assert.deepStrictEqual(yield* Effect.promise(async () => await far), [downwards, sentUp]);
+    }),
+  );
+
+  test(
+    "a thousand clients at once get back what each has sent",
+    layer,
+    Effect.gen(function* () {
+      const backend = yield* serve((socket) => socket.pipe(socket));
+      const relay = yield* relayTo(backend.port);
+      const client = Effect.gen(function* () {
+        const socket = yield* dial(relay.port);
+        const sent = randomBytes(randomInt(1, 100_000));
+        const answer = receive(socket);
+        socket.end(sent);
+        assert.isTrue((yield* Effect.promise(() => answer)).bytes.equals(sent));
+      });
+      yield* Effect.all(
+        Array.from({ length: 1_000 }, () => Effect.scoped(client)),
+        { concurrency: "unbounded", discard: true },
+      );
+      yield* eventually(() => relay.outcomes.length === 1_000);
+      assert.isTrue(
+        relay.outcomes.every(({ end, received, sent }) => end === "client-closed" && received === sent),
+      );
+    }),
+  );
+
+  test(
+    "a hundred bulky flows at once share the pipes, and arrive byte for byte",
+    layer,
+    Effect.gen(function* () {
+      const block = randomBytes(2_000_000);
+      const backend = yield* serve((socket) => socket.end(block));
+      const relay = yield* relayTo(backend.port);
+      const clients = yield* Effect.all(
+        Array.from({ length: 100 }, () => dial(relay.port)),
+        { concurrency: "unbounded" },
+      );
+      // All wait for their reader at the same time, with bytes in whatever holds them.
+      yield* Effect.sleep(200);
+      yield* Effect.forEach(
+        clients,
+        (client) =>
+          Effect.promise(async () => {
+            const answer = receive(client);
+            client.end();
+            assert.isTrue((await answer).bytes.equals(block));
+          }),
+        { concurrency: "unbounded" },
+      );
+    }),
+  );
+
+  test(
+    "calls that are interrupted and writes that are cut short lose nothing",
+    over(
+      altered((libc) => {
+        let calls = 0;
+        const odd = () => ++calls % 3 === 0;
+        return {
+          read: (fd, block, offset, length) => (odd() ? -EINTR : libc.read(fd, block, offset, length)),
+          write: (fd, block, offset, length) =>
+            odd() ? -EINTR : libc.write(fd, block, offset, Math.max(1, length >> 1)),
+          splice: (from, to, length) => (odd() ? -EINTR : libc.splice(from, to, Math.max(1, length >> 1))),
+        };
+      }),
+    ),
+    Effect.gen(function* () {
+      const backend = yield* serve((socket) => socket.pipe(socket));
+      const relay = yield* relayTo(backend.port);
+      const client = yield* dial(relay.port);
+      const sent = randomBytes(300_000);
+      const answer = receive(client);
+      client.end(sent);
+      assert.isTrue((yield* Effect.promise(() => answer)).bytes.equals(sent));
+    }),
+  );
+});
+
+describe("Linux transport: ends", () => {
+  test(
+    "clients and backends that reset at random moments leave no descriptor, and each relay is told of once",
+    layer,
+    Effect.gen(function* () {
+      const block = randomBytes(200_000);
+      const backend = yield* serve((socket) => {
+        socket.pipe(socket);
+        if (randomInt(3) === 0) setTimeout(() => socket.resetAndDestroy(), randomInt(20));
+      });
+      const relay = yield* relayTo(backend.port);
+      yield* Effect.promise(() => new Promise(setImmediate));
+      const before = descriptors();
+      const client = Effect.gen(function* () {
+        const socket = yield* dial(relay.port);
+        const closed = new Promise((resolve) => socket.once("close", resolve));
+        socket.resume();
+        for (let i = randomInt(6); i > 0; i--) socket.write(block);
+        if (randomInt(2) === 0) socket.end();
+        setTimeout(() => socket.resetAndDestroy(), randomInt(20));
+        yield* Effect.promise(() => closed);
+      });
+      yield* Effect.all(
+        Array.from({ length: 300 }, () => Effect.scoped(client)),
+        { concurrency: 50, discard: true },
+      );
+      yield* eventually(() => relay.outcomes.length === relay.fibers.length);
+      // Up to eight pipes may be kept for the next ones.
+      yield* eventually(() => backend.sockets.size === 0 && descriptors() <= before + 16);
+    }),
+  );
+
+  test(
+    "interrupting at any moment of a connection leaves no descriptor",
+    layer,
+    Effect.gen(function* () {
+      const transport = yield* Transport;
+      const backend = yield* serve((socket) => socket.write("greeting"));
+      yield* Effect.promise(() => new Promise(setImmediate));
+      const before = descriptors();
+      for (let turns = 0; turns < 200; turns++) {
+        const fiber = yield* Effect.fork(
+          Effect.uninterruptible(transport.connect({ host: "127.0.0.1", port: backend.port }, second)),
+        );
+        for (let i = turns % 8; i > 0; i--) {
+          yield* Effect.promise(
+            () => new Promise<void>((resolve) => (i % 2 ? setImmediate(resolve) : resolve())),
+          );
+        }
+        const exit = yield* Fiber.interrupt(fiber);
+        if (Exit.isSuccess(exit)) exit.value.reset();
+      }
+      yield* eventually(() => backend.sockets.size === 0 && descriptors() <= before);
+    }),
+  );
+
+  test(
+    "a connection that was interrupted with others waiting leaves their deadlines alone",
+    layer,
+    Effect.gen(function* () {
+      const transport = yield* Transport;
+      const port = yield* blackHole;
+      const address = { host: "127.0.0.1", port };
+      const slow = yield* Effect.fork(transport.connect(address, 60 * second));
+      const quick = yield* Effect.fork(Effect.flip(transport.connect(address, 150)));
+      const quicker = yield* Effect.fork(Effect.flip(transport.connect(address, 100)));
+      yield* Effect.yieldNow();
+      yield* Fiber.interrupt(slow);
+      assert.strictEqual((yield* Effect.orDie(Fiber.join(quicker))).reason, "timeout");
+      assert.strictEqual((yield* Effect.orDie(Fiber.join(quick))).reason, "timeout");
+    }),
+  );
+
+  it.scopedLive("ending the transport ends what is connected, and leaves no descriptor", () =>
+    Effect.gen(function* () {
+      const backend = yield* serve((socket) => socket.write("greeting"));
+      yield* Effect.scoped(Effect.provide(Effect.asVoid(Transport), layer));
+      const before = descriptors();
+      const ready = yield* Deferred.make<net.Socket>();
+      const running = yield* Effect.fork(
+        Effect.scoped(
+          Effect.gen(function* () {
+            const relay = yield* relayTo(backend.port);
+            const client = net.connect(relay.port, "127.0.0.1");
+            client.on("error", () => {});
+            yield* Effect.promise(() => once(client, "data"));
+            yield* Deferred.succeed(ready, client);
+            yield* Effect.never;
+          }),
+        ).pipe(Effect.provide(layer)),
+      );
+      const client = yield* Deferred.await(ready);
+      const closed = new Promise((resolve) => client.once("close", resolve));
+      yield* Fiber.interrupt(running);
+      yield* Effect.promise(() => closed);
+      yield* eventually(() => backend.sockets.size === 0 && descriptors() <= before);
+    }).pipe(Effect.orDie),
+  );
+});
+
+describe("Linux transport: listening", () => {
+  test(
+    "tells IPv6 clients by their address",
+    layer,
+    Effect.gen(function* () {
+      const transport = yield* Transport;
+      const clients: Array<Connection> = [];
+      const listener = yield* Effect.orDie(
+        transport.listen({ ...listening, host: "::1", onConnection: (client) => clients.push(client) }),
+      );
+      assert.strictEqual(listener.address.host, "::1");
+      const connection = yield* Effect.orDie(transport.connect(listener.address, second));
+      yield* eventually(() => clients.length === 1);
+      assert.strictEqual(clients[0]?.remote.host, "::1");
+      connection.close();
+      clients[0]?.close();
+    }),
+  );
+
+  test(
+    "lets several listen on one port when all ask for it, and not otherwise",
+    layer,
+    Effect.gen(function* () {
+      const transport = yield* Transport;
+      const options = { ...listening, onConnection: (client: Connection) => client.reset() };
+      const first = yield* Effect.orDie(transport.listen({ ...options, reusePort: true }));
+      const { port } = first.address;
+      yield* Effect.orDie(transport.listen({ ...options, port, reusePort: true }));
+      const error = yield* Effect.orDie(Effect.flip(transport.listen({ ...options, port })));
+      assert.strictEqual(error.reason, "in-use");
+    }),
+  );
+
+  let refusals = 0;
+  test(
+    "out of descriptors it tells so, pauses without spinning, and goes on",
+    over(
+      altered((libc) => ({
+        accept: (fd, address) => {
+          if (refusals === 0) return libc.accept(fd, address);
+          refusals -= 1;
+          return -EMFILE;
+        },
+      })),
+    ),
+    Effect.gen(function* () {
+      const errors: Array<AcceptError> = [];
+      const backend = yield* serve((socket) => socket.pipe(socket));
+      const relay = yield* relayTo(backend.port, (error) => errors.push(error));
+      refusals = 3;
+      const client = yield* dial(relay.port);
+      const answer = receive(client);
+      client.end("hello");
+      assert.strictEqual((yield* Effect.promise(() => answer)).bytes.toString(), "hello");
+      assert.deepStrictEqual(
+        errors.map(({ code }) => code),
+        ["EMFILE", "EMFILE", "EMFILE"],
+      );
+    }),
+  );
+
+  test(
+    "at its capacity it lets the next client wait until one has gone",
+    over(
+      altered(() => ({})),
+      1,
+    ),
+    Effect.gen(function* () {
+      const errors: Array<AcceptError> = [];
+      const backend = yield* serve((socket) => socket.pipe(socket));
+      const relay = yield* relayTo(backend.port, (error) => errors.push(error));
+      const first = yield* dial(relay.port);
+      first.write("first");
+      yield* Effect.promise(() => once(first, "data"));
+      const waiting = yield* dial(relay.port);
+      const answer = receive(waiting);
+      waiting.end("second");
+      yield* eventually(() => errors.length > 0);
+      assert.strictEqual(relay.fibers.length, 1);
+      first.resetAndDestroy();
+      assert.strictEqual((yield* Effect.promise(() => answer)).bytes.toString(), "second");
+    }),
+  );
+
+  test(
+    "a callback that throws loses its connection, and nothing else",
+    layer,
+    Effect.gen(function* () {
+      const transport = yield* Transport;
+      const clients: Array<Connection> = [];
+      const listener = yield* Effect.orDie(
+        transport.listen({
+          ...listening,
+          onConnection: (client) => {
+            clients.push(client);
+            if (clients.length === 1) throw new Error("a defect");
+            client.close();
+          },
+        }),
+      );
+      const broken = yield* dial(listener.address.port);
+      assert.strictEqual((yield* Effect.promise(() => receive(broken))).end, "reset");
+      const next = yield* dial(listener.address.port);
+      assert.strictEqual((yield* Effect.promise(() => receive(next))).end, "fin");
+    }),
+  );
+
+  let faulty = 0;
+  test(
+    "a fault while bytes are moved resets that connection, is told, and others go on",
+    over(
+      altered((libc) => ({
+        shutdown: (fd) => {
+          if (faulty-- > 0) throw new Error("a defect");
+          return libc.shutdown(fd);
+        },
+      })),
+    ),
+    Effect.gen(function* () {
+      const backend = yield* serve((socket) => socket.pipe(socket));
+      const relay = yield* relayTo(backend.port);
+      const other = yield* dial(relay.port);
+      other.write("before");
+      yield* Effect.promise(() => once(other, "data"));
+      const client = yield* dial(relay.port);
+      client.write("hello");
+      yield* Effect.promise(() => once(client, "data"));
+      faulty = 1;
+      const answer = receive(client);
+      client.end();
+      assert.strictEqual((yield* Effect.promise(() => answer)).end, "reset");
+      yield* eventually(() => relay.outcomes.length === 1);
+      const rest = receive(other);
+      other.end("after");
+      assert.strictEqual((yield* Effect.promise(() => rest)).bytes.toString(), "after");
+    }),
+  );
+});
+
+describe("Linux transport: availability", () => {
+  const unavailable = (change: (libc: LibcService) => Partial<LibcService>) =>
+    Effect.flip(Effect.scoped(Layer.build(Layer.provide(tested({ capacity: 10 }), altered(change)))));
+
+  it.scopedLive("a system that delivers other bytes than were sent fails the self-test", () =>
+    Effect.gen(function* () {
+      let spoiled = false;
+      const error = yield* unavailable((libc) => ({
+        write: (fd, block, offset, length) => {
+          if (!spoiled) block.bytes[offset] = (block.bytes[offset] ?? 0) ^ 1;
+          spoiled = true;
+          return libc.write(fd, block, offset, length);
+        },
+      }));
+      assert.strictEqual(error.reason, "self-test-failed");
+      assert.include(error.message, "other bytes came back than were sent");
+    }),
+  );
+
+  it.scopedLive("a system without epoll is told as one that cannot be called", () =>
+    Effect.gen(function* () {
+      const error = yield* unavailable(() => ({ epollCreate: () => -EMFILE }));
+      assert.strictEqual(error.reason, "not-callable");
+      assert.include(error.message, "EMFILE");
+    }),
+  );
+
+  it.scopedLive("a failed self-test leaves no descriptor", () =>
+    Effect.gen(function* () {
+      const failing = unavailable(() => ({
+        listen: () => -EMFILE,
+      }));
+      yield* failing;
+      const before = descriptors();
+      const error = yield* failing;
+      assert.strictEqual(error.reason, "self-test-failed");
+      yield* eventually(() => descriptors() <= before);
+    }),
+  );
+});

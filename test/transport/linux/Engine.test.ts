@@ -1,0 +1,228 @@
+import { assert, describe, it } from "@effect/vitest";
+import { Engine, type Expiring, type Unfinished, type Watched } from "../../../src/transport/linux/Engine.js";
+import {
+  type Block,
+  EPOLLIN,
+  epollEvent,
+  type Service as LibcService,
+} from "../../../src/transport/linux/Libc.js";
+import type { Service as WakeupService } from "../../../src/transport/linux/Wakeup.js";
+
+/** A kernel that only knows epoll, and a loop and a clock that are turned by hand. */
+const machine = () => {
+  const registered = new Map<number, { readonly events: number; readonly tag: number }>();
+  const closed: Array<number> = [];
+  const reported: Array<unknown> = [];
+  const soon: Array<() => void> = [];
+  const timers: Array<{ readonly at: number; readonly task: () => void }> = [];
+  let due: ReadonlyArray<readonly [fd: number, tag: number]> = [];
+  let now = 0;
+  let wake = (): void => {};
+  const refuse = (): never => {
+    throw new Error("this kernel only knows epoll");
+  };
+  const libc: LibcService = {
+    allocate: (size): Block => ({ bytes: new Uint8Array(size), address: 0 }),
+    socket: refuse,
+    bind: refuse,
+    listen: refuse,
+    accept: refuse,
+    connect: refuse,
+    socketName: refuse,
+    setOption: refuse,
+    resetOnClose: refuse,
+    takeError: refuse,
+    shutdown: refuse,
+    close: (fd) => {
+      closed.push(fd);
+      registered.delete(fd);
+      return 0;
+    },
+    read: refuse,
+    write: refuse,
+    pipe: refuse,
+    setPipeSize: refuse,
+    splice: refuse,
+    epollCreate: () => 3,
+    epollControl: (_epoll, _operation, fd, events, tag) => {
+      registered.set(fd, { events, tag });
+      return 0;
+    },
+    epollWait: (_epoll, events) => {
+      const words = new Uint32Array(events.bytes.buffer);
+      due.forEach(([fd, tag], i) => {
+        words[i * epollEvent.words + epollEvent.events] = EPOLLIN;
+        words[i * epollEvent.words + epollEvent.fd] = fd;
+        words[i * epollEvent.words + epollEvent.tag] = tag;
+      });
+      return due.length;
+    },
+  };
+  const wakeup: WakeupService = {
+    watch: (_fd, onReadable) => {
+      wake = onReadable;
+      return { close: () => {} };
+    },
+    soon: (task) => soon.push(task),
+    now: () => now,
+    after: (millis, task) => {
+      const timer = { at: now + millis, task };
+      timers.push(timer);
+      return { cancel: () => timers.splice(timers.indexOf(timer), 1) };
+    },
+  };
+  return {
+    engine: new Engine(libc, wakeup, 10, (fault) => reported.push(fault)),
+    closed,
+    reported,
+    /** One batch of events, for descriptors as they are registered before the first of them is handled. */
+    deliver: (...fds: ReadonlyArray<number>) => {
+      due = fds.map((fd) => [fd, registered.get(fd)?.tag ?? 0]);
+      wake();
+    },
+    turn: () => {
+      for (const task of soon.splice(0)) task();
+    },
+    advance: (millis: number) => {
+      now += millis;
+      for (const timer of timers.filter(({ at }) => at <= now)) {
+        timers.splice(timers.indexOf(timer), 1);
+        timer.task();
+      }
+    },
+  };
+};
+
+const watched = (fd: number, onEvents: () => void = () => {}, onFault: () => void = () => {}): Watched => ({
+  fd,
+  tag: 0,
+  onEvents,
+  onFault,
+});
+
+describe("Engine", () => {
+  it("keeps an event from a descriptor's successor", () => {
+    const { engine, deliver } = machine();
+    const reached: Array<string> = [];
+    const old = watched(8, () => reached.push("old"));
+    const successor = watched(8, () => reached.push("successor"));
+    const closer = watched(7, () => {
+      engine.close(old);
+      engine.add(successor, EPOLLIN);
+    });
+    engine.add(closer, EPOLLIN);
+    engine.add(old, EPOLLIN);
+    deliver(7, 8);
+    assert.deepStrictEqual(reached, []);
+    deliver(8);
+    assert.deepStrictEqual(reached, ["successor"]);
+  });
+
+  it("keeps an event from one that was closed and has no successor", () => {
+    const { engine, deliver, closed } = machine();
+    const old = watched(8, () => assert.fail("it was closed"));
+    engine.add(old, EPOLLIN);
+    engine.add(
+      watched(7, () => engine.close(old)),
+      EPOLLIN,
+    );
+    deliver(7, 8);
+    assert.deepStrictEqual(closed, [8]);
+  });
+
+  it("catches what a callback throws, tells of it, and goes on with the next", () => {
+    const { engine, deliver, reported } = machine();
+    const told: Array<string> = [];
+    const defect = new Error("a defect");
+    const throwing = watched(
+      7,
+      () => {
+        throw defect;
+      },
+      () => told.push("fault"),
+    );
+    engine.add(throwing, EPOLLIN);
+    engine.add(
+      watched(8, () => told.push("next")),
+      EPOLLIN,
+    );
+    deliver(7, 8);
+    assert.deepStrictEqual(told, ["fault", "next"]);
+    assert.deepStrictEqual(reported, [defect]);
+    assert.strictEqual(engine.faults, 1);
+  });
+
+  it("catches what ending a faulty one throws, too", () => {
+    const { engine, deliver, reported } = machine();
+    const throwing = (): never => {
+      throw new Error("a defect");
+    };
+    engine.add(watched(7, throwing, throwing), EPOLLIN);
+    deliver(7);
+    assert.strictEqual(reported.length, 2);
+  });
+
+  it("goes on with what a turn has left in the next one, and no sooner", () => {
+    const { engine, turn } = machine();
+    let proceeded = 0;
+    const endless: Unfinished = {
+      proceed: () => {
+        proceeded += 1;
+        engine.later(endless);
+      },
+      onFault: () => {},
+    };
+    engine.later(endless);
+    assert.strictEqual(proceeded, 0);
+    turn();
+    assert.strictEqual(proceeded, 1);
+    turn();
+    assert.strictEqual(proceeded, 2);
+  });
+
+  it("keeps every deadline, in whatever order they are set and forgotten", () => {
+    const { engine, advance } = machine();
+    const expired: Array<number> = [];
+    const expiring = (millis: number): Expiring => {
+      const it = {
+        deadline: 0,
+        earlier: undefined,
+        later: undefined,
+        expire: () => expired.push(millis),
+      };
+      engine.expireAfter(it, millis);
+      return it;
+    };
+    const [forgotten] = [expiring(5_000), expiring(100), expiring(300), expiring(50), expiring(200)];
+    const middle = expiring(150);
+    engine.forget(forgotten as Expiring);
+    engine.forget(middle);
+    engine.forget(middle);
+    for (let i = 0; i < 40; i++) advance(10);
+    assert.deepStrictEqual(expired, [50, 100, 200, 300]);
+    expiring(20);
+    advance(20);
+    assert.deepStrictEqual(expired, [50, 100, 200, 300, 20]);
+    advance(10_000);
+    assert.strictEqual(expired.length, 5);
+  });
+
+  it("ends what is watched when it is shut down, once, and watches nothing afterwards", () => {
+    const { engine, closed } = machine();
+    let faults = 0;
+    const one = watched(
+      7,
+      () => {},
+      () => {
+        faults += 1;
+        engine.close(one);
+      },
+    );
+    engine.add(one, EPOLLIN);
+    engine.shutdown();
+    engine.shutdown();
+    assert.strictEqual(faults, 1);
+    assert.deepStrictEqual(closed, [7, 3]);
+    assert.isBelow(engine.add(watched(9), EPOLLIN), 0);
+  });
+});
