@@ -18,6 +18,7 @@ import {
   type LogLevelName,
   settings as readSettings,
   type Settings,
+  type TransportName,
 } from "./config/Settings.js";
 import type { Discovery } from "./discovery/Discovery.js";
 import * as DiscoveryPolling from "./discovery/DiscoveryPolling.js";
@@ -27,6 +28,7 @@ import * as HealthChecker from "./health/HealthChecker.js";
 import * as Monitoring from "./monitoring/Monitoring.js";
 import type { ListenError } from "./net/ListenError.js";
 import * as LoadBalancer from "./proxy/LoadBalancer.js";
+import * as LinuxTransport from "./transport/linux/LinuxTransport.js";
 import * as NodeTransport from "./transport/NodeTransport.js";
 import { Transport } from "./transport/Transport.js";
 
@@ -79,6 +81,28 @@ const discovery = (settings: Settings): Layer.Layer<Discovery> =>
       }).pipe(Layer.provide(NodeHttpClient.layer))
     : StaticDiscovery.layer({ backends: settings.backends, timeout: settings.discoveryTimeout });
 
+/** The Linux transport where it runs, unless the settings say otherwise; that it does not run elsewhere is told. */
+const transport = (name: TransportName): Layer.Layer<Transport, Refusal> => {
+  switch (name) {
+    case "node":
+      return NodeTransport.layer;
+    case "linux":
+      return Layer.mapError(
+        LinuxTransport.layer,
+        ({ message }) => new Refusal({ message: `${message}: set LB_TRANSPORT to auto or node`, code: 1 }),
+      );
+    case "auto":
+      return Layer.catchAll(LinuxTransport.layer, ({ message }) =>
+        Layer.provideMerge(
+          NodeTransport.layer,
+          Layer.effectDiscard(
+            Effect.logInfo("Node's sockets are used").pipe(Effect.annotateLogs({ why: message })),
+          ),
+        ),
+      );
+  }
+};
+
 const monitoring = (settings: Settings) =>
   Layer.unwrapEffect(
     Effect.map(Transport, ({ name }) =>
@@ -121,7 +145,7 @@ const program = (settings: Settings) =>
         rise: settings.healthCheckRise,
         fall: settings.healthCheckFall,
       }),
-      NodeTransport.layer,
+      transport(settings.transport),
     ]),
   );
 

@@ -12,6 +12,8 @@ import { format, isIpAddress, parse, type SocketAddress } from "../net/SocketAdd
 
 export type LogLevelName = "debug" | "info" | "warn" | "error";
 export type Environment = "development" | "staging" | "production";
+/** Which transport moves the bytes; `auto` is the Linux one where it runs, and Node's elsewhere. */
+export type TransportName = "auto" | "linux" | "node";
 /** Which connections the access log tells of: none, those that did not end in order, or all. */
 export type AccessLogMode = "off" | "errors" | "all";
 /** The name of a balancing algorithm; the program maps it to the algorithm itself. */
@@ -59,6 +61,8 @@ export interface Settings {
   readonly connectTimeout: Duration.Duration;
   /** CONNECT_RETRIES: further backends that are tried for one client, 0 to 100. */
   readonly connectRetries: number;
+  /** LB_TRANSPORT */
+  readonly transport: TransportName;
   /** ACCESS_LOG: which connections are logged when they are over. */
   readonly accessLog: AccessLogMode;
   /** DRAIN_TIMEOUT: how long open connections may run on after a signal; zero resets them at once. */
@@ -355,6 +359,12 @@ export const table: { readonly [Field in keyof Settings]: Variable<Settings[Fiel
     0,
     100,
   ),
+  transport: oneOf<TransportName>(
+    "LB_TRANSPORT",
+    "auto",
+    "what moves the bytes: Linux's system calls, Node's sockets, or the former where they can be used",
+    ["auto", "linux", "node"],
+  ),
   accessLog: oneOf<AccessLogMode>(
     "ACCESS_LOG",
     "errors",
@@ -471,6 +481,7 @@ export const settings: Effect.Effect<Settings, SettingsError> = Effect.gen(funct
     healthCheckFall: yield* take(table.healthCheckFall),
     connectTimeout: yield* take(table.connectTimeout),
     connectRetries: yield* take(table.connectRetries),
+    transport: yield* take(table.transport),
     accessLog: yield* take(table.accessLog),
     drainTimeout: yield* take(table.drainTimeout),
   };
@@ -509,6 +520,7 @@ export const describe = (settings: Settings): Readonly<Record<string, string>> =
     showField(table.healthCheckFall, settings.healthCheckFall),
     showField(table.connectTimeout, settings.connectTimeout),
     showField(table.connectRetries, settings.connectRetries),
+    showField(table.transport, settings.transport),
     showField(table.accessLog, settings.accessLog),
     showField(table.drainTimeout, settings.drainTimeout),
   ]);

@@ -58,6 +58,7 @@ describe("Settings", () => {
       HEALTH_CHECK_FALL: "3",
       CONNECT_TIMEOUT: "5s",
       CONNECT_RETRIES: "2",
+      LB_TRANSPORT: "auto",
       ACCESS_LOG: "errors",
       DRAIN_TIMEOUT: "30s",
     });
