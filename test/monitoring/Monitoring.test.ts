@@ -1,0 +1,285 @@
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { assert, describe, it } from "@effect/vitest";
+import { Context, Effect, Exit, Layer, Logger, Scope } from "effect";
+import type { Backend } from "../../src/backend/Backend.js";
+import * as Registry from "../../src/backend/BackendRegistry.js";
+import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
+import { roundRobin } from "../../src/balancing/RoundRobin.js";
+import * as Monitoring from "../../src/monitoring/Monitoring.js";
+import * as CapturedLog from "../support/CapturedLog.js";
+import { descriptors, dial, eventually, receive, serve } from "../support/Sockets.js";
+
+/** Monitoring on a free loopback port, over a registry that knows nothing yet. */
+const start = Effect.gen(function* () {
+  const log = yield* CapturedLog.make;
+  const scope = yield* Scope.make();
+  const stop = Scope.close(scope, Exit.void);
+  yield* Effect.addFinalizer(() => stop);
+  const quiet = Layer.merge(log.layer, Logger.remove(Logger.defaultLogger));
+  const context = yield* Layer.buildWithScope(
+    Monitoring.layer({ host: "127.0.0.1", port: 0 }).pipe(
+      Layer.provideMerge(Registry.layer({ algorithm: roundRobin, rise: 1, fall: 1 })),
+      Layer.provide(quiet),
+    ),
+    scope,
+  );
+  const { port } = Context.get(context, Monitoring.Monitoring).address;
+  const registry = Context.get(context, BackendRegistry);
+  const ask = (path: string, init: RequestInit = {}) =>
+    Effect.promise(async () => {
+      const answer = await fetch(`http://127.0.0.1:${port}${path}`, {
+        ...init,
+        signal: AbortSignal.timeout(10_000),
+      });
+      const text = await answer.text();
+      return {
+        status: answer.status,
+        headers: answer.headers,
+        text,
+        body: text === "" ? undefined : (JSON.parse(text) as unknown),
+      };
+    });
+  return { port, registry, ask, log, stop };
+});
+
+const discover = (registry: typeof BackendRegistry.Service, ...ids: ReadonlyArray<string>) =>
+  Effect.map(
+    registry.discovered(ids.map((id, n) => ({ id, address: { host: "10.0.0.1", port: 3000 + n } }))),
+    ({ added }) => added,
+  ).pipe(silently);
+
+const silently = Effect.provide(Logger.remove(Logger.defaultLogger));
+
+const observe = (
+  registry: typeof BackendRegistry.Service,
+  backend: Backend | undefined,
+  succeeded: boolean,
+) =>
+  backend === undefined
+    ? Effect.dieMessage("there is no such backend")
+    : silently(registry.observed(backend, succeeded ? { succeeded } : { succeeded, why: "refused" }));
+
+/** Sends bytes as they are and answers all that comes back. */
+const raw = (port: number, text: string | Buffer) =>
+  Effect.promise(async () => {
+    const socket = connect(port, "127.0.0.1");
+    const answer = receive(socket);
+    socket.write(text);
+    return String((await answer).bytes);
+  });
+
+const health = (status: string, total: number, healthy: number) => ({
+  status,
+  type: "L4",
+  algorithm: "round-robin",
+  total_backends: total,
+  healthy_backends: healthy,
+});
+
+describe("Monitoring", () => {
+  it.scopedLive("GET /health has exactly five fields, and is 503 where no client is served", () =>
+    Effect.gen(function* () {
+      const { ask, registry } = yield* start;
+      const is = (status: number, body: unknown) =>
+        Effect.map(ask("/health"), (answer) => {
+          assert.deepStrictEqual(answer.body, body);
+          assert.strictEqual(answer.status, status);
+        });
+      yield* is(503, health("unhealthy", 0, 0));
+      const [a, b] = yield* discover(registry, "a", "b");
+      yield* is(503, health("unhealthy", 2, 0));
+      yield* observe(registry, a, true);
+      yield* is(200, health("degraded", 2, 1));
+      yield* observe(registry, b, true);
+      yield* is(200, health("healthy", 2, 2));
+      yield* observe(registry, a, false);
+      yield* is(200, health("degraded", 2, 1));
+      yield* registry.draining;
+      yield* is(503, health("draining", 2, 1));
+    }),
+  );
+
+  it.scopedLive("GET /backends has exactly five fields for each, and null before the first check", () =>
+    Effect.gen(function* () {
+      const { ask, registry } = yield* start;
+      assert.deepStrictEqual((yield* ask("/backends")).body, []);
+      const [a] = yield* discover(registry, "a", "b");
+      yield* observe(registry, a, true);
+      yield* registry.assign({ host: "10.9.9.9" }, []);
+      const { body, status } = yield* ask("/backends");
+      assert.strictEqual(status, 200);
+      const at = (body as ReadonlyArray<{ readonly last_check: string }>)[0]?.last_check; // its contract
+      assert.match(String(at), /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+      assert.deepStrictEqual(body, [
+        { id: "a", address: "10.0.0.1:3000", healthy: true, connections: 1, last_check: at },
+        { id: "b", address: "10.0.0.1:3001", healthy: false, connections: 0, last_check: null },
+      ]);
+    }),
+  );
+
+  it.scopedLive(
+    "GET /readyz is 503 before the first discovery has ended, and while it drains; /livez never",
+    () =>
+      Effect.gen(function* () {
+        const { ask, registry } = yield* start;
+        const is = (status: number, word: string) =>
+          Effect.gen(function* () {
+            const answer = yield* ask("/readyz");
+            assert.deepStrictEqual([answer.status, answer.body], [status, { status: word }]);
+            assert.deepStrictEqual((yield* ask("/livez")).body, { status: "live" });
+          });
+        yield* is(503, "starting");
+        yield* registry.serving;
+        yield* is(200, "ready");
+        yield* registry.draining;
+        yield* is(503, "draining");
+      }),
+  );
+
+  it.scopedLive("GET /openapi.json describes every path there is", () =>
+    Effect.gen(function* () {
+      const { ask } = yield* start;
+      const { body } = yield* ask("/openapi.json");
+      const { openapi, paths } = body as { readonly openapi: string; readonly paths: object }; // checked below
+      assert.match(openapi, /^3\.1\./);
+      assert.includeMembers(Object.keys(paths), [
+        "/health",
+        "/backends",
+        "/livez",
+        "/readyz",
+        "/metrics",
+        "/status",
+        "/events",
+        "/backends/{id}/drain",
+      ]);
+    }),
+  );
+
+  it.scopedLive("answers HEAD without a body, and does not mind a query", () =>
+    Effect.gen(function* () {
+      const { ask, registry } = yield* start;
+      yield* registry.serving;
+      const head = yield* ask("/readyz", { method: "HEAD" });
+      assert.deepStrictEqual([head.status, head.text], [200, ""]);
+      assert.strictEqual((yield* ask("/readyz?verbose=1&a=/b")).status, 200);
+      assert.strictEqual((yield* ask("/readyz")).headers.get("cache-control"), "no-store");
+    }),
+  );
+
+  it.scopedLive("refuses what it does not answer, shortly and in JSON", () =>
+    Effect.gen(function* () {
+      const { ask, port } = yield* start;
+      const refused = (status: number, answer: { readonly status: number; readonly body: unknown }) => {
+        assert.strictEqual(answer.status, status);
+        const { error } = answer.body as { readonly error: string }; // checked below
+        assert.isBelow(error.length, 200);
+        assert.isAbove(error.length, 5);
+      };
+      for (const path of ["/nothing", "//health", "/health/", "/HEALTH", "/..%2f", "/backends/a/explode"]) {
+        refused(404, yield* ask(path));
+      }
+      for (const method of ["POST", "DELETE", "PATCH", "OPTIONS"]) {
+        const answer = yield* ask("/health", { method });
+        refused(405, answer);
+        assert.strictEqual(answer.headers.get("allow"), "GET, HEAD");
+      }
+      refused(413, yield* ask("/backends/a/drain", { method: "POST", body: "x".repeat(20_000) }));
+      const statusOf = (text: string) => /^HTTP\/1\.1 (\d+)/.exec(text)?.[1];
+      const chunked = "GET /health HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+      assert.strictEqual(statusOf(yield* raw(port, chunked)), "413");
+      const long = `GET /health HTTP/1.1\r\nhost: x\r\nx: ${"x".repeat(20_000)}\r\n\r\n`;
+      assert.strictEqual(statusOf(yield* raw(port, long)), "431");
+      const garbage = yield* raw(port, "what is this\r\n\r\n");
+      assert.strictEqual(statusOf(garbage), "400");
+      assert.deepStrictEqual(JSON.parse(garbage.split("\r\n\r\n")[1] ?? ""), {
+        error: "this is not an HTTP/1.1 request",
+      });
+      assert.strictEqual(statusOf(yield* raw(port, Buffer.from("16030100c8010000c40303", "hex"))), "400");
+      assert.strictEqual((yield* ask("/livez")).status, 200);
+    }),
+  );
+
+  it.scopedLive("cuts off a request that does not arrive in time", () =>
+    Effect.gen(function* () {
+      const { port } = yield* start;
+      const answer = yield* raw(port, "GET /health HTTP/1.1\r\nhost:");
+      assert.match(answer, /^HTTP\/1\.1 408 /);
+    }),
+  );
+
+  it.scopedLive(
+    "ends with clients that are idle, half through a request or do not read, and leaves nothing",
+    () =>
+      Effect.gen(function* () {
+        const before = descriptors();
+        const { port, stop } = yield* start;
+        const clients: Array<Socket> = [];
+        for (const text of [
+          "",
+          "GET /health HTTP/1.1\r\nhost: x\r\n\r\n",
+          "GET /health HTTP/1.1\r\nhost:",
+          "GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(2_000),
+          "GET /events HTTP/1.1\r\nhost: x\r\n\r\n",
+        ]) {
+          const client = yield* dial(port);
+          client.write(text);
+          clients.push(client);
+        }
+        yield* Effect.promise(() => once(clients[1] as Socket, "readable"));
+        yield* stop;
+        for (const client of clients) client.destroy();
+        yield* eventually(() => descriptors() <= before);
+      }),
+  );
+
+  it.scopedLive("lives on when a client goes away in the middle of its answer", () =>
+    Effect.gen(function* () {
+      const { ask, port } = yield* start;
+      for (let n = 0; n < 20; n++) {
+        const client = yield* dial(port);
+        client.write("GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(50));
+        client.resetAndDestroy();
+      }
+      assert.strictEqual((yield* ask("/livez")).status, 200);
+    }),
+  );
+
+  it.scopedLive("says which port is taken", () =>
+    Effect.gen(function* () {
+      const { port } = yield* serve(() => {});
+      const error = yield* Effect.flip(
+        Effect.scoped(
+          Layer.build(
+            Monitoring.layer({ host: "127.0.0.1", port }).pipe(
+              Layer.provide(Registry.layer({ algorithm: roundRobin, rise: 1, fall: 1 })),
+            ),
+          ),
+        ),
+      );
+      assert.strictEqual(error.reason, "in-use");
+      assert.include(error.message, `127.0.0.1:${port}`);
+    }),
+  );
+
+  it.scopedLive("answers 500 and logs the cause when an answer fails by a bug, and lives on", () =>
+    Effect.gen(function* () {
+      const { ask, log, registry } = yield* start;
+      const [a] = yield* discover(registry, "a");
+      const { backends } = registry.metrics;
+      const broken = backends.get(a?.key ?? "");
+      if (broken === undefined) return assert.fail("the backend has no metrics");
+      Object.defineProperty(broken, "meter", {
+        get: () => {
+          throw new Error("out of order");
+        },
+      });
+      const answer = yield* ask("/status");
+      assert.strictEqual(answer.status, 500);
+      assert.deepStrictEqual(answer.body, { error: "internal error" });
+      const [line] = log.lines.filter(({ level }) => level === "ERROR");
+      assert.include(line?.text, "out of order");
+      assert.strictEqual((yield* ask("/livez")).status, 200);
+    }),
+  );
+});
