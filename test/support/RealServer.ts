@@ -110,6 +110,8 @@ export const run = (
       timeout: 30_000,
       env: { ...process.env, ...options.env },
     });
+    // A program that does not read what it is given may end before it is written.
+    running.child.stdin?.on("error", () => {});
     running.child.stdin?.end(options.input ?? "");
     return (await running).stdout;
   });
