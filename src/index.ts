@@ -22,6 +22,7 @@ export * as StaticDiscovery from "./discovery/StaticDiscovery.js";
 export * as HealthChecker from "./health/HealthChecker.js";
 export * as MonitoringApi from "./monitoring/Api.js";
 export * as Monitoring from "./monitoring/Monitoring.js";
+export * as MonitoringClient from "./monitoring/MonitoringClient.js";
 export { ListenError, type ListenFailure } from "./net/ListenError.js";
 export * as SocketAddress from "./net/SocketAddress.js";
 export * as LoadBalancer from "./proxy/LoadBalancer.js";

@@ -172,7 +172,7 @@ export const Api = HttpApi.make("monitoring")
       ),
   )
   .add(
-    HttpApiGroup.make("live", { topLevel: true })
+    HttpApiGroup.make("live")
       .add(
         HttpApiEndpoint.get("status", "/status")
           .addSuccess(Status)
@@ -188,7 +188,7 @@ export const Api = HttpApi.make("monitoring")
       ),
   )
   .add(
-    HttpApiGroup.make("steering", { topLevel: true })
+    HttpApiGroup.make("steering")
       .add(steering("drain", "No new connections for this backend; those it has run on"))
       .add(steering("disable", "No new connections for this backend; those it has are reset"))
       .add(steering("enable", "Normal again"))

@@ -6,7 +6,13 @@
  */
 import * as Http from "node:http";
 import type { Duplex } from "node:stream";
-import { HttpApiBuilder, type HttpApp, HttpServerRequest, HttpServerResponse } from "@effect/platform";
+import {
+  HttpApiBuilder,
+  HttpApiSwagger,
+  type HttpApp,
+  HttpServerRequest,
+  HttpServerResponse,
+} from "@effect/platform";
 import { NodeHttpServer } from "@effect/platform-node";
 import { Cause, Context, Effect, Layer, type Redacted } from "effect";
 import type { BackendRegistry } from "../backend/BackendRegistry.js";
@@ -54,6 +60,11 @@ const failure = (status: number, error: string, more: Record<string, string> = {
   HttpServerResponse.unsafeJson({ error }, { status, headers: { ...headers, ...more } });
 
 const openApiPath = "/openapi.json";
+const docsPath = "/docs";
+/** The page at /docs has its script and style in itself, and asks nobody but this server. */
+const docsPolicy =
+  "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data:; " +
+  "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const openApi = HttpServerResponse.unsafeJson(Handlers.openApi);
 
 interface Path {
@@ -67,6 +78,7 @@ interface Path {
 const paths: ReadonlyArray<Path> = [
   ...Object.entries(Handlers.openApi.paths),
   [openApiPath, { get: undefined }] as const,
+  [docsPath, { get: undefined }] as const,
 ].map(([path, item]) => {
   const methods = Object.keys(item ?? {}).flatMap((method) =>
     method === "get" ? ["GET", "HEAD"] : [method.toUpperCase()],
@@ -97,7 +109,9 @@ const guarded = <R>(app: HttpApp.Default<never, R>) =>
       return Effect.succeed(failure(413, "the request is too large", { connection: "close" }));
     return Effect.map(
       path === openApiPath ? Effect.succeed(openApi) : app,
-      HttpServerResponse.setHeaders(headers),
+      HttpServerResponse.setHeaders(
+        path === docsPath ? { ...headers, "content-security-policy": docsPolicy } : headers,
+      ),
     );
   }).pipe(
     Effect.catchAllCause((cause) =>
@@ -192,6 +206,7 @@ export const make = (options: Options) =>
 /** Serves monitoring for as long as its scope is open. Fails when the port cannot be listened on. */
 export const layer = (options: Options): Layer.Layer<Monitoring, ListenError, BackendRegistry> =>
   Layer.scoped(Monitoring, make(options)).pipe(
+    Layer.provide(HttpApiSwagger.layer({ path: docsPath })),
     Layer.provide([
       HttpApiBuilder.api(Api).pipe(
         Layer.provide(Layer.provide(Handlers.layer(options.build), Steering.layer(options.adminToken))),

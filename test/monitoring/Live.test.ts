@@ -1,3 +1,4 @@
+import { FetchHttpClient } from "@effect/platform";
 import { assert, describe, it } from "@effect/vitest";
 import { Context, Effect, Exit, Layer, Logger, Redacted, Schema, Scope } from "effect";
 import * as Registry from "../../src/backend/BackendRegistry.js";
@@ -5,6 +6,7 @@ import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
 import { Status } from "../../src/monitoring/Api.js";
 import * as Monitoring from "../../src/monitoring/Monitoring.js";
+import * as MonitoringClient from "../../src/monitoring/MonitoringClient.js";
 import * as CapturedLog from "../support/CapturedLog.js";
 
 const secret = "correct-horse-battery";
@@ -167,6 +169,24 @@ describe("steering", () => {
       assert.include(String(body["error"]), '"c"');
       assert.strictEqual((yield* ask(`${origin}/backends/a/drain`)).status, 405);
     }),
+  );
+});
+
+describe("the client", () => {
+  it.scopedLive("asks and steers with types, and fails with the server's own errors", () =>
+    Effect.gen(function* () {
+      const { origin } = yield* start(secret);
+      const client = yield* MonitoringClient.make({ url: origin, adminToken: Redacted.make(secret) });
+      assert.strictEqual((yield* client.health()).status, "healthy");
+      assert.strictEqual((yield* client.steering.drain({ path: { id: "b b" } })).admin, "draining");
+      assert.strictEqual((yield* client.live.status()).healthy_backends, 1);
+      const unknown = yield* Effect.flip(client.steering.enable({ path: { id: "c" } }));
+      assert.include(unknown, { reason: "unknown-backend" });
+      const stranger = yield* MonitoringClient.make({ url: origin });
+      assert.include(yield* Effect.flip(stranger.steering.enable({ path: { id: "a" } })), {
+        reason: "unauthorized",
+      });
+    }).pipe(Effect.provide(FetchHttpClient.layer)),
   );
 });
 

@@ -156,6 +156,17 @@ describe("Monitoring", () => {
     }),
   );
 
+  it.scopedLive("GET /docs is a page that shows them, and loads nothing from elsewhere", () =>
+    Effect.gen(function* () {
+      const { port } = yield* start;
+      const answer = yield* Effect.promise(() => fetch(`http://127.0.0.1:${port}/docs`));
+      assert.strictEqual(answer.status, 200);
+      assert.match(answer.headers.get("content-type") ?? "", /^text\/html/);
+      assert.match(answer.headers.get("content-security-policy") ?? "", /^default-src 'none';/);
+      assert.include(yield* Effect.promise(() => answer.text()), "/backends/{id}/drain");
+    }),
+  );
+
   it.scopedLive("answers HEAD without a body, and does not mind a query", () =>
     Effect.gen(function* () {
       const { ask, registry } = yield* start;
