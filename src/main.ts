@@ -25,6 +25,7 @@ import * as DiscoveryPolling from "./discovery/DiscoveryPolling.js";
 import * as OperatorDiscovery from "./discovery/OperatorDiscovery.js";
 import * as StaticDiscovery from "./discovery/StaticDiscovery.js";
 import * as HealthChecker from "./health/HealthChecker.js";
+import * as LogWriter from "./log/LogWriter.js";
 import * as Monitoring from "./monitoring/Monitoring.js";
 import type { ListenError } from "./net/ListenError.js";
 import * as LoadBalancer from "./proxy/LoadBalancer.js";
@@ -45,11 +46,13 @@ const logLevels: Readonly<Record<LogLevelName, LogLevel.LogLevel>> = {
   error: LogLevel.Error,
 };
 
-const loggers: Readonly<Record<Environment, Layer.Layer<never>>> = {
+const loggers: Readonly<Record<Environment, Layer.Layer<never, never, LogWriter.LogWriter>>> = {
   development: Logger.pretty,
-  staging: Logger.json,
-  production: Logger.json,
+  staging: LogWriter.json,
+  production: LogWriter.json,
 };
+
+const stdout = 1;
 
 /** Why the program does not run, as its user is told, and the exit code. */
 class Refusal extends Data.TaggedError("Refusal")<{ readonly message: string; readonly code: number }> {}
@@ -105,12 +108,13 @@ const transport = (name: TransportName): Layer.Layer<Transport, Refusal> => {
 
 const monitoring = (settings: Settings) =>
   Layer.unwrapEffect(
-    Effect.map(Transport, ({ name }) =>
+    Effect.zipWith(Transport, LogWriter.LogWriter, ({ name }, { dropped }) =>
       listening(
         Monitoring.layer({
           host: settings.healthBindAddress,
           port: settings.healthPort,
           build: { version, transport: name },
+          linesDropped: dropped,
           adminToken: settings.adminToken,
         }),
         "HEALTH_PORT",
@@ -158,6 +162,7 @@ const main = Effect.gen(function* () {
     Effect.annotateLogs(describe(settings)),
     Effect.zipRight(Layer.launch(program(settings))),
     Effect.provide(loggers[settings.environment]),
+    Effect.provide(LogWriter.layer(stdout)),
     Logger.withMinimumLogLevel(logLevels[settings.logLevel]),
   );
 }).pipe(

@@ -11,6 +11,7 @@ const mayImport: Readonly<Record<string, ReadonlyArray<string> | typeof anything
   net: [],
   config: ["net"],
   balancing: ["net"],
+  log: [],
   metrics: ["net"],
   backend: ["balancing", "metrics", "config", "net"],
   transport: ["config", "net"],

@@ -118,9 +118,9 @@ export const catalog = {
   listed: gauge("backends_listed", "Backends that discovery lists."),
   healthy: gauge("backends_healthy", "Listed backends that take new connections."),
   draining: gauge("draining", "1 once the balancer was told to stop."),
-  logDropped: counter(
-    "access_log_dropped",
-    "Access log records that were dropped because they could not be written.",
+  linesDropped: counter(
+    "log_lines_dropped",
+    "Log lines that were dropped because they could not be written.",
   ),
 
   loopDelay: gauge(

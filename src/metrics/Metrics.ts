@@ -136,7 +136,6 @@ export class Metrics {
   #listedAt: number | undefined = undefined;
   readonly #opened = this.registry.getCounter(counterKey(catalog.opened, {}));
   readonly #acceptErrors = this.registry.getCounter(counterKey(catalog.acceptErrors, {}));
-  readonly #logDropped = this.registry.getCounter(counterKey(catalog.logDropped, {}));
   readonly #seconds = this.registry.getHistogram(histogramKey(catalog.connectionSeconds, {}));
   readonly #received = this.registry.getHistogram(
     histogramKey(catalog.connectionBytes, { direction: "received" }),
@@ -199,11 +198,6 @@ export class Metrics {
   /** When the list of backends was last got, in milliseconds since the epoch; undefined before the first time. */
   get listedAt(): number | undefined {
     return this.#listedAt;
-  }
-
-  /** An access log record could not be written. */
-  logDropped(): void {
-    this.#logDropped.update(1);
   }
 
   /** A backend is known from now on. */

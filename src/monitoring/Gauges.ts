@@ -63,6 +63,7 @@ export const ofProcess = (
   build: Build | undefined,
   algorithm: string,
   delays: IntervalHistogram,
+  linesDropped: number | undefined,
   now: number,
 ): ReadonlyArray<Series> => {
   const { system, user } = process.cpuUsage();
@@ -77,6 +78,7 @@ export const ofProcess = (
     series(catalog.cpu, (user + system) / 1e6, {}),
     series(catalog.memory, process.memoryUsage.rss(), {}),
     ...ofDescriptors(),
+    ...(linesDropped === undefined ? [] : [series(catalog.linesDropped, linesDropped, {})]),
     series(catalog.started, now / 1000 - process.uptime(), {}),
     ...(build === undefined
       ? []

@@ -16,7 +16,7 @@ import * as Views from "./Views.js";
 /** What `/openapi.json` answers. */
 export const openApi = OpenApi.fromApi(Api);
 
-const monitoring = (build: Gauges.Build | undefined) =>
+const monitoring = (build: Gauges.Build | undefined, linesDropped: (() => number) | undefined) =>
   HttpApiBuilder.group(Api, "monitoring", (handlers) =>
     Effect.gen(function* () {
       const { metrics, pool } = yield* BackendRegistry;
@@ -40,7 +40,7 @@ const monitoring = (build: Gauges.Build | undefined) =>
             [
               ...recorded,
               ...Gauges.ofPool(state, metrics, now),
-              ...Gauges.ofProcess(build, state.algorithm.name, delays, now),
+              ...Gauges.ofProcess(build, state.algorithm.name, delays, linesDropped?.(), now),
             ],
             format,
           );
@@ -108,5 +108,6 @@ const steering = HttpApiBuilder.group(Api, "steering", (handlers) =>
   }),
 );
 
-/** Answers from the registry and the feed; `build` says what runs, for the metrics. */
-export const layer = (build: Gauges.Build | undefined) => Layer.mergeAll(monitoring(build), live, steering);
+/** Answers from the registry and the feed; `build` and `linesDropped` are for the metrics. */
+export const layer = (build: Gauges.Build | undefined, linesDropped: (() => number) | undefined) =>
+  Layer.mergeAll(monitoring(build, linesDropped), live, steering);

@@ -31,6 +31,8 @@ export interface Options {
   readonly port: number;
   /** What runs, as the metrics say; without it they do not. */
   readonly build?: Build;
+  /** How many log lines were dropped, as the metrics say; without it they do not. */
+  readonly linesDropped?: () => number;
   /** Whoever sends it as a bearer token may steer; without it nobody may. At least 16 characters. */
   readonly adminToken?: Redacted.Redacted | undefined;
 }
@@ -209,7 +211,12 @@ export const layer = (options: Options): Layer.Layer<Monitoring, ListenError, Ba
     Layer.provide(HttpApiSwagger.layer({ path: docsPath })),
     Layer.provide([
       HttpApiBuilder.api(Api).pipe(
-        Layer.provide(Layer.provide(Handlers.layer(options.build), Steering.layer(options.adminToken))),
+        Layer.provide(
+          Layer.provide(
+            Handlers.layer(options.build, options.linesDropped),
+            Steering.layer(options.adminToken),
+          ),
+        ),
       ),
       HttpApiBuilder.Router.Live,
       HttpApiBuilder.Middleware.layer,
