@@ -362,6 +362,31 @@ describe("LoadBalancer", () => {
   );
 
   test(
+    "drains as well when the fiber that ran it was interrupted, as a signal does",
+    Effect.gen(function* () {
+      const backend = yield* echo;
+      const running = yield* Deferred.make<Effect.Effect.Success<ReturnType<typeof start>>>();
+      const fiber = yield* start({ ports: [backend.port] }).pipe(
+        Effect.flatMap((started) => Deferred.succeed(running, started)),
+        Effect.zipRight(Effect.never),
+        Effect.scoped,
+        Effect.fork,
+      );
+      const started = yield* Deferred.await(running);
+      const client = yield* dial(started.port);
+      client.write("before");
+      assert.strictEqual(yield* said(client), "before");
+      yield* Fiber.interruptFork(fiber);
+      yield* until(Effect.map(started.registry.pool, ({ phase }) => phase === "draining"));
+      client.write("after");
+      assert.strictEqual(yield* said(client), "after");
+      client.end();
+      yield* Fiber.await(fiber);
+      assert.lengthOf(lines(started.log, "drained"), 1);
+    }),
+  );
+
+  test(
     "resets what is still open when DRAIN_TIMEOUT is over, on both sides",
     Effect.gen(function* () {
       const atBackend: Array<ReturnType<typeof receive>> = [];
