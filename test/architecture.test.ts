@@ -20,6 +20,8 @@ const mayImport: Readonly<Record<string, ReadonlyArray<string> | typeof anything
   monitoring: ["backend", "metrics", "config", "net"],
   health: ["backend", "metrics", "transport", "config", "net"],
   proxy: ["backend", "metrics", "transport", "config", "net"],
+  // Types only: a browser runs it.
+  page: ["monitoring"],
   demo: anything,
   "index.ts": anything,
   "main.ts": anything,
@@ -42,6 +44,22 @@ const importsOf = (path: string, text: string) =>
       : undefined,
   }));
 
+/** Packages that the build puts into the page. */
+const bundled = ["uplot"];
+
+/** Whether anything but types is imported from there. */
+const importsValues = (text: string, specifier: string): boolean =>
+  ts
+    .createSourceFile("a.ts", text, ts.ScriptTarget.Latest)
+    .statements.some(
+      (statement) =>
+        (ts.isImportDeclaration(statement) || ts.isExportDeclaration(statement)) &&
+        statement.moduleSpecifier !== undefined &&
+        ts.isStringLiteral(statement.moduleSpecifier) &&
+        statement.moduleSpecifier.text === specifier &&
+        !(ts.isImportDeclaration(statement) ? statement.importClause?.isTypeOnly : statement.isTypeOnly),
+    );
+
 const brokenDirections = (sources: Sources, packages: ReadonlyArray<string>): ReadonlyArray<string> => {
   const partOf = (path: string) => path.split("/")[1] ?? path;
   const broken: Array<string> = [];
@@ -49,12 +67,18 @@ const brokenDirections = (sources: Sources, packages: ReadonlyArray<string>): Re
     const allowed = mayImport[partOf(path)];
     if (allowed === undefined) broken.push(`${path} is in no known part of src`);
     for (const { specifier, target } of importsOf(path, text)) {
+      const ofPage = partOf(path) === "page";
       const permitted =
         target === undefined
-          ? specifier.startsWith("node:") || packages.includes(packageOf(specifier))
+          ? ofPage
+            ? bundled.includes(packageOf(specifier))
+            : specifier.startsWith("node:") || packages.includes(packageOf(specifier))
           : target.startsWith("src/") &&
             target !== "src/main.ts" &&
-            (partOf(target) === partOf(path) || allowed === anything || allowed?.includes(partOf(target)));
+            (partOf(target) !== "page" || ofPage) &&
+            (partOf(target) === partOf(path) ||
+              allowed === anything ||
+              (allowed?.includes(partOf(target)) && !(ofPage && importsValues(text, specifier))));
       if (!permitted) broken.push(`${path} must not import ${target ?? specifier}`);
     }
   }
@@ -110,6 +134,10 @@ describe("the import rules", () => {
     ["src/demo/A.ts", `import "../main.js"`, "src/main.ts"],
     ["src/index.ts", `import { B } from "../test/B.js"`, "test/B.ts"],
     ["src/net/A.ts", `import { it } from "vitest"`, "vitest"],
+    ["src/page/A.ts", `import { B } from "../monitoring/B.js"`, "src/monitoring/B.ts"],
+    ["src/page/A.ts", `import type { B } from "../backend/B.js"`, "src/backend/B.ts"],
+    ["src/page/A.ts", `import { Effect } from "effect"`, "effect"],
+    ["src/demo/A.ts", `import { B } from "../page/B.js"`, "src/page/B.ts"],
   ])("stop %s from %s", (path, text, target) => {
     expect(brokenDirections({ [path]: text }, ["effect"])).toEqual([`${path} must not import ${target}`]);
   });
@@ -121,6 +149,8 @@ describe("the import rules", () => {
     ["src/main.ts", `import { B } from "./monitoring/B.js"`],
     ["src/config/A.ts", `import * as Duration from "effect/Duration"`],
     ["src/transport/A.ts", `import * as net from "node:net"`],
+    ["src/page/A.ts", `import type { B } from "../monitoring/B.js"`],
+    ["src/page/A.ts", `import uPlot from "uplot"`],
   ])("let %s have %s", (path, text) => {
     expect(brokenDirections({ [path]: text }, ["effect"])).toEqual([]);
   });

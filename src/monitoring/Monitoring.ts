@@ -22,6 +22,7 @@ import { Api } from "./Api.js";
 import { Feed, layer as feedLayer } from "./Feed.js";
 import type { Build } from "./Gauges.js";
 import * as Handlers from "./Handlers.js";
+import * as Page from "./Page.js";
 import * as Steering from "./Steering.js";
 
 export interface Options {
@@ -96,11 +97,14 @@ const tooLarge = (request: HttpServerRequest.HttpServerRequest): boolean =>
   request.headers["transfer-encoding"] !== undefined ||
   Number(request.headers["content-length"] ?? 0) > largestBody;
 
+const ofPage = { methods: new Set(["GET", "HEAD"]), allow: "GET, HEAD" };
+
 /** What comes before and after the described answers: the same short JSON for every request that has none. */
-const guarded = <R>(app: HttpApp.Default<never, R>) =>
+const guarded = <R>(app: HttpApp.Default<never, R>, page: Page.Page) =>
   Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
     const path = request.url.split("?", 1)[0] ?? "";
-    const known = paths.find(({ pattern }) => pattern.test(path));
+    const shown = page.get(path);
+    const known = shown === undefined ? paths.find(({ pattern }) => pattern.test(path)) : ofPage;
     if (known === undefined)
       return Effect.succeed(failure(404, "no such path; /openapi.json lists what there is"));
     if (!known.methods.has(request.method)) {
@@ -109,6 +113,7 @@ const guarded = <R>(app: HttpApp.Default<never, R>) =>
     }
     if (tooLarge(request))
       return Effect.succeed(failure(413, "the request is too large", { connection: "close" }));
+    if (shown !== undefined) return Effect.succeed(shown);
     return Effect.map(
       path === openApiPath ? Effect.succeed(openApi) : app,
       HttpServerResponse.setHeaders(
@@ -193,7 +198,7 @@ const listen = ({ host, port }: Options, handler: Http.RequestListener, beforeCl
 export const make = (options: Options) =>
   Effect.gen(function* () {
     const app = yield* HttpApiBuilder.httpApp;
-    const handler = yield* NodeHttpServer.makeHandler(guarded(app));
+    const handler = yield* NodeHttpServer.makeHandler(guarded(app, yield* Page.load(Page.built)));
     const feed = yield* Feed;
     const server = yield* listen(options, handler, feed.end);
     const bound = server.address();

@@ -1,0 +1,150 @@
+/**
+ * Three small charts of the last minutes.
+ */
+import "uplot/dist/uPlot.min.css";
+import uPlot from "uplot";
+import { byId, element, setText } from "./Dom.js";
+import * as Format from "./Format.js";
+import * as Samples from "./Samples.js";
+
+type Values = ReadonlyArray<number | null>;
+
+interface Line {
+  readonly title: string;
+  /** The custom property of style.css that has its colour. */
+  readonly colour: string;
+  readonly of: (columns: Samples.Columns) => Values;
+}
+
+interface Chart {
+  readonly title: string;
+  readonly lines: readonly [Line, ...Array<Line>];
+  readonly text: (value: number) => string;
+}
+
+const charts: ReadonlyArray<Chart> = [
+  {
+    title: "Connections open",
+    lines: [{ title: "open", colour: "--line-1", of: ({ open }) => open }],
+    text: Format.count,
+  },
+  {
+    title: "New per second",
+    lines: [{ title: "new", colour: "--line-1", of: ({ opened }) => opened }],
+    text: Format.perSecond,
+  },
+  {
+    title: "Throughput",
+    lines: [
+      { title: "from clients", colour: "--line-1", of: ({ received }) => received },
+      { title: "to clients", colour: "--line-2", of: ({ sent }) => sent },
+    ],
+    text: Format.throughput,
+  },
+];
+
+const height = 130;
+const font = "11px system-ui, sans-serif";
+
+const property = (name: string) => (): string =>
+  getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+const make = ({ lines, text, title }: Chart) => {
+  const readings = lines.map((line) => ({
+    ...line,
+    value: element("span", {}, Format.unknown),
+  }));
+  const plot = element("div", { class: "plot", role: "img" });
+  const when = element("span", { class: "when" });
+  const legend = readings.map(({ colour, title: name, value }) =>
+    element(
+      "span",
+      {},
+      ...(lines.length > 1
+        ? [element("i", { class: colour.slice(2), "aria-hidden": "true" }), `${name} `]
+        : []),
+      value,
+    ),
+  );
+  const figure = element(
+    "figure",
+    {},
+    element("figcaption", {}, element("strong", {}, title), ...legend, when),
+    plot,
+  );
+  byId("charts", HTMLElement).append(figure);
+
+  let columns = Samples.columns([]);
+  // Under the pointer, what was then; else what is now.
+  const read = (index: number | null | undefined) => {
+    const at = columns.at[index ?? columns.at.length - 1];
+    for (const { of, value } of readings) {
+      const found = of(columns)[index ?? columns.at.length - 1];
+      setText(value, found === null || found === undefined ? Format.unknown : text(found));
+    }
+    setText(when, index == null || at === undefined ? "" : `at ${Format.clock(at * 1000)}`);
+    const spoken = readings.map(({ title: name, value }) => `${name} ${value.textContent}`).join(", ");
+    plot.setAttribute("aria-label", `${title}, the last five minutes. Now: ${spoken}`);
+  };
+
+  const axis: uPlot.Axis = {
+    stroke: property("--soft"),
+    grid: { stroke: property("--grid"), width: 1 },
+    ticks: { show: false },
+    font,
+  };
+  const chart = new uPlot(
+    {
+      width: 300,
+      height,
+      legend: { show: false },
+      cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
+      scales: {
+        x: {
+          range: (_self, _least, most) => [(most ?? 0) - Samples.kept / 1000, most ?? 0],
+        },
+        y: { range: (_self, _least, most) => [0, Math.max(1, (most ?? 0) * 1.1)] },
+      },
+      axes: [
+        {
+          ...axis,
+          size: 24,
+          space: 70,
+          values: (_self, splits) => splits.map((at) => Format.clock(at * 1000).slice(0, 5)),
+        },
+        { ...axis, size: 66, space: 32, values: (_self, splits) => splits.map(text) },
+      ],
+      series: [
+        {},
+        ...lines.map(
+          ({ colour }): uPlot.Series => ({ stroke: property(colour), width: 1.5, points: { show: false } }),
+        ),
+      ],
+      hooks: { setCursor: [({ cursor }) => read(cursor.idx)] },
+    },
+    [[], ...lines.map(() => [])],
+    plot,
+  );
+  new ResizeObserver(() => {
+    if (plot.clientWidth > 0) chart.setSize({ width: plot.clientWidth, height });
+  }).observe(plot);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => chart.redraw(false, true));
+
+  return (next: Samples.Columns): void => {
+    columns = next;
+    chart.setData([[...next.at], ...lines.map(({ of }) => [...of(next)])]);
+    read(chart.cursor.idx);
+  };
+};
+
+/** Puts the charts on the page; the answer draws samples in them. */
+export const makeAll = (): ((samples: ReadonlyArray<Samples.Sample>) => void) => {
+  const draw = charts.map(make);
+  let drawn: ReadonlyArray<Samples.Sample> | undefined;
+  return (samples) => {
+    if (samples === drawn) return;
+    drawn = samples;
+    const columns = Samples.columns(samples);
+    for (const each of draw) each(columns);
+  };
+};

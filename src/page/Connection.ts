@@ -1,0 +1,48 @@
+/**
+ * The balancer's messages, for as long as the page is open. The browser reconnects by itself where it can; a
+ * connection that it gave up, or that went silent without an end, is opened anew.
+ */
+import type { Status } from "../monitoring/Api.js";
+import type { Event, Sample } from "../monitoring/Feed.js";
+import { giveUpAfter, warning } from "./Freshness.js";
+
+export interface Listener {
+  readonly history: (samples: ReadonlyArray<Sample>) => void;
+  readonly event: (event: Event) => void;
+  readonly status: (status: typeof Status.Type) => void;
+  /** Told twice a second: why what is shown may be wrong; undefined while all is well. */
+  readonly freshness: (warning: string | undefined) => void;
+}
+
+const checkMillis = 500;
+
+export const open = (listener: Listener): void => {
+  const pageOpened = Date.now();
+  let heard: number | undefined;
+  let tried = pageOpened;
+
+  const connect = (): EventSource => {
+    const source = new EventSource("events");
+    const on = <A>(name: string, take: (data: A) => void) =>
+      source.addEventListener(name, ({ data }: MessageEvent<string>) => {
+        heard = Date.now();
+        take(JSON.parse(data) as A /* the contract of /events, which this page is served with */);
+      });
+    on("history", listener.history);
+    on("event", listener.event);
+    on("status", listener.status);
+    return source;
+  };
+
+  let source = connect();
+  setInterval(() => {
+    const now = Date.now();
+    const gone = source.readyState === EventSource.CLOSED || now - (heard ?? 0) >= giveUpAfter;
+    if (gone && now - tried >= giveUpAfter / 4) {
+      source.close();
+      tried = now;
+      source = connect();
+    }
+    listener.freshness(warning(heard, pageOpened, now));
+  }, checkMillis);
+};

@@ -1,0 +1,19 @@
+/**
+ * Whether what the page shows is still so. Pure. Times are in milliseconds, by the viewer's clock.
+ */
+import * as Format from "./Format.js";
+
+/** Two messages come each second: after this long without any, what is shown can be wrong. */
+export const staleAfter = 3_000;
+/** A connection over which nothing came for so long is given up, though nobody said that it is broken. */
+export const giveUpAfter = 10_000;
+
+/** What to say; undefined while all is well. `heard` is when the last message came, undefined before the first. */
+export const warning = (heard: number | undefined, opened: number, now: number): string | undefined => {
+  const silent = now - (heard ?? opened);
+  if (silent < staleAfter) return undefined;
+  if (heard === undefined) {
+    return `The balancer has not answered since ${Format.clock(opened)} (${Format.duration(silent)}). Trying again.`;
+  }
+  return `Stale: nothing was heard since ${Format.clock(heard)} (${Format.duration(silent)} ago). Reconnecting.`;
+};
