@@ -20,6 +20,8 @@ interface Chart {
   readonly title: string;
   readonly lines: readonly [Line, ...Array<Line>];
   readonly text: (value: number) => string;
+  /** What the scale reaches at least: small figures must not look like mountains. */
+  readonly least: number;
 }
 
 const charts: ReadonlyArray<Chart> = [
@@ -27,11 +29,13 @@ const charts: ReadonlyArray<Chart> = [
     title: "Connections open",
     lines: [{ title: "open", colour: "--line-1", of: ({ open }) => open }],
     text: Format.count,
+    least: 4,
   },
   {
     title: "New per second",
     lines: [{ title: "new", colour: "--line-1", of: ({ opened }) => opened }],
     text: Format.perSecond,
+    least: 4,
   },
   {
     title: "Throughput",
@@ -40,6 +44,7 @@ const charts: ReadonlyArray<Chart> = [
       { title: "to clients", colour: "--line-2", of: ({ sent }) => sent },
     ],
     text: Format.throughput,
+    least: 1000,
   },
 ];
 
@@ -49,7 +54,7 @@ const font = "11px system-ui, sans-serif";
 const property = (name: string) => (): string =>
   getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-const make = ({ lines, text, title }: Chart) => {
+const make = ({ least, lines, text, title }: Chart) => {
   const readings = lines.map((line) => ({
     ...line,
     value: element("span", {}, Format.unknown),
@@ -97,19 +102,21 @@ const make = ({ lines, text, title }: Chart) => {
     {
       width: 300,
       height,
+      padding: [8, 10, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
       scales: {
         x: {
           range: (_self, _least, most) => [(most ?? 0) - Samples.kept / 1000, most ?? 0],
         },
-        y: { range: (_self, _least, most) => [0, Math.max(1, (most ?? 0) * 1.1)] },
+        y: { range: (_self, _least, most) => [0, Math.max(least, (most ?? 0) * 1.1)] },
       },
       axes: [
         {
           ...axis,
           size: 24,
-          space: 70,
+          incrs: [60, 120, 300],
+          space: 44,
           values: (_self, splits) => splits.map((at) => Format.clock(at * 1000).slice(0, 5)),
         },
         { ...axis, size: 66, space: 32, values: (_self, splits) => splits.map(text) },

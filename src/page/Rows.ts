@@ -96,7 +96,7 @@ export const columns: ReadonlyArray<Column> = [
   ),
   figure(
     "share",
-    "Share, 1 min",
+    "Share (1 min)",
     ({ share }) => share,
     ({ share }) => Format.share(share),
   ),

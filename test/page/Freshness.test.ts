@@ -1,0 +1,24 @@
+import { describe, expect, it } from "vitest";
+import { clock } from "../../src/page/Format.js";
+import { warning } from "../../src/page/Freshness.js";
+
+describe("what is shown", () => {
+  const heard = 1_000_000;
+
+  it("is fresh until nothing was heard for three seconds", () => {
+    expect(warning(heard, 0, heard + 2_999)).toBeUndefined();
+  });
+
+  it("is stale from then on, and says since when", () => {
+    expect(warning(heard, 0, heard + 3_000)).toBe(
+      `Stale: nothing was heard since ${clock(heard)} (3 s ago). Reconnecting.`,
+    );
+  });
+
+  it("is said to be missing when nothing was ever heard", () => {
+    expect(warning(undefined, heard, heard + 2_999)).toBeUndefined();
+    expect(warning(undefined, heard, heard + 65_000)).toBe(
+      `The balancer has not answered since ${clock(heard)} (1 min 5 s). Trying again.`,
+    );
+  });
+});
