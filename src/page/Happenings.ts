@@ -25,7 +25,8 @@ export const happening = ({ at, backend, detail, id, kind }: Event): Happening =
   key: `${id} ${at}`,
   at: Date.parse(at),
   kind,
-  backend,
+  // One of a fixed list is called by its address.
+  backend: backend?.replace(/^(.+) \(\1\)$/, "$1"),
   detail,
 });
 

@@ -24,6 +24,13 @@ describe("happenings", () => {
     expect(Happenings.append([up(1, 10)], up(1, 20))).toHaveLength(2);
   });
 
+  it("name a backend once that is called by its address", () => {
+    const told = (backend: string) =>
+      Happenings.text(Happenings.happening({ id: 1, at: "2026-01-01T00:00:00Z", kind: "up", backend }));
+    expect(told("10.0.0.1:80 (10.0.0.1:80)")).toBe("10.0.0.1:80 is up");
+    expect(told("web-1 (10.0.0.1:80)")).toBe("web-1 (10.0.0.1:80) is up");
+  });
+
   it("are bounded", () => {
     let all: ReadonlyArray<Happenings.Happening> = [];
     for (let id = 0; id < 500; id++) all = Happenings.append(all, up(id, id));
