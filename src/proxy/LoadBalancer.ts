@@ -7,14 +7,17 @@
 import {
   Cause,
   Context,
+  Deferred,
   Duration,
   Effect,
+  Exit,
   Fiber,
   FiberRef,
-  FiberSet,
   Layer,
   LogLevel,
   Option,
+  Runtime,
+  RuntimeFlags,
   Schedule,
   Stream,
 } from "effect";
@@ -34,6 +37,7 @@ import {
 import * as AccessLog from "./AccessLog.js";
 import { codeOf, type EndedBy, type Phase } from "./ConnectionRecord.js";
 import * as Summary from "./Summary.js";
+import * as Turns from "./Turns.js";
 
 export interface Options {
   /** The address clients connect to; undefined is every address, IPv6 and IPv4. */
@@ -135,6 +139,7 @@ export const make = (options: Options) =>
     };
     let draining = false;
     const lives = new Set<Life>();
+    const lastEnded = yield* Deferred.make<void>();
 
     /** The connection is over, and this is what it was. */
     const ended = (
@@ -145,6 +150,7 @@ export const make = (options: Options) =>
       sent: number,
     ): Effect.Effect<void> => {
       lives.delete(life);
+      if (draining && lives.size === 0) Deferred.unsafeDone(lastEnded, Exit.void);
       const millis = performance.now() - life.accepted;
       metrics.ended(codeOf({ by, phase }), millis, received, sent);
       return accessLog({
@@ -286,8 +292,19 @@ export const make = (options: Options) =>
           : connected;
       });
 
-    const connections = yield* FiberSet.make<void>();
-    const fork = yield* FiberSet.runtime(connections)();
+    // Only waiting may be interrupted: what was taken is given back, and told of, whatever happens. And the counts
+    // that Effect keeps of all fibers would cost each connection more than ours.
+    const fork = Runtime.runFork(
+      Runtime.disableRuntimeFlag(
+        Runtime.disableRuntimeFlag(
+          yield* Effect.withScheduler(Effect.runtime<never>(), Turns.make()),
+          RuntimeFlags.Interruption,
+        ),
+        RuntimeFlags.RuntimeMetrics,
+      ),
+    );
+
+    yield* Effect.addFinalizer(() => Fiber.interruptAll([...lives].flatMap(({ fiber }) => fiber ?? [])));
 
     // News may be missed when there are too many, so it is a reason to look and not what is looked at.
     const news = yield* registry.news;
@@ -320,8 +337,7 @@ export const make = (options: Options) =>
         metrics.opened();
         const life = new Life(client);
         lives.add(life);
-        // Only waiting may be interrupted: what was taken is given back, and told of, whatever happens.
-        life.fiber = fork(Effect.uninterruptible(serve(life, false)));
+        life.fiber = fork(serve(life, false));
       },
       onAcceptError: (error) => {
         stats.acceptErrors += 1;
@@ -339,7 +355,7 @@ export const make = (options: Options) =>
       Effect.annotateLogs({ address: format(listener.address), transport: transport.name }),
     );
 
-    const open = FiberSet.size(connections);
+    const open = Effect.sync(() => lives.size);
     const drained = Effect.gen(function* () {
       const progress = Effect.flatMap(open, (count) =>
         Effect.logInfo("draining").pipe(Effect.annotateLogs({ connections: count })),
@@ -350,7 +366,7 @@ export const make = (options: Options) =>
       if ((yield* open) === 0) return;
       // Finalizers cannot be interrupted, and what cannot be interrupted cannot time out. Yet it needs a fiber of
       // its own: the one that runs this has usually been interrupted already, by the signal, and would not wait.
-      const ended = yield* Effect.raceFirst(FiberSet.awaitEmpty(connections), progress).pipe(
+      const ended = yield* Effect.raceFirst(Deferred.await(lastEnded), progress).pipe(
         Effect.timeoutOption(options.drainTimeout),
         Effect.interruptible,
         Effect.fork,
@@ -362,7 +378,6 @@ export const make = (options: Options) =>
           Effect.annotateLogs({ connections: left }),
         );
       }
-      yield* FiberSet.clear(connections);
     });
     yield* Effect.addFinalizer(() => Effect.zipRight(drained, Effect.logInfo("drained")));
 

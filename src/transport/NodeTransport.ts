@@ -21,6 +21,7 @@ import {
   type RelayEnd,
   type RelayOutcome,
   Transport,
+  waiting,
 } from "./Transport.js";
 
 /** What one direction of one connection may hold back while its reader is slow, in bytes; one chunk may exceed it. */
@@ -236,14 +237,12 @@ const connect = (address: SocketAddress, timeoutMillis: number): Effect.Effect<C
   });
 
 const relay = (client: Connection, backend: Connection, meter: Meter): Effect.Effect<RelayOutcome> =>
-  Effect.interruptible(
-    Effect.async((resume) => {
-      const running = new Relay(socketOf(client), socketOf(backend), meter, (outcome) =>
-        resume(Effect.succeed(outcome)),
-      );
-      return Effect.sync(() => running.abort());
-    }),
-  );
+  waiting((resume) => {
+    const running = new Relay(socketOf(client), socketOf(backend), meter, (outcome) =>
+      resume(Effect.succeed(outcome)),
+    );
+    return () => running.abort();
+  });
 
 /** Node's own sockets: runs wherever Node runs, with no privilege and nothing to install. */
 export const layer: Layer.Layer<Transport> = Layer.succeed(

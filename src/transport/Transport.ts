@@ -137,37 +137,51 @@ export class AcceptError extends Data.TaggedError("AcceptError")<{
 }
 
 /**
- * An effect that connects: `start` begins, and answers how to give up. What a fiber is interrupted with after
- * the connection was made, and before the fiber has heard of it, is reset here: nobody else knows of it.
+ * An effect that waits for what `start` begins; `start` answers how to give up. Waiting can be interrupted in an
+ * uninterruptible region too. Whatever keeps the result from the fiber, an interruption in the very moment in which
+ * it came included, is followed by giving up; only the errors that `start` tells are not.
+ */
+export const waiting = <A, E = never>(
+  start: (resume: (result: Effect.Effect<A, E>) => void) => () => void,
+): Effect.Effect<A, E> =>
+  Effect.uninterruptible(
+    Effect.suspend(() => {
+      let giveUp: (() => void) | undefined;
+      // Not by async's own finalizer, which costs a connection more than all that it waits for.
+      return Effect.catchAllCause(
+        Effect.interruptible(
+          Effect.async<A, E>((resume) => {
+            giveUp = start(resume);
+          }),
+        ),
+        (cause) => {
+          if (cause._tag !== "Fail") giveUp?.();
+          return Effect.failCause(cause);
+        },
+      );
+    }),
+  );
+
+/**
+ * An effect that connects. What a fiber is interrupted with after the connection was made, and before the fiber has
+ * heard of it, is reset here: nobody else knows of it.
  */
 export const connecting = (
   start: (made: (connection: Connection) => void, failed: (error: ConnectError) => void) => () => void,
 ): Effect.Effect<Connection, ConnectError> =>
-  Effect.suspend(() => {
+  waiting((resume) => {
     let connection: Connection | undefined;
-    return Effect.matchCauseEffect(
-      Effect.interruptible(
-        Effect.async<Connection, ConnectError>((resume) => {
-          const giveUp = start(
-            (made) => {
-              connection = made;
-              resume(Effect.succeed(made));
-            },
-            (error) => resume(Effect.fail(error)),
-          );
-          return Effect.sync(() => {
-            if (connection === undefined) giveUp();
-          });
-        }),
-      ),
-      {
-        onSuccess: Effect.succeed,
-        onFailure: (cause) => {
-          connection?.reset();
-          return Effect.failCause(cause);
-        },
+    const giveUp = start(
+      (made) => {
+        connection = made;
+        resume(Effect.succeed(made));
       },
+      (error) => resume(Effect.fail(error)),
     );
+    return () => {
+      if (connection === undefined) giveUp();
+      else connection.reset();
+    };
   });
 
 export class Transport extends Context.Tag("zeitwork-load-balancer/Transport")<

@@ -15,6 +15,7 @@ import {
   type ListenOptions,
   type RelayOutcome,
   Transport,
+  waiting,
 } from "../Transport.js";
 import { Acceptor } from "./Acceptor.js";
 import { Connecting, type Destination, setUp } from "./Connecting.js";
@@ -207,15 +208,13 @@ export const make = (
       });
 
     const relay = (client: Connection, backend: Connection, meter: Meter): Effect.Effect<RelayOutcome> =>
-      Effect.interruptible(
-        Effect.async((resume) => {
-          const running = new Relay(socketOf(client), socketOf(backend), meter, (outcome) =>
-            resume(Effect.succeed(outcome)),
-          );
-          running.start();
-          return Effect.sync(() => running.abort());
-        }),
-      );
+      waiting((resume) => {
+        const running = new Relay(socketOf(client), socketOf(backend), meter, (outcome) =>
+          resume(Effect.succeed(outcome)),
+        );
+        running.start();
+        return () => running.abort();
+      });
 
     return Transport.of({ name: "linux", listen, connect, relay });
   });
