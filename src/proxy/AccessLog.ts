@@ -24,12 +24,14 @@ export const fields = (record: ConnectionRecord): Readonly<Record<string, unknow
   backend_connections: record.backendConnections,
 });
 
-const nothing = (): Effect.Effect<void> => Effect.void;
+const nothing = () => undefined;
 
-/** What to do with each record. */
-export const make = (mode: AccessLogMode): ((record: ConnectionRecord) => Effect.Effect<void>) => {
+/** What to do with each record; undefined where it is nothing. */
+export const make = (
+  mode: AccessLogMode,
+): ((record: ConnectionRecord) => Effect.Effect<void> | undefined) => {
   if (mode === "off") return nothing;
   const tell = (record: ConnectionRecord) =>
     Effect.annotateLogs(Effect.logInfo("connection"), fields(record));
-  return mode === "all" ? tell : (record) => (isClean(record) ? Effect.void : tell(record));
+  return mode === "all" ? tell : (record) => (isClean(record) ? undefined : tell(record));
 };

@@ -13,6 +13,7 @@ import {
   Exit,
   Fiber,
   FiberRef,
+  FiberRefs,
   Layer,
   LogLevel,
   Option,
@@ -141,6 +142,27 @@ export const make = (options: Options) =>
     const lives = new Set<Life>();
     const lastEnded = yield* Deferred.make<void>();
 
+    // What is copied for each fiber is what a fiber costs: it starts with nothing but its scheduler, and without the
+    // counts that Effect keeps of all fibers.
+    const runtime = yield* Effect.runtime();
+    const runLean = Runtime.runFork(
+      Runtime.make({
+        context: Context.empty(),
+        fiberRefs: FiberRefs.empty(),
+        // Only waiting may be interrupted: what was taken is given back, and told of, whatever happens.
+        runtimeFlags: RuntimeFlags.disableAll(
+          runtime.runtimeFlags,
+          RuntimeFlags.make(RuntimeFlags.Interruption, RuntimeFlags.RuntimeMetrics),
+        ),
+      }),
+    );
+    const lean = { scheduler: Turns.make() };
+    const fork = (effect: Effect.Effect<void>) => runLean(effect, lean);
+
+    /** For all that is not done for every connection: it has the log, the clock and the rest that a fiber inherits. */
+    const atLeisure = <A>(effect: Effect.Effect<A>): Effect.Effect<A> =>
+      Effect.zipRight(Effect.inheritFiberRefs(runtime.fiberRefs), effect);
+
     /** The connection is over, and this is what it was. */
     const ended = (
       life: Life,
@@ -153,7 +175,7 @@ export const make = (options: Options) =>
       if (draining && lives.size === 0) Deferred.unsafeDone(lastEnded, Exit.void);
       const millis = performance.now() - life.accepted;
       metrics.ended(codeOf({ by, phase }), millis, received, sent);
-      return accessLog({
+      const told = accessLog({
         client: life.client.remote,
         backend: life.backend,
         backendConnections: life.backend?.connections ?? 0,
@@ -166,6 +188,7 @@ export const make = (options: Options) =>
         by,
         phase,
       });
+      return told === undefined ? Effect.void : atLeisure(told);
     };
 
     const refuse = (life: Life, by: "no-backend" | "connect-failed", why: string) =>
@@ -175,9 +198,11 @@ export const make = (options: Options) =>
         metrics.refused(by);
         client.reset();
         return Effect.zipRight(
-          summary.refused(
-            Effect.logWarning("connection refused").pipe(
-              Effect.annotateLogs({ client: format(client.remote), why, "refused in all": stats.refused }),
+          atLeisure(
+            summary.refused(
+              Effect.logWarning("connection refused").pipe(
+                Effect.annotateLogs({ client: format(client.remote), why, "refused in all": stats.refused }),
+              ),
             ),
           ),
           ended(life, by, by === "no-backend" ? "choosing" : "connecting", 0, 0),
@@ -201,7 +226,7 @@ export const make = (options: Options) =>
       Effect.flatMap(registry.pool, (pool): Effect.Effect<void> => {
         if (life.tried.length > 0) return refuse(life, "connect-failed", "no other healthy backend to try");
         if (waited || pool.unchecked === 0) return refuse(life, "no-backend", "no healthy backend");
-        return Effect.matchCauseEffect(Effect.interruptible(firstVerdict), {
+        return Effect.matchCauseEffect(atLeisure(Effect.interruptible(firstVerdict)), {
           onSuccess: () => serve(life, true),
           onFailure: (cause) => broken(life, "choosing", cause),
         });
@@ -211,31 +236,34 @@ export const make = (options: Options) =>
     const broken = (life: Life, phase: Phase, cause: Cause.Cause<never>) => {
       life.client.reset();
       const by = !Cause.isInterruptedOnly(cause) ? "defect" : life.cut ? "disabled" : "drain-timeout";
-      const told = by === "defect" ? Effect.logError("a connection failed by a defect", cause) : Effect.void;
+      const told =
+        by === "defect" ? atLeisure(Effect.logError("a connection failed by a defect", cause)) : Effect.void;
       return Effect.zipRight(told, ended(life, by, phase, 0, 0));
     };
 
     const connectFailed = (life: Life, backend: Backend, error: ConnectError): Effect.Effect<void> =>
-      Effect.gen(function* () {
-        stats.connectFailures += 1;
-        metrics.backend(backend).connectFailed(error.reason);
-        // That this host is out of descriptors or ports says nothing about the backend.
-        if (error.reason !== "exhausted") {
-          yield* registry.observed(backend, { succeeded: false, why: error.message });
-        }
-        yield* summary.connectFailed(
-          Effect.logWarning("backend could not be connected to").pipe(
-            Effect.annotateLogs({ ...told(life.client, backend), why: error.message }),
-          ),
-        );
-        if (life.tried.length >= options.connectRetries) {
-          const many = life.tried.length + 1;
-          yield* refuse(life, "connect-failed", `${many} backends could not be connected to`);
-        } else {
-          life.tried = [...life.tried, backend];
-          yield* serve(life, true);
-        }
-      });
+      atLeisure(
+        Effect.gen(function* () {
+          stats.connectFailures += 1;
+          metrics.backend(backend).connectFailed(error.reason);
+          // That this host is out of descriptors or ports says nothing about the backend.
+          if (error.reason !== "exhausted") {
+            yield* registry.observed(backend, { succeeded: false, why: error.message });
+          }
+          yield* summary.connectFailed(
+            Effect.logWarning("backend could not be connected to").pipe(
+              Effect.annotateLogs({ ...told(life.client, backend), why: error.message }),
+            ),
+          );
+          if (life.tried.length >= options.connectRetries) {
+            const many = life.tried.length + 1;
+            yield* refuse(life, "connect-failed", `${many} backends could not be connected to`);
+          } else {
+            life.tried = [...life.tried, backend];
+            yield* serve(life, true);
+          }
+        }),
+      );
 
     const relayed = (life: Life, backend: Backend, { end, received, sent }: RelayOutcome) => {
       const phase = draining ? "draining" : "relaying";
@@ -286,23 +314,11 @@ export const make = (options: Options) =>
         });
         return debug
           ? Effect.zipRight(
-              Effect.logDebug("backend chosen").pipe(Effect.annotateLogs(told(client, backend))),
+              atLeisure(Effect.logDebug("backend chosen").pipe(Effect.annotateLogs(told(client, backend)))),
               connected,
             )
           : connected;
       });
-
-    // Only waiting may be interrupted: what was taken is given back, and told of, whatever happens. And the counts
-    // that Effect keeps of all fibers would cost each connection more than ours.
-    const fork = Runtime.runFork(
-      Runtime.disableRuntimeFlag(
-        Runtime.disableRuntimeFlag(
-          yield* Effect.withScheduler(Effect.runtime<never>(), Turns.make()),
-          RuntimeFlags.Interruption,
-        ),
-        RuntimeFlags.RuntimeMetrics,
-      ),
-    );
 
     yield* Effect.addFinalizer(() => Fiber.interruptAll([...lives].flatMap(({ fiber }) => fiber ?? [])));
 
@@ -343,9 +359,11 @@ export const make = (options: Options) =>
         stats.acceptErrors += 1;
         metrics.acceptFailed();
         fork(
-          summary.acceptFailed(
-            Effect.logWarning(error.message).pipe(
-              Effect.annotateLogs({ "failed in all": stats.acceptErrors }),
+          atLeisure(
+            summary.acceptFailed(
+              Effect.logWarning(error.message).pipe(
+                Effect.annotateLogs({ "failed in all": stats.acceptErrors }),
+              ),
             ),
           ),
         );

@@ -52,8 +52,8 @@ for (const transport of Program.transports) {
             Real.run("python3", ["-c", ask, String(program.pid), String(backend.port), String(local)]),
             (text) => {
               const lines = text.trim().split("\n");
-              const sides = new Set(lines.map((line) => line.split(" ")[0]));
-              return sides.has(String(local)) && sides.has(String(backend.port)) ? lines : undefined;
+              const kept = lines.filter((line) => line.endsWith(" 1")).map((line) => line.split(" ")[0]);
+              return kept.includes(String(local)) && kept.includes(String(backend.port)) ? lines : undefined;
             },
           ),
         );

@@ -42,7 +42,7 @@ const told = (mode: "off" | "errors" | "all") =>
   Effect.gen(function* () {
     const log = yield* CapturedLog.make;
     const tell = AccessLog.make(mode);
-    yield* Effect.forEach(ends, (by) => tell({ ...record, by })).pipe(
+    yield* Effect.forEach(ends, (by) => tell({ ...record, by }) ?? Effect.void).pipe(
       Effect.provide(log.layer),
       Effect.provide(Logger.remove(Logger.defaultLogger)),
     );

@@ -114,6 +114,8 @@ export class Acceptor implements Watched {
     if (result < 0) this.#failed(result);
   }
 
+  onRound(): void {}
+
   /** An exception of a callback is no reason to listen no more. */
   onFault(): void {}
 

@@ -4,21 +4,7 @@
 import type { SocketAddress } from "../../net/SocketAddress.js";
 import { ConnectError, connectFailureOf } from "../Transport.js";
 import { type Engine, type Expiring, readableAndWritable } from "./Engine.js";
-import {
-  type Block,
-  EINPROGRESS,
-  EINTR,
-  errnoName,
-  IPPROTO_TCP,
-  type Result,
-  type Service,
-  SO_KEEPALIVE,
-  SOL_SOCKET,
-  TCP_KEEPCNT,
-  TCP_KEEPIDLE,
-  TCP_KEEPINTVL,
-  TCP_NODELAY,
-} from "./Libc.js";
+import { type Block, EINPROGRESS, EINTR, errnoName, IPPROTO_TCP, type Result, TCP_NODELAY } from "./Libc.js";
 import { type Owner, Socket } from "./Socket.js";
 
 /** An address as the kernel takes it. */
@@ -27,19 +13,6 @@ export interface Destination {
   readonly address: Block;
   readonly length: number;
 }
-
-/**
- * Writes are passed on at once, and a peer that went away without a word is noticed: asked after a minute of
- * silence, and given up when it does not answer six times in ten seconds each. Accepted sockets inherit all this from
- * their listener.
- */
-export const setUp = (libc: Service, fd: number): void => {
-  libc.setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  libc.setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  libc.setOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, 60);
-  libc.setOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
-  libc.setOption(fd, IPPROTO_TCP, TCP_KEEPCNT, 6);
-};
 
 export class Connecting implements Owner, Expiring {
   deadline = 0;
@@ -66,7 +39,7 @@ export class Connecting implements Owner, Expiring {
     this.#socket = socket;
     socket.owner = this;
     socket.writable = false;
-    setUp(libc, fd);
+    libc.setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     // Interrupted or not, it goes on by itself (connect(2), EINTR).
     const result = libc.connect(fd, address, length);
     if (result < 0 && result !== -EINPROGRESS && result !== -EINTR) {

@@ -29,6 +29,8 @@ export interface Watched {
   tag: number;
   /** EPOLLIN, EPOLLOUT and so on. */
   readonly onEvents: (events: number) => void;
+  /** Comes about every two seconds for as long as it is watched. */
+  readonly onRound: () => void;
   /** It threw. It has to end what it does, and close its descriptor. */
   readonly onFault: () => void;
 }
@@ -49,6 +51,12 @@ export interface Expiring {
 
 /** Events taken in one turn. */
 const eventsPerTurn = 512;
+
+/** From one round over all that is watched to the next, in milliseconds. */
+const roundMillis = 2_000;
+
+/** Places looked into in one turn of a round. */
+const placesPerTurn = 512;
 
 /** What is read at once where bytes are copied, in bytes. */
 export const copied = 64 * 1024;
@@ -85,6 +93,7 @@ export class Engine {
   #closed = false;
   #earliest: Expiring | undefined;
   #latest: Expiring | undefined;
+  #round: Timer | undefined;
   #timer: Timer | undefined;
   /** When it comes; of no meaning without it. */
   #timerDue = 0;
@@ -120,7 +129,10 @@ export class Engine {
     this.#tag = (this.#tag + 1) >>> 0;
     watched.tag = this.#tag;
     const result = this.libc.epollControl(this.#epoll, EPOLL_CTL_ADD, watched.fd, events, watched.tag);
-    if (result === 0) this.#table[watched.fd] = watched;
+    if (result === 0) {
+      this.#table[watched.fd] = watched;
+      this.#round ??= this.wakeup.after(roundMillis, this.#goRound);
+    }
     return result;
   }
 
@@ -186,6 +198,7 @@ export class Engine {
   shutdown(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#round?.cancel();
     this.#timer?.cancel();
     for (const watched of [...this.#table]) {
       if (watched !== undefined) this.#abort(watched);
@@ -209,6 +222,29 @@ export class Engine {
       }
     }
     proceeding.length = 0;
+  };
+
+  /** A round goes on for as many turns as it takes, and there is another one if it met anybody. */
+  readonly #goRound = (): void => {
+    let place = 0;
+    let met = false;
+    const proceed = (): void => {
+      if (this.#closed) return;
+      const end = Math.min(place + placesPerTurn, this.#table.length);
+      for (; place < end; place++) {
+        const watched = this.#table[place];
+        if (watched === undefined) continue;
+        met = true;
+        try {
+          watched.onRound();
+        } catch (fault) {
+          this.#fault(watched, fault);
+        }
+      }
+      if (place < this.#table.length) this.wakeup.soon(proceed);
+      else this.#round = met ? this.wakeup.after(roundMillis, this.#goRound) : undefined;
+    };
+    proceed();
   };
 
   #turn(): void {

@@ -30,6 +30,7 @@ const EPOLL_CLOEXEC = 0o2000000;
 const SO_ERROR = 4;
 const SO_LINGER = 13;
 const SHUT_WR = 1;
+const MSG_NOSIGNAL = 0x4000;
 const F_SETPIPE_SZ = 1031;
 const SPLICE_F_MOVE = 1;
 const SPLICE_F_NONBLOCK = 2;
@@ -50,8 +51,8 @@ export const make = (koffi: Koffi): Service => {
   const getsockopt = call("int getsockopt(int, int, int, uintptr_t, uintptr_t)");
   const shutdown = call("int shutdown(int, int)");
   const close = call("int close(int)");
-  const read = call("int read(int, uintptr_t, size_t)");
-  const write = call("int write(int, uintptr_t, size_t)");
+  const recv = call("int recv(int, uintptr_t, size_t, int)");
+  const send = call("int send(int, uintptr_t, size_t, int)");
   const pipe2 = call("int pipe2(uintptr_t, int)");
   // Variadic in C: its third argument has to be given with its type.
   const fcntl = library.func("int fcntl(int, int, ...)") as (
@@ -119,8 +120,8 @@ export const make = (koffi: Koffi): Service => {
     },
     shutdown: (fd) => checked(shutdown(fd, SHUT_WR)),
     close: (fd) => checked(close(fd)),
-    read: (fd, block, offset, length) => checked(read(fd, block.address + offset, length)),
-    write: (fd, block, offset, length) => checked(write(fd, block.address + offset, length)),
+    read: (fd, block, offset, length) => checked(recv(fd, block.address + offset, length, 0)),
+    write: (fd, block, offset, length) => checked(send(fd, block.address + offset, length, MSG_NOSIGNAL)),
     pipe: (ends) => checked(pipe2(ends.address, O_NONBLOCK | O_CLOEXEC)),
     setPipeSize: (fd, bytes) => checked(fcntl(fd, F_SETPIPE_SZ, "int", bytes)),
     splice: (from, to, length) => checked(splice(from, 0, to, 0, length, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)),

@@ -50,7 +50,7 @@ export class Libc extends Context.Tag("zeitwork-load-balancer/Libc")<
     readonly close: (fd: number) => Result;
 
     /**
-     * A socket that answers less than it was asked for has no more now, unless its end, an error or urgent data
+     * From and to sockets only. One that answers less than it was asked for has no more now, unless its end, an error or urgent data
      * follow: what comes later brings an event of its own (epoll(7), question 9).
      */
     readonly read: (fd: number, block: Block, offset: number, length: number) => Result;

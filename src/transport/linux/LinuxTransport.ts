@@ -18,7 +18,7 @@ import {
   waiting,
 } from "../Transport.js";
 import { Acceptor } from "./Acceptor.js";
-import { Connecting, type Destination, setUp } from "./Connecting.js";
+import { Connecting, type Destination } from "./Connecting.js";
 import { Engine } from "./Engine.js";
 import { format, parse } from "./InetAddress.js";
 import * as KoffiLibc from "./KoffiLibc.js";
@@ -28,6 +28,7 @@ import {
   addressSize,
   errnoName,
   IPPROTO_IPV6,
+  IPPROTO_TCP,
   IPV6_V6ONLY,
   Libc,
   type RawAddress,
@@ -36,12 +37,13 @@ import {
   SO_REUSEADDR,
   SO_REUSEPORT,
   SOL_SOCKET,
+  TCP_NODELAY,
   writeAddress,
 } from "./Libc.js";
 import * as NodeWakeup from "./NodeWakeup.js";
 import { Relay } from "./Relay.js";
 import { selfTest } from "./SelfTest.js";
-import { Socket } from "./Socket.js";
+import { keepAlive, Socket } from "./Socket.js";
 import { Wakeup } from "./Wakeup.js";
 
 /** Why this transport cannot run here. */
@@ -144,7 +146,9 @@ export const make = (
     const open = (address: RawAddress, { backlog, reusePort = false }: ListenOptions): Result => {
       const fd = libc.socket(address.family);
       if (fd < 0) return fd;
-      setUp(libc, fd);
+      // Accepted sockets inherit these from their listener.
+      libc.setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+      keepAlive(libc, fd);
       libc.setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
       if (address.family === AF_INET6) libc.setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
       let result = reusePort ? libc.setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1) : 0;

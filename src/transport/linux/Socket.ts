@@ -4,7 +4,30 @@
 import type { SocketAddress } from "../../net/SocketAddress.js";
 import type { Connection } from "../Transport.js";
 import { type Engine, readableAndWritable, type Watched } from "./Engine.js";
-import { EPOLLERR, EPOLLIN, EPOLLOUT, type Result } from "./Libc.js";
+import {
+  EPOLLERR,
+  EPOLLIN,
+  EPOLLOUT,
+  IPPROTO_TCP,
+  type Result,
+  type Service,
+  SO_KEEPALIVE,
+  SOL_SOCKET,
+  TCP_KEEPCNT,
+  TCP_KEEPIDLE,
+  TCP_KEEPINTVL,
+} from "./Libc.js";
+
+/**
+ * A peer that went away without a word is noticed: asked after a minute of silence, and given up when it does not
+ * answer six times in ten seconds each.
+ */
+export const keepAlive = (libc: Service, fd: number): void => {
+  libc.setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  libc.setOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, 60);
+  libc.setOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
+  libc.setOption(fd, IPPROTO_TCP, TCP_KEEPCNT, 6);
+};
 
 /** Everything but room to write. */
 const incoming = ~EPOLLOUT;
@@ -31,6 +54,8 @@ export class Socket implements Connection, Watched {
   /** An error is pending: its peer broke off. */
   failed = false;
   closed = false;
+  /** The kernel asks its peer whether it is still there. Clients' sockets have that from their listener. */
+  #kept: boolean;
   /** What epoll watches for; 0 for nothing. */
   #watching = 0;
 
@@ -41,6 +66,7 @@ export class Socket implements Connection, Watched {
     /** A client's, which counts towards the engine's capacity. */
     readonly accepted: boolean,
   ) {
+    this.#kept = accepted;
     if (accepted) engine.clients += 1;
   }
 
@@ -73,6 +99,13 @@ export class Socket implements Connection, Watched {
       }
     }
     this.owner?.onReady(this);
+  }
+
+  /** Not when it is made: a connection that does not last has no use for these four calls. */
+  onRound(): void {
+    if (this.#kept) return;
+    this.#kept = true;
+    keepAlive(this.engine.libc, this.fd);
   }
 
   onFault(): void {

@@ -97,6 +97,7 @@ const watched = (fd: number, onEvents: () => void = () => {}, onFault: () => voi
   fd,
   tag: 0,
   onEvents,
+  onRound: () => {},
   onFault,
 });
 
