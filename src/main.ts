@@ -5,12 +5,13 @@
  */
 import { readFileSync } from "node:fs";
 import { NodeHttpClient, NodeRuntime } from "@effect/platform-node";
-import { Cause, Data, Effect, Exit, Layer, Logger, LogLevel, Option } from "effect";
+import { Cause, Effect, Exit, Layer, Logger, LogLevel, Option } from "effect";
 import * as BackendRegistry from "./backend/BackendRegistry.js";
 import type { Algorithm } from "./balancing/Algorithm.js";
 import { ipHash } from "./balancing/IpHash.js";
 import { leastConnections } from "./balancing/LeastConnections.js";
 import { roundRobin } from "./balancing/RoundRobin.js";
+import { Refusal, usage } from "./cli/Refusal.js";
 import {
   type AlgorithmName,
   describe,
@@ -54,15 +55,9 @@ const loggers: Readonly<Record<Environment, Layer.Layer<never, never, LogWriter.
 
 const stdout = 1;
 
-/** Why the program does not run, as its user is told, and the exit code. */
-class Refusal extends Data.TaggedError("Refusal")<{ readonly message: string; readonly code: number }> {}
-
 const { version }: { readonly version: string } = JSON.parse(
   readFileSync(new URL("../package.json", import.meta.url), "utf8"),
 );
-
-/** A wrong setting; the code is EX_USAGE of sysexits.h. */
-const usage = 64;
 
 /** Names the variable that asked for a port which could not be listened on. */
 const listening = <A, R>(layer: Layer.Layer<A, ListenError, R>, variable: string) =>
@@ -153,7 +148,7 @@ const program = (settings: Settings) =>
     ]),
   );
 
-const main = Effect.gen(function* () {
+const serve = Effect.gen(function* () {
   const settings = yield* Effect.mapError(
     readSettings,
     ({ message }) => new Refusal({ message, code: usage }),
@@ -165,7 +160,25 @@ const main = Effect.gen(function* () {
     Effect.provide(LogWriter.layer(stdout)),
     Logger.withMinimumLogLevel(logLevels[settings.logLevel]),
   );
-}).pipe(
+});
+
+// What only a command needs is loaded for it alone.
+const commandLine = Effect.promise(() => import("./cli/CommandLine.js")).pipe(
+  Effect.flatMap(({ run }) =>
+    run(process.argv, {
+      version,
+      serve,
+      discovery,
+      transport: (settings) => transport(settings.transport),
+      demo: Effect.flatMap(
+        Effect.promise(() => import("./demo/Demo.js")),
+        ({ demo }) => demo,
+      ),
+    }),
+  ),
+);
+
+const main = (process.argv.length > 2 ? commandLine : serve).pipe(
   // A user's mistake is told in words, on stderr, whatever the log looks like.
   Effect.tapErrorTag("Refusal", ({ message }) =>
     Effect.sync(() => process.stderr.write(`load-balancer: ${message}\n`)),
@@ -179,7 +192,9 @@ NodeRuntime.runMain(main, {
   disablePrettyLogger: true,
   disableErrorReporting: true,
   teardown: (exit, onExit) => {
-    if (Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)) return onExit(0);
+    // A command has said what its result is.
+    if (Exit.isSuccess(exit)) return onExit(Number(process.exitCode ?? 0));
+    if (Cause.isInterruptedOnly(exit.cause)) return onExit(0);
     const failure = Cause.failureOption(exit.cause);
     if (Option.isSome(failure)) return onExit(failure.value instanceof Refusal ? failure.value.code : 1);
     // A bug of ours: everything that is known of it helps.

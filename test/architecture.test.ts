@@ -22,6 +22,7 @@ const mayImport: Readonly<Record<string, ReadonlyArray<string> | typeof anything
   proxy: ["backend", "metrics", "transport", "config", "net"],
   // Types only: a browser runs it.
   page: ["monitoring"],
+  cli: anything,
   demo: anything,
   "index.ts": anything,
   "main.ts": anything,

@@ -6,7 +6,8 @@ import { Chunk, Context, Duration, Effect, FiberMap, Layer, Random, Stream } fro
 import { type Backend, describe } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
 import * as Pool from "../backend/Pool.js";
-import { Transport } from "../transport/Transport.js";
+import type { SocketAddress } from "../net/SocketAddress.js";
+import { type ConnectError, Transport } from "../transport/Transport.js";
 
 export interface Options {
   /** From the end of one probe of a backend to the start of its next, give or take 10 % so that they do not bunch. */
@@ -24,28 +25,31 @@ export class HealthChecker extends Context.Tag("zeitwork-load-balancer/HealthChe
 >() {}
 
 /**
- * Connects and closes: what the kernel answers is the result. A host that cannot even try (out of descriptors or
- * ports) has learnt nothing about the backend, so that is no result at all.
+ * Connects and closes: what the kernel answers is the result. `exhausted` says nothing about the backend: it is this
+ * host that could not even try.
  */
-const probe = (backend: Backend, timeoutMillis: number) =>
-  Effect.gen(function* () {
-    const transport = yield* Transport;
-    return yield* Effect.matchEffect(
-      // Uninterruptible from the moment the connection is there to the moment it is closed.
-      Effect.uninterruptible(
-        Effect.map(transport.connect(backend.address, timeoutMillis), (connection) => connection.close()),
-      ),
-      {
-        onSuccess: () => Effect.succeed<Pool.Observation | undefined>({ succeeded: true }),
-        onFailure: (error) =>
-          error.reason === "exhausted"
-            ? Effect.logWarning("a probe could not be made").pipe(
-                Effect.annotateLogs({ backend: describe(backend), why: error.message }),
-                Effect.as(undefined),
-              )
-            : Effect.succeed<Pool.Observation | undefined>({ succeeded: false, why: error.message }),
-      },
-    );
+export const probe = (
+  address: SocketAddress,
+  timeoutMillis: number,
+): Effect.Effect<void, ConnectError, Transport> =>
+  Effect.flatMap(Transport, (transport) =>
+    // Uninterruptible from the moment the connection is there to the moment it is closed.
+    Effect.uninterruptible(
+      Effect.map(transport.connect(address, timeoutMillis), (connection) => connection.close()),
+    ),
+  );
+
+/** What a probe told; undefined when it could not be made. */
+const observation = (backend: Backend, timeoutMillis: number) =>
+  Effect.matchEffect(probe(backend.address, timeoutMillis), {
+    onSuccess: () => Effect.succeed<Pool.Observation | undefined>({ succeeded: true }),
+    onFailure: (error) =>
+      error.reason === "exhausted"
+        ? Effect.logWarning("a probe could not be made").pipe(
+            Effect.annotateLogs({ backend: describe(backend), why: error.message }),
+            Effect.as(undefined),
+          )
+        : Effect.succeed<Pool.Observation | undefined>({ succeeded: false, why: error.message }),
   });
 
 /** Builds the checker. Its scope owns the fibers; each new backend is probed at once. */
@@ -59,7 +63,7 @@ export const make = ({ interval, timeout }: Options) =>
     const watch = (backend: Backend) =>
       Effect.suspend(() => {
         const from = performance.now();
-        return Effect.flatMap(probe(backend, timeoutMillis), (result) => {
+        return Effect.flatMap(observation(backend, timeoutMillis), (result) => {
           if (result === undefined) return Effect.void;
           registry.metrics.backend(backend).probed(result.succeeded, performance.now() - from);
           return registry.observed(backend, result);

@@ -4,7 +4,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { afterEach, assert, describe, it } from "@effect/vitest";
 
-const main = fileURLToPath(new URL("../../dist/demo/main.js", import.meta.url));
+const main = fileURLToPath(new URL("../../load-balancer", import.meta.url));
 
 let running: ChildProcess | undefined;
 afterEach(() => {
@@ -13,7 +13,7 @@ afterEach(() => {
 
 /** Starts the built demo; `until` reads on to the line that matches. */
 const start = (environment: Readonly<Record<string, string>>) => {
-  const child = spawn(process.execPath, [main], {
+  const child = spawn(process.execPath, [main, "demo"], {
     env: { PATH: process.env["PATH"], PORT: "0", HEALTH_PORT: "0", ...environment },
     stdio: ["ignore", "pipe", "pipe"],
   });

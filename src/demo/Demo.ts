@@ -1,6 +1,5 @@
-#!/usr/bin/env node
 /**
- * `npm run demo`: an Operator, three backends and the load balancer in front of them, all in one process, and one
+ * `load-balancer demo`: an Operator, three backends and the load balancer in front of them, all in one process, and one
  * backend that dies and returns again and again.
  *
  * Settings are read from the environment as the real program reads them; the demo has other defaults, so that
@@ -9,7 +8,6 @@
  */
 import { get } from "node:http";
 import { FetchHttpClient } from "@effect/platform";
-import { NodeRuntime } from "@effect/platform-node";
 import {
   Clock,
   Config,
@@ -29,6 +27,7 @@ import type { Algorithm } from "../balancing/Algorithm.js";
 import { ipHash } from "../balancing/IpHash.js";
 import { leastConnections } from "../balancing/LeastConnections.js";
 import { roundRobin } from "../balancing/RoundRobin.js";
+import { Refusal, usage } from "../cli/Refusal.js";
 import { type AlgorithmName, settings } from "../config/Settings.js";
 import * as DiscoveryPolling from "../discovery/DiscoveryPolling.js";
 import * as OperatorDiscovery from "../discovery/OperatorDiscovery.js";
@@ -240,16 +239,11 @@ const program = Effect.gen(function* () {
   }).pipe(Effect.provide(balancer), Logger.withMinimumLogLevel(logLevels[given.logLevel]));
 });
 
-program.pipe(
+/** Runs until it is interrupted. */
+export const demo: Effect.Effect<void, Refusal> = program.pipe(
   Effect.scoped,
   Effect.withConfigProvider(ConfigProvider.orElse(ConfigProvider.fromEnv(), () => defaults)),
-  Effect.catchAll((error) =>
-    Effect.zipRight(
-      Console.error(error.message),
-      Effect.sync(() => {
-        process.exitCode = error._tag === "SettingsError" ? 64 : 1;
-      }),
-    ),
+  Effect.mapError(
+    (error) => new Refusal({ message: error.message, code: error._tag === "SettingsError" ? usage : 1 }),
   ),
-  NodeRuntime.runMain,
 );

@@ -1,0 +1,119 @@
+/**
+ * A running balancer, asked over its monitoring port.
+ */
+import type { HttpClient, HttpClientError } from "@effect/platform";
+import type { HttpApiDecodeError } from "@effect/platform/HttpApiError";
+import { Duration, Effect, type ParseResult, type Redacted } from "effect";
+import { type Settings, table } from "../config/Settings.js";
+import { printable } from "../discovery/ForeignText.js";
+import type { BackendStatus, Status } from "../monitoring/Api.js";
+import * as MonitoringClient from "../monitoring/MonitoringClient.js";
+import { format } from "../net/SocketAddress.js";
+import { Refusal, usage } from "./Refusal.js";
+
+/** How long one answer may take. */
+const patience = Duration.seconds(5);
+
+export type Choice = "drain" | "enable" | "disable";
+
+/** Where the balancer that has these settings is asked, from the same host. */
+export const urlOf = ({ healthBindAddress, healthPort }: Settings): string => {
+  const everywhere =
+    healthBindAddress === undefined || healthBindAddress === "::" || healthBindAddress === "0.0.0.0";
+  return `http://${format({ host: everywhere ? "127.0.0.1" : healthBindAddress, port: healthPort })}`;
+};
+
+/** That nobody is there, in one line. */
+export const unreachable = (url: string, why: string): Refusal =>
+  new Refusal({
+    message: `no load balancer answers at ${url} (${printable(why)}): is it running? Say where with --url, or with HEALTH_PORT and HEALTH_BIND_ADDRESS`,
+    code: 1,
+  });
+
+const foreign = (url: string, why: string): Refusal =>
+  new Refusal({
+    message: `what answers at ${url} is not a load balancer of this version (${printable(why)})`,
+    code: 1,
+  });
+
+const causeOf = (error: HttpClientError.RequestError): string => {
+  const { cause } = error;
+  if (cause instanceof Error && "code" in cause && typeof cause.code === "string") return cause.code;
+  return cause instanceof Error ? cause.message : error.message;
+};
+
+type AskingError = HttpClientError.HttpClientError | HttpApiDecodeError | ParseResult.ParseError | Refusal;
+
+/** What went wrong in asking, in the words of a refusal. */
+const refusalOf = (url: string, error: AskingError): Refusal => {
+  switch (error._tag) {
+    case "Refusal":
+      return error;
+    case "RequestError":
+      return unreachable(url, causeOf(error));
+    case "ResponseError":
+      return foreign(url, `status ${error.response.status}`);
+    case "HttpApiDecodeError":
+    case "ParseError":
+      return foreign(url, "its answer cannot be read");
+  }
+};
+
+const inTime =
+  (url: string) =>
+  <A, E, R>(asking: Effect.Effect<A, E, R>): Effect.Effect<A, E | Refusal, R> =>
+    Effect.timeoutFail(asking, {
+      duration: patience,
+      onTimeout: () => unreachable(url, `no answer within ${Duration.format(patience)}`),
+    });
+
+/** Everything it knows. */
+export const status = (url: string): Effect.Effect<typeof Status.Type, Refusal, HttpClient.HttpClient> =>
+  MonitoringClient.make({ url }).pipe(
+    Effect.flatMap((client) => client.live.status()),
+    inTime(url),
+    Effect.mapError((error) => refusalOf(url, error)),
+  );
+
+/** Chooses what becomes of a backend; answers what it is then. */
+export const steer = (
+  url: string,
+  adminToken: Redacted.Redacted | undefined,
+  choice: Choice,
+  id: string,
+): Effect.Effect<typeof BackendStatus.Type, Refusal, HttpClient.HttpClient> => {
+  const { name } = table.adminToken;
+  if (adminToken === undefined) {
+    const message = `${name} is not set: set it to what the load balancer was started with`;
+    return new Refusal({ message, code: usage });
+  }
+  return MonitoringClient.make({ url, adminToken }).pipe(
+    Effect.flatMap((client) => client.steering[choice]({ path: { id } })),
+    inTime(url),
+    Effect.catchAll((error) => {
+      if ("_tag" in error) return refusalOf(url, error);
+      switch (error.reason) {
+        case "unauthorized":
+          return new Refusal({
+            message: `${url} does not accept this ${name}: it was started with another`,
+            code: 1,
+          });
+        case "steering-off":
+          return new Refusal({
+            message: `steering is off at ${url}: start the load balancer with ${name} set`,
+            code: 1,
+          });
+        case "unknown-backend":
+          return unknown(url, id);
+      }
+    }),
+  );
+};
+
+const unknown = (url: string, id: string) =>
+  Effect.flatMap(status(url), ({ backends }) => {
+    const ids = backends.slice(0, 20).map((backend) => printable(backend.id));
+    const listed =
+      ids.length === 0 ? "none is" : `there are ${ids.join(", ")}${backends.length > 20 ? ", …" : ""}`;
+    return new Refusal({ message: `no backend ${printable(id)} is listed: ${listed}`, code: 1 });
+  });

@@ -1,0 +1,61 @@
+/**
+ * What a running balancer says of itself, for people. Pure.
+ */
+import { printable } from "../discovery/ForeignText.js";
+import type { BackendStatus, Status } from "../monitoring/Api.js";
+import { type Cell, type Colour, cell, figure, painted, render } from "./Table.js";
+
+type Backend = typeof BackendStatus.Type;
+
+const colourOf = { healthy: "green", degraded: "yellow", unhealthy: "red", draining: "yellow" } as const;
+
+const stateOf = ({ admin, healthy, last_check }: Backend): Cell => {
+  if (admin !== "enabled") return cell(admin, "yellow");
+  if (healthy) return cell("up", "green");
+  return last_check === null ? cell("unchecked", "faint") : cell("down", "red");
+};
+
+/** `3 s`, `5 min`, `2 h`, `4 d` before `now`; a dash for never. */
+export const ago = (instant: string | null, now: string): string => {
+  if (instant === null) return "-";
+  const seconds = Math.max(0, Math.floor((Date.parse(now) - Date.parse(instant)) / 1000));
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7_200) return `${Math.floor(seconds / 60)} min`;
+  return seconds < 172_800 ? `${Math.floor(seconds / 3_600)} h` : `${Math.floor(seconds / 86_400)} d`;
+};
+
+const titles = ["ID", "ADDRESS", "STATE", "SINCE", "OPEN", "TOTAL", "FAILED", "CONNECT MS", "WHY"];
+
+const row = (backend: Backend, now: string): ReadonlyArray<Cell> => [
+  cell(backend.id),
+  cell(backend.address),
+  stateOf(backend),
+  { text: ago(backend.since, now), align: "right" },
+  figure(backend.open),
+  figure(backend.total),
+  figure(backend.connect_failures, backend.connect_failures > 0 ? "yellow" : undefined),
+  figure(backend.connect_ms),
+  cell(backend.healthy ? "" : (backend.why ?? "")),
+];
+
+/** A table of backends, as they are at `now` (RFC 3339). */
+export const backends = (list: ReadonlyArray<Backend>, now: string, colours: boolean): string =>
+  render(
+    titles,
+    list.map((backend) => row(backend, now)),
+    colours,
+  );
+
+/** The balancer in two lines, and a table of its backends. */
+export const status = (status: typeof Status.Type, colours: boolean): string => {
+  const paint = (text: string, colour: Colour) => painted(text, colour, colours);
+  const about = [status.algorithm, status.version, status.transport].flatMap((part) =>
+    part === null ? [] : [printable(part)],
+  );
+  const list = status.discovered === null ? "not yet there" : `${ago(status.discovered, status.now)} old`;
+  return [
+    `${paint(status.status, colourOf[status.status])}: ${status.healthy_backends} of ${status.total_backends} backends healthy; ${about.join(", ")}; up ${ago(status.started, status.now)}`,
+    `${status.open} connections open, ${status.total} in all, ${status.refused} refused; the list of backends is ${list}`,
+    ...(status.backends.length === 0 ? [] : ["", backends(status.backends, status.now, colours)]),
+  ].join("\n");
+};

@@ -1,0 +1,307 @@
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { assert, describe, it } from "@effect/vitest";
+import { Effect, Schema } from "effect";
+import { variables } from "../../src/config/Settings.js";
+import { Status } from "../../src/monitoring/Api.js";
+import { listOf, named, restartable } from "../support/Backends.js";
+import * as Real from "../support/RealServer.js";
+import * as Program from "../support/RunningProgram.js";
+import * as ScriptedOperator from "../support/ScriptedOperator.js";
+import { closedPort } from "../support/Sockets.js";
+
+type Environment = Readonly<Record<string, string>>;
+
+const launch = (args: ReadonlyArray<string>, environment: Environment) =>
+  Program.launch(environment, { command: [Program.executable, ...args] });
+
+/** Runs a command to its end. */
+const run = (args: ReadonlyArray<string>, environment: Environment = {}) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const command = yield* launch(args, environment);
+      const { code } = yield* command.ended;
+      return { code, out: command.stdout(), complaint: command.stderr() };
+    }),
+  );
+
+const escapeCharacter = "\u001b";
+const token = "a-token-of-some-length";
+
+/** A running balancer, and the environment in which commands find it. */
+const running = (environment: Environment = {}) =>
+  Effect.map(Program.start("node", environment), (program) => ({
+    program,
+    here: {
+      HEALTH_BIND_ADDRESS: "127.0.0.1",
+      HEALTH_PORT: String(program.healthPort),
+      ...(environment["ADMIN_TOKEN"] === undefined ? {} : { ADMIN_TOKEN: token }),
+    },
+  }));
+
+const lines = (text: string): ReadonlyArray<string> => text.trimEnd().split("\n");
+const lineOf = (text: string, id: string): string => lines(text).find((line) => line.startsWith(id)) ?? "";
+
+describe("load-balancer check", () => {
+  it.scopedLive("is ready when every backend answers", () =>
+    Effect.gen(function* () {
+      const backends = [yield* named("a"), yield* named("b")];
+      const environment = { BACKENDS: listOf(...backends), OPERATOR_TOKEN: "not-for-your-eyes" };
+      const { code, complaint, out } = yield* run(["check"], environment);
+      assert.deepStrictEqual([code, complaint], [0, ""]);
+      for (const { name } of variables) assert.match(out, new RegExp(`^${name} +\\S`, "m"));
+      for (const { port } of backends) assert.match(lineOf(out, `127.0.0.1:${port}`), /answers$/);
+      assert.notInclude(out, "not-for-your-eyes");
+      assert.notInclude(out, escapeCharacter);
+    }),
+  );
+
+  it.scopedLive("is degraded when some answer, and says which does not and why", () =>
+    Effect.gen(function* () {
+      const backend = yield* named("a");
+      const closed = yield* closedPort;
+      const operator = yield* ScriptedOperator.make(
+        ScriptedOperator.lists([
+          ScriptedOperator.instance("web-1", backend.port),
+          ScriptedOperator.instance("web-2", closed),
+        ]),
+      );
+      const { code, out } = yield* run(["check"], { OPERATOR_URL: operator.url });
+      assert.strictEqual(code, 2);
+      assert.match(lineOf(out, "web-1"), /answers$/);
+      assert.match(lineOf(out, "web-2"), /refused the connection \(ECONNREFUSED\)$/);
+    }),
+  );
+
+  it.scopedLive("is unavailable when the Operator, or every backend, does not answer", () =>
+    Effect.gen(function* () {
+      const closed = yield* closedPort;
+      const nobody = yield* run(["check"], { OPERATOR_URL: `http://127.0.0.1:${closed}` });
+      assert.strictEqual(nobody.code, 1);
+      assert.include(nobody.out, "the connection was refused; is the Operator running there?");
+      const down = yield* run(["check", "--json"], { BACKENDS: `127.0.0.1:${closed}` });
+      assert.strictEqual(down.code, 1);
+      const report = JSON.parse(down.out);
+      assert.strictEqual(report.verdict, "unavailable");
+      assert.strictEqual(report.backends[0].connect_ms, null);
+      assert.strictEqual(report.settings.BACKENDS, `127.0.0.1:${closed}`);
+    }),
+  );
+
+  it.live("says what is wrong with the settings as the program does", () =>
+    Effect.gen(function* () {
+      const wrong = { PORT: "99999", LOG_LEVEL: "loud" };
+      const checked = yield* run(["check"], wrong);
+      const started = yield* run([], wrong);
+      assert.strictEqual(checked.code, 64);
+      assert.deepStrictEqual(checked, started);
+    }),
+  );
+});
+
+describe("load-balancer status", () => {
+  it.scopedLive("shows a running one as a plain table in a pipe, and as JSON", () =>
+    Effect.gen(function* () {
+      const backend = yield* named("a");
+      const closed = yield* closedPort;
+      const { here, program } = yield* running({ BACKENDS: `${listOf(backend)},127.0.0.1:${closed}` });
+      yield* program.healthy(1);
+      const { code, out } = yield* run(["status"], here);
+      assert.strictEqual(code, 0);
+      assert.match(out, /^degraded: 1 of 2 backends healthy; round-robin, /);
+      assert.match(lineOf(out, `127.0.0.1:${backend.port}`), / up /);
+      assert.match(lineOf(out, `127.0.0.1:${closed}`), / down .*ECONNREFUSED/);
+      assert.notInclude(out, escapeCharacter);
+      const elsewhere = yield* run(["status", "--json", "--url", `http://127.0.0.1:${program.healthPort}/`]);
+      const status = Schema.decodeUnknownSync(Schema.parseJson(Status))(elsewhere.out);
+      assert.deepStrictEqual([status.healthy_backends, status.total_backends], [1, 2]);
+    }),
+  );
+
+  it.scopedLive("prints no escapeCharacter of a backend's name", () =>
+    Effect.gen(function* () {
+      const backend = yield* named("a");
+      const operator = yield* ScriptedOperator.make(
+        ScriptedOperator.lists([ScriptedOperator.instance("ok", backend.port)]),
+      );
+      const { here, program } = yield* running({ OPERATOR_URL: operator.url });
+      yield* program.healthy(1);
+      const strange = yield* run(["backends", "drain", "\u001b[2Jboo"], { ...here, ADMIN_TOKEN: token });
+      assert.strictEqual(strange.code, 1);
+      assert.notInclude(strange.complaint, escapeCharacter);
+    }),
+  );
+
+  it.scopedLive.skipIf(Real.missing({ python3: "python3" }) !== undefined)(
+    "has colours on a terminal, unless NO_COLOR is set",
+    () =>
+      Effect.gen(function* () {
+        const backend = yield* named("a");
+        const { here, program } = yield* running({ BACKENDS: listOf(backend) });
+        yield* program.healthy(1);
+        const onTerminal = (environment: Environment) =>
+          Real.run(
+            "python3",
+            ["-c", "import pty, sys; pty.spawn(sys.argv[1:])", Program.executable, "status"],
+            {
+              env: { ...here, ...environment },
+            },
+          );
+        assert.include(yield* onTerminal({}), `${escapeCharacter}[32mup`);
+        assert.notInclude(yield* onTerminal({ NO_COLOR: "1" }), escapeCharacter);
+      }),
+  );
+
+  it.scopedLive("watches: a backend that dies, a balancer that goes and comes back", () =>
+    Effect.gen(function* () {
+      const backend = yield* restartable("a");
+      const healthPort = String(yield* Real.freePort);
+      const environment = { BACKENDS: listOf(backend), HEALTH_CHECK_FALL: "1", HEALTH_PORT: healthPort };
+      const here = { HEALTH_BIND_ADDRESS: "127.0.0.1", HEALTH_PORT: healthPort };
+      const watch = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const program = yield* Program.start("node", environment);
+          yield* program.healthy(1);
+          return program;
+        }),
+      ).pipe(Effect.zipRight(launch(["status", "--watch", "--json"], here)));
+      yield* Program.untilTrue(Effect.sync(() => /no load balancer answers/.test(watch.stderr())));
+      yield* Program.start("node", environment);
+      const seen = (healthy: number) =>
+        Program.untilTrue(
+          Effect.sync(() =>
+            lines(watch.stdout()).some((line) => line.includes(`"healthy_backends":${healthy}`)),
+          ),
+        );
+      yield* seen(1);
+      yield* backend.stop;
+      yield* seen(0);
+      yield* watch.signal("SIGINT");
+      assert.deepStrictEqual(yield* watch.ended, { code: 0, signal: null });
+    }),
+  );
+
+  it.scopedLive("says in one line that nobody, or somebody else, is there", () =>
+    Effect.gen(function* () {
+      const closed = yield* closedPort;
+      const nobody = yield* run(["status"], { HEALTH_PORT: String(closed) });
+      assert.strictEqual(nobody.code, 1);
+      assert.match(
+        nobody.complaint,
+        /^load-balancer: no load balancer answers at http:\S+ \(ECONNREFUSED\): .*--url.*\n$/,
+      );
+      const server = createServer((_, response) => response.end("hello")).listen(0, "127.0.0.1");
+      yield* Effect.addFinalizer(() => Effect.sync(() => server.close()));
+      yield* Effect.promise(() => once(server, "listening"));
+      const { port } = server.address() as AddressInfo; // it listens on a port
+      const other = yield* run(["status", "--url", `http://127.0.0.1:${port}`]);
+      assert.strictEqual(other.code, 1);
+      assert.match(
+        other.complaint,
+        /^load-balancer: what answers at http:\S+ is not a load balancer of this version .*\n$/,
+      );
+    }),
+  );
+});
+
+describe("load-balancer backends", () => {
+  it.scopedLive("drains, disables and enables a backend", () =>
+    Effect.gen(function* () {
+      const backend = yield* named("a");
+      const { here, program } = yield* running({ BACKENDS: listOf(backend), ADMIN_TOKEN: token });
+      yield* program.healthy(1);
+      const id = `127.0.0.1:${backend.port}`;
+      for (const [choice, state, healthy] of [
+        ["drain", "draining", 0],
+        ["disable", "disabled", 0],
+        ["enable", "up", 1],
+      ] as const) {
+        const { code, complaint, out } = yield* run(["backends", choice, id], here);
+        assert.deepStrictEqual([code, complaint], [0, ""]);
+        assert.include(lineOf(out, id), ` ${state} `);
+        yield* program.healthy(healthy);
+      }
+    }),
+  );
+
+  it.scopedLive("says what to do when it may not, or when there is no such backend", () =>
+    Effect.gen(function* () {
+      const backend = yield* named("a");
+      const { here, program } = yield* running({ BACKENDS: listOf(backend), ADMIN_TOKEN: token });
+      yield* program.healthy(1);
+      const closed = yield* running({ BACKENDS: listOf(backend) });
+      const drain = (id: string, environment: Environment) => run(["backends", "drain", id], environment);
+      const id = `127.0.0.1:${backend.port}`;
+      const said = [
+        yield* drain(id, { ...here, ADMIN_TOKEN: "" }),
+        yield* drain(id, { ...here, ADMIN_TOKEN: "another-token-of-some-length" }),
+        yield* drain(id, { ...closed.here, ADMIN_TOKEN: token }),
+        yield* drain("nobody", here),
+      ];
+      assert.deepStrictEqual(
+        said.map(({ code }) => code),
+        [64, 1, 1, 1],
+      );
+      const words = [
+        /ADMIN_TOKEN is not set/,
+        /started with another/,
+        /steering is off/,
+        /no backend nobody is listed: there are 127/,
+      ];
+      said.forEach(({ complaint }, i) => {
+        assert.match(complaint, words[i] ?? /^$/);
+        assert.lengthOf(lines(complaint), 1);
+        assert.notInclude(complaint, "another-token");
+      });
+    }),
+  );
+});
+
+describe("load-balancer", () => {
+  it.live("--help lists every variable with its default", () =>
+    Effect.gen(function* () {
+      const { code, out } = yield* run(["--help"]);
+      assert.strictEqual(code, 0);
+      for (const { default: fallback, name } of variables) {
+        assert.include(out, fallback === undefined ? `\n${name}\n` : `\n${name} (default ${fallback})\n`);
+      }
+      assert.notInclude(out, escapeCharacter);
+    }),
+  );
+
+  it.live("--version is that of the package", () =>
+    Effect.gen(function* () {
+      const { code, out } = yield* run(["--version"]);
+      assert.strictEqual(code, 0);
+      assert.match(out.trim(), /^\d+\.\d+\.\d+/);
+    }),
+  );
+
+  it.live("completes for shells", () =>
+    Effect.gen(function* () {
+      for (const shell of ["bash", "zsh", "fish"]) {
+        const { code, out } = yield* run(["--completions", shell]);
+        assert.strictEqual(code, 0);
+        assert.include(out, "drain");
+      }
+    }),
+  );
+
+  for (const args of [
+    ["chekc"],
+    ["--nope"],
+    ["status", "--nope"],
+    ["backends", "drain"],
+    ["status", "--url", "there"],
+  ]) {
+    it.live(`${args.join(" ")} is refused in one line`, () =>
+      Effect.gen(function* () {
+        const { code, complaint, out } = yield* run(args);
+        assert.deepStrictEqual([code, out], [64, ""]);
+        assert.match(complaint, /^load-balancer: .+\n$/);
+        assert.lengthOf(lines(complaint), 1);
+      }),
+    );
+  }
+});
