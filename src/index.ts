@@ -26,6 +26,7 @@ export * as MonitoringClient from "./monitoring/MonitoringClient.js";
 export { ListenError, type ListenFailure } from "./net/ListenError.js";
 export * as SocketAddress from "./net/SocketAddress.js";
 export * as LoadBalancer from "./proxy/LoadBalancer.js";
+export * as Systemd from "./systemd/Systemd.js";
 export * as LinuxTransport from "./transport/linux/LinuxTransport.js";
 export * as NodeTransport from "./transport/NodeTransport.js";
 export * as Transport from "./transport/Transport.js";

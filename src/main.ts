@@ -5,7 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import { NodeHttpClient, NodeRuntime } from "@effect/platform-node";
-import { Cause, Effect, Exit, Layer, Logger, LogLevel, Option } from "effect";
+import { Cause, Duration, Effect, Exit, Layer, Logger, LogLevel, Option } from "effect";
 import * as BackendRegistry from "./backend/BackendRegistry.js";
 import type { Algorithm } from "./balancing/Algorithm.js";
 import { ipHash } from "./balancing/IpHash.js";
@@ -30,6 +30,8 @@ import * as LogWriter from "./log/LogWriter.js";
 import * as Monitoring from "./monitoring/Monitoring.js";
 import type { ListenError } from "./net/ListenError.js";
 import * as LoadBalancer from "./proxy/LoadBalancer.js";
+import * as InheritedSocket from "./systemd/InheritedSocket.js";
+import * as Systemd from "./systemd/Systemd.js";
 import * as LinuxTransport from "./transport/linux/LinuxTransport.js";
 import * as NodeTransport from "./transport/NodeTransport.js";
 import { Transport } from "./transport/Transport.js";
@@ -66,6 +68,16 @@ const listening = <A, R>(layer: Layer.Layer<A, ListenError, R>, variable: string
     (error) =>
       new Refusal({
         message: `${error.message}: choose another port with ${variable}, or free this one`,
+        code: 1,
+      }),
+  );
+
+const adopting = <A, R>(layer: Layer.Layer<A, ListenError, R>, descriptor: number) =>
+  Layer.mapError(
+    layer,
+    ({ code }) =>
+      new Refusal({
+        message: `the socket that systemd passes (descriptor ${descriptor}) cannot be listened on (${code}): it has to be a TCP socket, as ListenStream= with a port makes one`,
         code: 1,
       }),
   );
@@ -117,20 +129,35 @@ const monitoring = (settings: Settings) =>
     ),
   );
 
+/** Told to systemd, where it asks for that. */
+const announced = <A, E, R>(layer: Layer.Layer<A, E, R>, settings: Settings) => {
+  const { NOTIFY_SOCKET: socket, WATCHDOG_PID: watchdogPid, WATCHDOG_USEC: watchdogMicros } = process.env;
+  if (socket === undefined || socket === "") return layer;
+  return Systemd.announced({
+    patience: Duration.sum(settings.healthCheckTimeout, "1 second"),
+    stopping: Duration.sum(settings.drainTimeout, "10 seconds"),
+  }).pipe(
+    Layer.provideMerge(layer),
+    Layer.provide(Systemd.layer({ socket, watchdogMicros, watchdogPid, pid: process.pid })),
+  );
+};
+
 /**
  * What each layer is provided with outlives it, so they end in this order: the balancer (which drains), health
  * checks and discovery, and monitoring last of all but the registry.
  */
-const program = (settings: Settings) =>
+const program = (settings: Settings, inherited: number | undefined) =>
   LoadBalancer.layer({
     host: settings.bindAddress,
     port: settings.port,
+    inherited,
     connectTimeout: settings.connectTimeout,
     connectRetries: settings.connectRetries,
     drainTimeout: settings.drainTimeout,
     accessLog: settings.accessLog,
   }).pipe(
-    (layer) => listening(layer, "PORT"),
+    (layer) => (inherited === undefined ? listening(layer, "PORT") : adopting(layer, inherited)),
+    (layer) => announced(layer, settings),
     Layer.provide([
       HealthChecker.layer({ interval: settings.healthCheckInterval, timeout: settings.healthCheckTimeout }),
       DiscoveryPolling.layer({ interval: settings.discoveryInterval }).pipe(
@@ -153,9 +180,13 @@ const serve = Effect.gen(function* () {
     readSettings,
     ({ message }) => new Refusal({ message, code: usage }),
   );
+  const inherited = yield* Effect.mapError(
+    InheritedSocket.inherited(process.env, process.pid),
+    ({ message }) => new Refusal({ message, code: usage }),
+  );
   yield* Effect.logInfo("settings").pipe(
     Effect.annotateLogs(describe(settings)),
-    Effect.zipRight(Layer.launch(program(settings))),
+    Effect.zipRight(Layer.launch(program(settings, inherited))),
     Effect.provide(loggers[settings.environment]),
     Effect.provide(LogWriter.layer(stdout)),
     Logger.withMinimumLogLevel(logLevels[settings.logLevel]),

@@ -15,7 +15,7 @@ const mayImport: Readonly<Record<string, ReadonlyArray<string> | typeof anything
   metrics: ["net"],
   backend: ["balancing", "metrics", "config", "net"],
   transport: ["config", "net"],
-  systemd: ["config", "net"],
+  systemd: ["backend", "metrics", "config", "net"],
   discovery: ["backend", "metrics", "config", "net"],
   monitoring: ["backend", "metrics", "config", "net"],
   health: ["backend", "metrics", "transport", "config", "net"],

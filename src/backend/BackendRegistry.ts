@@ -47,6 +47,8 @@ export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/Backend
      * up, so whoever must not miss a thing takes news as a hint to read {@link pool} again.
      */
     readonly news: Effect.Effect<Stream.Stream<News>, never, Scope.Scope>;
+    /** Waits until the pool is so; not at all if it is so now. Looks at every piece of news. */
+    readonly until: (holds: (pool: Pool.Pool) => boolean) => Effect.Effect<void>;
     /** Discovery lists exactly these instances. */
     readonly discovered: (instances: ReadonlyArray<Instance>) => Effect.Effect<Pool.DiscoveryChange>;
     /** A probe, or the connect of a client's connection, told something about a backend. */
@@ -136,6 +138,16 @@ export const make = ({ algorithm, rise, fall }: Options) =>
       metrics,
       pool: Ref.get(ref),
       news: Effect.map(PubSub.subscribe(news), (subscription) => Stream.fromQueue(subscription)),
+      until: (holds) =>
+        Effect.scoped(
+          Effect.flatMap(PubSub.subscribe(news), (subscription) =>
+            Stream.concat(Stream.void, Stream.fromQueue(subscription)).pipe(
+              Stream.mapEffect(() => Ref.get(ref)),
+              Stream.takeUntil(holds),
+              Stream.runDrain,
+            ),
+          ),
+        ),
       discovered: (instances) =>
         Effect.gen(function* () {
           const found = yield* change((pool) => Pool.discovered(pool, instances));

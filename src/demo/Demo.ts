@@ -158,17 +158,11 @@ const dyingAndReturning = (
     );
   });
 
-const allUp = Effect.scoped(
-  Effect.gen(function* () {
-    const registry = yield* BackendRegistry;
-    const news = yield* registry.news;
-    yield* Stream.concat(Stream.void, news).pipe(
-      Stream.mapEffect(() => registry.pool),
-      Stream.takeUntil((pool) => pool.listed > 0 && Pool.healthy(pool) === pool.listed),
-      Stream.runDrain,
-      Effect.timeoutOption(patience),
-    );
-  }),
+const allUp = Effect.flatMap(BackendRegistry, ({ until }) =>
+  Effect.timeoutOption(
+    until((pool) => pool.listed > 0 && Pool.healthy(pool) === pool.listed),
+    patience,
+  ),
 );
 
 const program = Effect.gen(function* () {

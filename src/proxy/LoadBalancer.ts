@@ -45,6 +45,8 @@ export interface Options {
   readonly host: string | undefined;
   /** 0 is any free port. */
   readonly port: number;
+  /** A descriptor that listens already, to be used in place of `host` and `port`: see the transport's `ListenOptions`. */
+  readonly inherited?: number | undefined;
   /** How long each try to connect to a backend may take. */
   readonly connectTimeout: Duration.DurationInput;
   /** How many further backends are tried when one cannot be connected to. */
@@ -211,16 +213,10 @@ export const make = (options: Options) =>
 
     // Nobody is healthy, but somebody has not been asked yet: a moment after the start, or after all backends
     // were replaced, the answer is on its way.
-    const firstVerdict = Effect.scoped(
-      Effect.gen(function* () {
-        const news = yield* registry.news;
-        yield* Stream.concat(Stream.void, news).pipe(
-          Stream.mapEffect(() => registry.pool),
-          Stream.takeUntil((pool) => Pool.healthy(pool) > 0 || pool.unchecked === 0),
-          Stream.runDrain,
-        );
-      }),
-    ).pipe(Effect.timeoutOption(options.connectTimeout));
+    const firstVerdict = Effect.timeoutOption(
+      registry.until((pool) => Pool.healthy(pool) > 0 || pool.unchecked === 0),
+      options.connectTimeout,
+    );
 
     const nobody = (life: Life, waited: boolean) =>
       Effect.flatMap(registry.pool, (pool): Effect.Effect<void> => {
@@ -347,6 +343,7 @@ export const make = (options: Options) =>
     const listener = yield* transport.listen({
       host: options.host,
       port: options.port,
+      inherited: options.inherited,
       backlog,
       onConnection: (client) => {
         stats.accepted += 1;

@@ -140,7 +140,7 @@ const capacity = (): number | undefined => {
   }
 };
 
-const listen = ({ host, port, backlog, onConnection, onAcceptError }: ListenOptions) =>
+const listen = ({ host, port, inherited, backlog, onConnection, onAcceptError }: ListenOptions) =>
   Effect.acquireRelease(
     Effect.async<{ readonly server: net.Server; readonly listener: Listener }, ListenError>((resume) => {
       const server = net.createServer({
@@ -171,7 +171,9 @@ const listen = ({ host, port, backlog, onConnection, onAcceptError }: ListenOpti
           ),
         );
       });
-      server.listen({ ...(host === undefined ? {} : { host }), port, backlog }, () => {
+      const where =
+        inherited === undefined ? { ...(host === undefined ? {} : { host }), port } : { fd: inherited };
+      server.listen({ ...where, backlog }, () => {
         server.removeAllListeners("error");
         server.on("error", (error) =>
           onAcceptError(new AcceptError({ code: codeOf(error) ?? error.message })),

@@ -30,6 +30,11 @@ export interface ListenOptions {
    * notice.
    */
   readonly reusePort?: boolean;
+  /**
+   * The descriptor of a TCP socket that is bound, such as systemd passes: it is used, and closed, in place of one for
+   * `host` and `port`. Whoever passed it has a copy, so that it goes on queueing clients when this one is closed.
+   */
+  readonly inherited?: number | undefined;
   /** Called for each accepted connection, in the order of acceptance. Must not throw. */
   readonly onConnection: (connection: Connection) => void;
   /** Called when accepting failed. The listener goes on by itself, after a pause. Must not throw. */

@@ -7,7 +7,11 @@ import { Duration } from "effect";
 import { table } from "../../src/config/Settings.js";
 
 const name = "zeitwork-load-balancer.service";
-const unit = readFileSync(new URL(`../../deployments/systemd/${name}`, import.meta.url), "utf8");
+const socketName = "zeitwork-load-balancer.socket";
+const read = (file: string) =>
+  readFileSync(new URL(`../../deployments/systemd/${file}`, import.meta.url), "utf8");
+const unit = read(name);
+const socket = read(socketName);
 
 /** Every value that the unit gives to a key, in order. */
 const values = (key: string): ReadonlyArray<string> =>
@@ -32,6 +36,16 @@ describe(`deployments/systemd/${name}`, () => {
     assert.strictEqual(only("Restart"), "always");
     assert.strictEqual(only("StartLimitIntervalSec"), "0");
     assert.strictEqual(only("RestartPreventExitStatus"), "64");
+  });
+
+  it("waits to be told, by the program itself", () => {
+    assert.strictEqual(only("Type"), "notify");
+    assert.strictEqual(only("NotifyAccess"), "main");
+    assert.match(only("WatchdogSec"), /^[1-9][0-9]*s$/);
+  });
+
+  it("has a socket for the default port", () => {
+    assert.match(socket, new RegExp(`^ListenStream=${table.port.default}$`, "m"));
   });
 
   it("has one capability, and no more than that can be gained", () => {
@@ -74,15 +88,16 @@ describe.skipIf(skipped)(
       path = join(directory, name);
       // What is installed on a host is not there where tests run; any program that exists does for the check.
       writeFileSync(path, unit.replace(/^ExecStart=.*$/m, `ExecStart=${process.execPath}`));
+      writeFileSync(join(directory, socketName), socket);
     });
 
     afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
     it("verify finds nothing to say", () => {
-      const { error, status, stderr, stdout } = analyze("verify", path);
+      const { error, status, stderr, stdout } = analyze("verify", path, join(directory, socketName));
       assert.isUndefined(error, "systemd-analyze could not be run; Debian has it in the package systemd");
       // Of other units of the host it may say what it likes.
-      assert.notInclude(`${stdout}${stderr}`, name);
+      for (const file of [name, socketName]) assert.notInclude(`${stdout}${stderr}`, file);
       assert.strictEqual(status, 0, stderr);
     });
 

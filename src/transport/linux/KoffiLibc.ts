@@ -31,6 +31,8 @@ const SO_ERROR = 4;
 const SO_LINGER = 13;
 const SHUT_WR = 1;
 const MSG_NOSIGNAL = 0x4000;
+const F_GETFL = 3;
+const F_SETFL = 4;
 const F_SETPIPE_SZ = 1031;
 const SPLICE_F_MOVE = 1;
 const SPLICE_F_NONBLOCK = 2;
@@ -117,6 +119,10 @@ export const make = (koffi: Koffi): Service => {
       words[2] = 4;
       const result = getsockopt(fd, SOL_SOCKET, SO_ERROR, scratch.address, scratch.address + 8);
       return result < 0 ? failed() : (words[0] ?? 0);
+    },
+    setNonBlocking: (fd) => {
+      const flags = fcntl(fd, F_GETFL, "int", 0);
+      return checked(flags < 0 ? flags : fcntl(fd, F_SETFL, "int", flags | O_NONBLOCK));
     },
     shutdown: (fd) => checked(shutdown(fd, SHUT_WR)),
     close: (fd) => checked(close(fd)),

@@ -44,6 +44,8 @@ export class Libc extends Context.Tag("zeitwork-load-balancer/Libc")<
     readonly resetOnClose: (fd: number) => Result;
     /** Takes SO_ERROR: the socket's pending error as a positive errno, 0 for none. */
     readonly takeError: (fd: number) => Result;
+    /** Makes a descriptor of others non-blocking (O_NONBLOCK), for all who share it. */
+    readonly setNonBlocking: (fd: number) => Result;
     /** Sends FIN (SHUT_WR). */
     readonly shutdown: (fd: number) => Result;
     /** The descriptor is gone afterwards, whatever it answers (close(2), "Dealing with error returns"). */
@@ -128,6 +130,7 @@ export const EMFILE = 24;
 export const EPIPE = 32;
 export const ENONET = 64;
 export const EPROTO = 71;
+export const ENOTSOCK = 88;
 export const ENOPROTOOPT = 92;
 export const EOPNOTSUPP = 95;
 export const EAFNOSUPPORT = 97;
@@ -161,6 +164,7 @@ const names: ReadonlyMap<number, string> = new Map(
     EMFILE,
     EPIPE,
     EPROTO,
+    ENOTSOCK,
     EOPNOTSUPP,
     EAFNOSUPPORT,
     EADDRINUSE,

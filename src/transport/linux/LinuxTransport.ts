@@ -167,15 +167,27 @@ export const make = (
         : fd;
     };
 
+    /** A socket of others: what is set on it is what is set on one of ours. */
+    const adopt = (fd: number, { backlog }: ListenOptions): Result => {
+      let result = libc.setNonBlocking(fd);
+      // Refused for what is no TCP socket; one that listens already has its queue resized.
+      if (result >= 0) result = libc.setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+      if (result >= 0) result = libc.listen(fd, backlog);
+      if (result < 0) return result;
+      keepAlive(libc, fd);
+      return fd;
+    };
+
     const startListening = (options: ListenOptions): Effect.Effect<Acceptor, ListenError> =>
       Effect.suspend(() => {
-        const { host, port } = options;
+        const { host, inherited, port } = options;
         const asked = { host: host ?? "::", port };
         const fail = (code: string) =>
           Effect.fail(new ListenError({ reason: failureOf(code), address: asked, code }));
         const raw = host === undefined ? undefined : parse({ host, port });
         if (host !== undefined && raw === undefined) return fail("EADDRNOTAVAIL");
-        const fd = raw === undefined ? openEvery(options) : open(raw, options);
+        const opened = raw === undefined ? () => openEvery(options) : () => open(raw, options);
+        const fd = inherited === undefined ? opened() : adopt(inherited, options);
         if (fd < 0) return fail(errnoName(fd));
         const acceptor = new Acceptor(engine, fd, options.onConnection, options.onAcceptError);
         const started = acceptor.start();

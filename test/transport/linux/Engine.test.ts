@@ -32,6 +32,7 @@ const machine = () => {
     setOption: refuse,
     resetOnClose: refuse,
     takeError: refuse,
+    setNonBlocking: refuse,
     shutdown: refuse,
     close: (fd) => {
       closed.push(fd);

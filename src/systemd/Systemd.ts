@@ -1,0 +1,112 @@
+/**
+ * What a service of `Type=notify` tells systemd (sd_notify(3)): that it is ready, how it is, that it is stopping, and
+ * that its loop still turns (sd_watchdog_enabled(3)).
+ */
+import { Context, Duration, Effect, Layer, Schedule } from "effect";
+import { BackendRegistry } from "../backend/BackendRegistry.js";
+import * as Pool from "../backend/Pool.js";
+import { open } from "./NotifySocket.js";
+
+export interface Options {
+  /** NOTIFY_SOCKET */
+  readonly socket: string;
+  /** WATCHDOG_USEC and WATCHDOG_PID, where they are set. */
+  readonly watchdogMicros: string | undefined;
+  readonly watchdogPid: string | undefined;
+  readonly pid: number;
+}
+
+export class Systemd extends Context.Tag("zeitwork-load-balancer/Systemd")<
+  Systemd,
+  {
+    /** Tells the variables of sd_notify(3). */
+    readonly tell: (variables: Readonly<Record<string, string>>) => Effect.Effect<void>;
+  }
+>() {}
+
+/** The status is looked at, and told when it is another, this often. */
+const everySecond = Schedule.spaced("1 second");
+
+/** From one sign of life to the next: half of what systemd waits for; undefined when it does not wait for any. */
+export const watchdogInterval = ({
+  pid,
+  watchdogMicros = "",
+  watchdogPid,
+}: Omit<Options, "socket">): Duration.Duration | undefined => {
+  if (!/^[1-9][0-9]*$/.test(watchdogMicros)) return undefined;
+  if (watchdogPid !== undefined && watchdogPid !== "" && watchdogPid !== String(pid)) return undefined;
+  return Duration.millis(Math.max(1, Number(watchdogMicros) / 2000));
+};
+
+const plural = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+
+/** One line for `systemctl status`. */
+export const statusOf = (pool: Pool.Pool, open: number): string =>
+  `${pool.phase === "draining" ? "draining, " : ""}${Pool.healthy(pool)} of ${plural(pool.listed, "backend")} healthy, ${plural(open, "connection")} open`;
+
+/** Tells the status and gives signs of life for as long as its scope is open. Without the socket it says so, once. */
+const make = (options: Options) =>
+  Effect.gen(function* () {
+    const registry = yield* BackendRegistry;
+    const socket = yield* Effect.catchAll(open(options.socket), ({ message }) =>
+      Effect.as(
+        Effect.logWarning(
+          "systemd cannot be told anything: give the unit Type=exec and no WatchdogSec=",
+        ).pipe(Effect.annotateLogs({ why: message })),
+        { send: () => {} },
+      ),
+    );
+    const tell = (variables: Readonly<Record<string, string>>) =>
+      Effect.sync(() =>
+        socket.send(
+          Object.entries(variables)
+            .map(([name, value]) => `${name}=${value}`)
+            .join("\n"),
+        ),
+      );
+
+    const interval = watchdogInterval(options);
+    if (interval !== undefined) {
+      yield* Effect.forkScoped(Effect.repeat(tell({ WATCHDOG: "1" }), Schedule.spaced(interval)));
+    }
+
+    let told = "";
+    const tellStatus = Effect.flatMap(registry.pool, (pool) => {
+      const status = statusOf(pool, registry.metrics.open);
+      if (status === told) return Effect.void;
+      told = status;
+      return tell({ STATUS: status });
+    });
+    yield* Effect.forkScoped(Effect.repeat(tellStatus, everySecond));
+
+    return Systemd.of({ tell });
+  });
+
+/** To be provided to whatever is to be told of until it has ended. */
+export const layer = (options: Options): Layer.Layer<Systemd, never, BackendRegistry> =>
+  Layer.scoped(Systemd, make(options));
+
+/**
+ * That the service is ready: when this is built, and every backend has been probed once or `patience` is over. And
+ * that it is stopping, which may take as long as `stopping`: when its scope closes, which has to be the first to do so.
+ */
+export const announced = (options: {
+  readonly patience: Duration.Duration;
+  readonly stopping: Duration.Duration;
+}): Layer.Layer<never, never, Systemd | BackendRegistry> =>
+  Layer.scopedDiscard(
+    Effect.gen(function* () {
+      const { tell } = yield* Systemd;
+      const registry = yield* BackendRegistry;
+      yield* Effect.timeoutOption(
+        registry.until(({ unchecked }) => unchecked === 0),
+        options.patience,
+      );
+      yield* Effect.acquireRelease(tell({ READY: "1" }), () =>
+        tell({
+          STOPPING: "1",
+          EXTEND_TIMEOUT_USEC: String(Math.ceil(Duration.toMillis(options.stopping)) * 1000),
+        }),
+      );
+    }),
+  );

@@ -1,0 +1,148 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { assert, describe, it } from "@effect/vitest";
+import { Effect } from "effect";
+import { ask, listOf, named, restartable } from "../support/Backends.js";
+import * as Real from "../support/RealServer.js";
+import * as Program from "../support/RunningProgram.js";
+import { blackHole } from "../support/Sockets.js";
+
+const systemd = fileURLToPath(new URL("../support/systemd.py", import.meta.url));
+const why = process.platform === "linux" ? Real.missing({ python3: "python3" }) : "for Linux only";
+
+/** The program as systemd starts it; a `port` of -1 passes no socket, 0 is any free one. */
+const service = (
+  transport: string,
+  environment: Readonly<Record<string, string>>,
+  options: { readonly name?: string; readonly port?: number; readonly command?: ReadonlyArray<string> } = {},
+) =>
+  Effect.gen(function* () {
+    const { command = [Program.executable], port = -1 } = options;
+    const name = options.name ?? join(yield* Real.folder, "notify");
+    const launched = yield* Program.launch(
+      { ...Program.quick(transport), ...environment },
+      { command: [Real.pathOf("python3"), systemd, name, String(port), ...command] },
+    );
+    /** What it said so far, in order. */
+    const said = () =>
+      launched
+        .stdout()
+        .split("\n")
+        .flatMap((line) => (line.startsWith("systemd: ") ? [line.slice("systemd: ".length)] : []));
+    const says = (words: RegExp, times = 1) =>
+      Program.until(
+        Effect.sync(() => {
+          const found = said().filter((line) => words.test(line));
+          return found.length >= times ? found[times - 1] : undefined;
+        }),
+      );
+    return { ...launched, said, says };
+  });
+
+const portOf = (line: string): number => Number(line.split(" ")[1]);
+
+describe.skipIf(why !== undefined)(`a service of systemd${why === undefined ? "" : ` (${why})`}`, () => {
+  for (const abstract of [false, true]) {
+    it.scopedLive(`is ready, tells how it is, and stops, over ${abstract ? "an abstract" : "a"} socket`, () =>
+      Effect.gen(function* () {
+        const backend = yield* restartable("a");
+        const name = abstract ? { name: `@load-balancer-${process.pid}` } : {};
+        const running = yield* service("node", { BACKENDS: listOf(backend), HEALTH_CHECK_FALL: "1" }, name);
+        yield* running.says(/^told READY=1$/);
+        // Not before it listens, and knows of its backends.
+        assert.lengthOf(running.told("listening"), 1);
+        assert.lengthOf(running.told("backend is up"), 1);
+        yield* running.says(/^told STATUS=1 of 1 backend healthy, 0 connections open$/);
+        yield* backend.stop;
+        yield* running.says(/^told STATUS=0 of 1 backend healthy, 0 connections open$/);
+        yield* running.signal("SIGTERM");
+        assert.deepStrictEqual(yield* running.ended, { code: 0, signal: null });
+        const end = running.said().filter((line) => /STOPPING=1|^ended/.test(line));
+        assert.match(end.join("; "), /STOPPING=1/);
+      }),
+    );
+  }
+
+  it.scopedLive("is ready without a backend that does not answer its probe", () =>
+    Effect.gen(function* () {
+      const port = yield* blackHole;
+      const running = yield* service("node", { BACKENDS: `127.0.0.1:${port}`, HEALTH_CHECK_TIMEOUT: "20s" });
+      yield* running.tells("listening");
+      yield* running.signal("SIGTERM");
+      yield* running.ended;
+      assert.notInclude(running.said().join(), "READY=1");
+      const patient = yield* service("node", {
+        BACKENDS: `127.0.0.1:${port}`,
+        HEALTH_CHECK_TIMEOUT: "100ms",
+      });
+      yield* patient.says(/^told READY=1$/);
+    }),
+  );
+
+  for (const transport of Program.transports) {
+    it.scopedLive(`gives signs of life, and is started again when its loop is blocked, on ${transport}`, () =>
+      Effect.gen(function* () {
+        const backend = yield* named("a");
+        const blocking = join(yield* Real.folder, "blocking.cjs");
+        writeFileSync(blocking, 'process.on("SIGUSR2", () => { for (;;); });');
+        const running = yield* service(
+          transport,
+          { BACKENDS: listOf(backend), WATCHDOG_USEC: "3000000" },
+          { command: [process.execPath, "--require", blocking, Program.executable] },
+        );
+        yield* running.says(/^told READY=1$/);
+        yield* running.says(/^watchdog$/);
+        yield* running.signal("SIGUSR2");
+        yield* running.says(/^watchdog expired$/);
+        yield* running.says(/^told READY=1$/, 2);
+      }),
+    );
+
+    it.scopedLive(`refuses nobody over a restart, with a socket that systemd keeps, on ${transport}`, () =>
+      Effect.gen(function* () {
+        const backend = yield* named("a");
+        const running = yield* service(transport, { BACKENDS: listOf(backend), PORT: "1" }, { port: 0 });
+        const port = portOf(yield* running.says(/^port /));
+        const listening = yield* running.tells("listening", { transport });
+        assert.strictEqual(listening.annotations["address"], `127.0.0.1:${port}`);
+        yield* running.says(/^told READY=1$/);
+        // 200 a second, for as long as the restart takes and a second more.
+        const asking = Effect.zipWith(Effect.fork(ask(port)), Effect.sleep("5 millis"), (fiber) => fiber);
+        const before = yield* Effect.replicateEffect(asking, 40);
+        yield* running.signal("SIGHUP");
+        const during = yield* Effect.iterate([] as ReadonlyArray<(typeof before)[number]>, {
+          while: () => running.said().filter((line) => line === "told READY=1").length < 2,
+          body: (fibers) => Effect.map(asking, (fiber) => [...fibers, fiber]),
+        });
+        const after = yield* Effect.replicateEffect(asking, 200);
+        const answers = yield* Effect.forEach([...before, ...during, ...after], (fiber) => fiber.await);
+        assert.isAbove(during.length, 20);
+        for (const answer of answers) assert.deepStrictEqual(answer, answers[0]);
+        assert.strictEqual(answers[0]?._tag, "Success");
+        assert.include(running.said(), "ended 0");
+      }),
+    );
+
+    it.scopedLive(`says what is wrong with a socket that cannot be listened on, on ${transport}`, () =>
+      Effect.gen(function* () {
+        const running = yield* Program.launch(
+          { ...Program.quick(transport), BACKENDS: "127.0.0.1:1" },
+          {
+            command: [
+              Real.pathOf("python3"),
+              "-c",
+              "import os, sys, socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); os.dup2(s.fileno(), 3); os.execve(sys.argv[1], sys.argv[1:], dict(os.environ, LISTEN_FDS='1', LISTEN_PID=str(os.getpid())))",
+              Program.executable,
+            ],
+          },
+        );
+        assert.deepStrictEqual(yield* running.ended, { code: 1, signal: null });
+        assert.match(
+          running.stderr(),
+          /^load-balancer: the socket that systemd passes .+ ListenStream=.+\n$/,
+        );
+      }),
+    );
+  }
+});

@@ -1,0 +1,74 @@
+import { assert, describe, it } from "@effect/vitest";
+import { Duration, Effect, Either, Exit, Layer } from "effect";
+import { layer as registryLayer } from "../../src/backend/BackendRegistry.js";
+import { roundRobin } from "../../src/balancing/RoundRobin.js";
+import { inherited } from "../../src/systemd/InheritedSocket.js";
+import { addressOf } from "../../src/systemd/NotifySocket.js";
+import * as Systemd from "../../src/systemd/Systemd.js";
+import * as CapturedLog from "../support/CapturedLog.js";
+
+describe("what systemd passes", () => {
+  it("is one socket, for this process", () => {
+    const passed = (LISTEN_FDS: string | undefined, LISTEN_PID: string | undefined) =>
+      inherited({ LISTEN_FDS, LISTEN_PID }, 42);
+    assert.deepStrictEqual(passed("1", "42"), Either.right(3));
+    assert.deepStrictEqual(passed("1", "41"), Either.right(undefined));
+    assert.deepStrictEqual(passed("1", undefined), Either.right(undefined));
+    assert.deepStrictEqual(passed(undefined, "42"), Either.right(undefined));
+    assert.deepStrictEqual(passed("0", "42"), Either.right(undefined));
+    for (const count of ["2", "-1", "many", "01"]) {
+      const refused = passed(count, "42");
+      assert.isTrue(Either.isLeft(refused) && refused.left.message.includes(`LISTEN_FDS=${count} `), count);
+    }
+  });
+});
+
+describe("the address of a notification socket", () => {
+  it("is a path with an end, or a name in the abstract namespace without one", () => {
+    assert.deepStrictEqual([...(addressOf("/run/n") ?? [])], [1, 0, ...Buffer.from("/run/n"), 0]);
+    assert.deepStrictEqual([...(addressOf("@n/x") ?? [])], [1, 0, 0, ...Buffer.from("n/x")]);
+  });
+
+  it("is none when it is neither, or too long", () => {
+    for (const name of ["", "/", "@", "run/n", "vsock:2:1234", `/${"n".repeat(107)}`]) {
+      assert.isUndefined(addressOf(name), name);
+    }
+    assert.isDefined(addressOf(`/${"n".repeat(106)}`));
+  });
+});
+
+describe("signs of life", () => {
+  const interval = (watchdogMicros: string | undefined, watchdogPid?: string) =>
+    Systemd.watchdogInterval({ watchdogMicros, watchdogPid, pid: 42 });
+
+  it("come twice as often as systemd asks for, and only if it asks this process", () => {
+    assert.deepStrictEqual(interval("20000000"), Duration.seconds(10));
+    assert.deepStrictEqual(interval("20000000", "42"), Duration.seconds(10));
+    assert.deepStrictEqual(interval("1"), Duration.millis(1));
+    for (const [micros, pid] of [[undefined], ["0"], ["soon"], ["-5"], ["20000000", "41"]] as const) {
+      assert.isUndefined(interval(micros, pid));
+    }
+  });
+});
+
+describe("a notification socket that is none", () => {
+  it.scoped("is told once, and does not keep the balancer from starting", () =>
+    Effect.gen(function* () {
+      const log = yield* CapturedLog.make;
+      const options = { socket: "vsock:2:1234", watchdogMicros: "1000", watchdogPid: undefined, pid: 42 };
+      const started = yield* Effect.exit(
+        Layer.build(
+          Layer.provide(
+            Systemd.announced({ patience: Duration.seconds(1), stopping: Duration.seconds(1) }).pipe(
+              Layer.provide(Systemd.layer(options)),
+            ),
+            registryLayer({ algorithm: roundRobin, rise: 1, fall: 1 }),
+          ),
+        ).pipe(Effect.provide(log.layer)),
+      );
+      assert.isTrue(Exit.isSuccess(started));
+      assert.lengthOf(log.lines, 1);
+      assert.match(String(log.lines[0]?.annotations["why"]), /^NOTIFY_SOCKET is not .* vsock:2:1234$/);
+    }),
+  );
+});
