@@ -32,6 +32,7 @@ import type { ListenError } from "./net/ListenError.js";
 import * as LoadBalancer from "./proxy/LoadBalancer.js";
 import * as InheritedSocket from "./systemd/InheritedSocket.js";
 import * as Systemd from "./systemd/Systemd.js";
+import * as Telemetry from "./telemetry/Telemetry.js";
 import * as LinuxTransport from "./transport/linux/LinuxTransport.js";
 import * as NodeTransport from "./transport/NodeTransport.js";
 import { Transport } from "./transport/Transport.js";
@@ -129,6 +130,41 @@ const monitoring = (settings: Settings) =>
     ),
   );
 
+const otlp = (settings: Settings, endpoint: URL, transport: string) => ({
+  endpoint,
+  headers: settings.otlpHeaders,
+  serviceName: settings.otlpServiceName,
+  sampling: settings.otlpSampling,
+  build: { version, transport },
+});
+
+/** Nothing of it is loaded where no collector is set. */
+const telemetry = (settings: Settings): Layer.Layer<Telemetry.Telemetry> => {
+  const { otlpEndpoint } = settings;
+  return otlpEndpoint === undefined
+    ? Telemetry.none
+    : Layer.unwrapEffect(
+        Effect.map(
+          Effect.promise(() => import("./telemetry/Otlp.js")),
+          (Otlp) => Otlp.layer(otlp(settings, otlpEndpoint, settings.transport)),
+        ),
+      ).pipe(Layer.provide(NodeHttpClient.layer));
+};
+
+/** What goes to the collector beside the log, for as long as the balancer runs. */
+const exported = (settings: Settings) => {
+  const { otlpEndpoint } = settings;
+  return otlpEndpoint === undefined
+    ? Layer.empty
+    : Layer.unwrapEffect(
+        Effect.zipWith(
+          Effect.promise(() => import("./telemetry/Otlp.js")),
+          Transport,
+          (Otlp, { name }) => Otlp.metrics(otlp(settings, otlpEndpoint, name)),
+        ),
+      ).pipe(Layer.provide(NodeHttpClient.layer));
+};
+
 /** Told to systemd, where it asks for that. */
 const announced = <A, E, R>(layer: Layer.Layer<A, E, R>, settings: Settings) => {
   const { NOTIFY_SOCKET: socket, WATCHDOG_PID: watchdogPid, WATCHDOG_USEC: watchdogMicros } = process.env;
@@ -147,15 +183,20 @@ const announced = <A, E, R>(layer: Layer.Layer<A, E, R>, settings: Settings) => 
  * checks and discovery, and monitoring last of all but the registry.
  */
 const program = (settings: Settings, inherited: number | undefined) =>
-  LoadBalancer.layer({
-    host: settings.bindAddress,
-    port: settings.port,
-    inherited,
-    connectTimeout: settings.connectTimeout,
-    connectRetries: settings.connectRetries,
-    drainTimeout: settings.drainTimeout,
-    accessLog: settings.accessLog,
-  }).pipe(
+  Layer.unwrapEffect(
+    Effect.map(Telemetry.Telemetry, ({ connectionEnded }) =>
+      LoadBalancer.layer({
+        host: settings.bindAddress,
+        port: settings.port,
+        inherited,
+        connectTimeout: settings.connectTimeout,
+        connectRetries: settings.connectRetries,
+        drainTimeout: settings.drainTimeout,
+        accessLog: settings.accessLog,
+        onEnded: connectionEnded,
+      }),
+    ),
+  ).pipe(
     (layer) => (inherited === undefined ? listening(layer, "PORT") : adopting(layer, inherited)),
     (layer) => announced(layer, settings),
     Layer.provide([
@@ -164,7 +205,7 @@ const program = (settings: Settings, inherited: number | undefined) =>
         Layer.provide(discovery(settings)),
       ),
     ]),
-    Layer.provide(monitoring(settings)),
+    Layer.provide([monitoring(settings), exported(settings)]),
     Layer.provide([
       BackendRegistry.layer({
         algorithm: algorithms[settings.algorithm],
@@ -187,6 +228,7 @@ const serve = Effect.gen(function* () {
   yield* Effect.logInfo("settings").pipe(
     Effect.annotateLogs(describe(settings)),
     Effect.zipRight(Layer.launch(program(settings, inherited))),
+    Effect.provide(telemetry(settings)),
     Effect.provide(loggers[settings.environment]),
     Effect.provide(LogWriter.layer(stdout)),
     Logger.withMinimumLogLevel(logLevels[settings.logLevel]),

@@ -20,6 +20,7 @@ const mayImport: Readonly<Record<string, ReadonlyArray<string> | typeof anything
   monitoring: ["backend", "metrics", "config", "net"],
   health: ["backend", "metrics", "transport", "config", "net"],
   proxy: ["backend", "metrics", "transport", "config", "net"],
+  telemetry: ["monitoring", "proxy", "backend", "metrics", "config", "net"],
   // Types only: a browser runs it.
   page: ["monitoring"],
   cli: anything,

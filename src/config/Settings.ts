@@ -67,6 +67,14 @@ export interface Settings {
   readonly accessLog: AccessLogMode;
   /** DRAIN_TIMEOUT: how long open connections may run on after a signal; zero resets them at once. */
   readonly drainTimeout: Duration.Duration;
+  /** OTEL_EXPORTER_OTLP_ENDPOINT: the collector that telemetry goes to; undefined when it goes nowhere. */
+  readonly otlpEndpoint: URL | undefined;
+  /** OTEL_EXPORTER_OTLP_HEADERS: sent with it. */
+  readonly otlpHeaders: Redacted.Redacted<Readonly<Record<string, string>>> | undefined;
+  /** OTEL_SERVICE_NAME */
+  readonly otlpServiceName: string;
+  /** OTEL_TRACES_SAMPLER_ARG: the part of connections that are sent as spans, 0 to 1. */
+  readonly otlpSampling: number;
 }
 
 /** One environment variable, and all that is to be known of it. */
@@ -245,6 +253,36 @@ const duration = (name: string, text: string, about: string, least = Duration.mi
     show: formatDuration,
   });
 
+const ratio = (name: string, text: string, about: string) =>
+  withDefault<number>(text, {
+    name,
+    about,
+    accepted: "a number from 0 (none) to 1 (all), such as 0.05",
+    read: (given) => {
+      if (!/^(\d+(\.\d*)?|\.\d+)$/.test(given)) return Either.left("it is not a number");
+      const value = Number(given);
+      return value > 1 ? Either.left("it is more than 1") : Either.right(value);
+    },
+    show: String,
+  });
+
+// The form of W3C Baggage, as OpenTelemetry has it: values are percent-encoded where need be.
+const readHeaders = (
+  text: string,
+): Either.Either<Redacted.Redacted<Readonly<Record<string, string>>>, string> => {
+  const headers: Record<string, string> = {};
+  for (const [i, item] of text.split(",").entries()) {
+    const [, name, encoded = ""] = /^\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*=\s*(.*?)\s*$/.exec(item) ?? [];
+    if (name === undefined) return Either.left(`item ${i + 1} is not name=value`);
+    const value = Either.getOrUndefined(Either.try(() => decodeURIComponent(encoded)));
+    if (value === undefined || !/^[\x20-\x7e]*$/.test(value)) {
+      return Either.left(`the value of item ${i + 1} cannot be sent in a header`);
+    }
+    headers[name] = value;
+  }
+  return Either.right(Redacted.make(headers));
+};
+
 // Whatever stands before the last @, and in a query, may be a secret, even in a text that is no URL.
 const withoutCredentials = (text: string): string =>
   text
@@ -265,6 +303,9 @@ const readUrl = (text: string): Either.Either<URL, string> => {
   if (text.includes("?")) return Either.left("it has a query");
   return text.includes("#") ? Either.left("it has a fragment") : Either.right(url);
 };
+
+const showUrl = ({ host, password, pathname, protocol, username }: URL): string =>
+  `${protocol}//${username === "" && password === "" ? "" : "***@"}${host}${pathname.replace(/\/+$/, "")}`;
 
 const readBackends = (text: string): Either.Either<ReadonlyArray<SocketAddress>, string> => {
   const seen = new Set<string>();
@@ -316,8 +357,7 @@ export const table: { readonly [Field in keyof Settings]: Variable<Settings[Fiel
     accepted:
       "an http:// or https:// URL without query and fragment, such as http://operator.internal:8080/prefix",
     read: readUrl,
-    show: ({ host, password, pathname, protocol, username }) =>
-      `${protocol}//${username === "" && password === "" ? "" : "***@"}${host}${pathname.replace(/\/+$/, "")}`,
+    show: showUrl,
     showText: (text) => quote(withoutCredentials(text)),
   }),
   operatorToken: token("OPERATOR_TOKEN", "sent to the Operator as a bearer token; never logged", 1),
@@ -377,6 +417,38 @@ export const table: { readonly [Field in keyof Settings]: Variable<Settings[Fiel
     "how long open connections may run on after SIGTERM or SIGINT",
     Duration.zero,
     " (0s resets them at once)",
+  ),
+  otlpEndpoint: withoutDefault<URL>({
+    name: "OTEL_EXPORTER_OTLP_ENDPOINT",
+    about:
+      "the OpenTelemetry collector (OTLP over HTTP) that log, metrics and spans go to; unset, nothing is sent",
+    accepted: "an http:// or https:// URL without query and fragment, such as http://localhost:4318",
+    read: readUrl,
+    show: showUrl,
+    showText: (text) => quote(withoutCredentials(text)),
+  }),
+  otlpHeaders: withoutDefault<Redacted.Redacted<Readonly<Record<string, string>>>>({
+    name: "OTEL_EXPORTER_OTLP_HEADERS",
+    about: "sent to the collector with everything; never logged",
+    accepted: "name=value, separated by commas, with values percent-encoded where need be",
+    read: readHeaders,
+    show: String,
+    showText: () => "<redacted>",
+  }),
+  otlpServiceName: withDefault<string>("zeitwork-load-balancer", {
+    name: "OTEL_SERVICE_NAME",
+    about: "the name under which the collector knows it",
+    accepted: "at most 255 characters, on one line",
+    read: (text) => {
+      if (/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(text)) return Either.left("it has control characters");
+      return text.length > 255 ? Either.left("it is too long") : Either.right(text);
+    },
+    show: (value) => value,
+  }),
+  otlpSampling: ratio(
+    "OTEL_TRACES_SAMPLER_ARG",
+    "0.01",
+    "the part of connections that are sent to the collector as spans",
   ),
 };
 
@@ -484,6 +556,10 @@ export const settings: Effect.Effect<Settings, SettingsError> = Effect.gen(funct
     transport: yield* take(table.transport),
     accessLog: yield* take(table.accessLog),
     drainTimeout: yield* take(table.drainTimeout),
+    otlpEndpoint: yield* take(table.otlpEndpoint),
+    otlpHeaders: yield* take(table.otlpHeaders),
+    otlpServiceName: yield* take(table.otlpServiceName),
+    otlpSampling: yield* take(table.otlpSampling),
   };
   const wrong = new Set(problems.flatMap(({ names }) => names));
   problems.push(...conflicts(found, (...names) => names.every((name) => !wrong.has(name))));
@@ -523,4 +599,8 @@ export const describe = (settings: Settings): Readonly<Record<string, string>> =
     showField(table.transport, settings.transport),
     showField(table.accessLog, settings.accessLog),
     showField(table.drainTimeout, settings.drainTimeout),
+    showField(table.otlpEndpoint, settings.otlpEndpoint),
+    showField(table.otlpHeaders, settings.otlpHeaders),
+    showField(table.otlpServiceName, settings.otlpServiceName),
+    showField(table.otlpSampling, settings.otlpSampling),
   ]);

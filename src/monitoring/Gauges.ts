@@ -2,11 +2,12 @@
  * What `/metrics` says beside what was recorded: what can be read off the pool and the process at this moment.
  */
 import { readdirSync, readFileSync } from "node:fs";
-import type { IntervalHistogram } from "node:perf_hooks";
+import { type IntervalHistogram, monitorEventLoopDelay } from "node:perf_hooks";
+import { Effect, type Scope } from "effect";
 import * as Pool from "../backend/Pool.js";
 import { catalog } from "../metrics/Catalog.js";
 import type { Metrics } from "../metrics/Metrics.js";
-import { type Series, series } from "./Exposition.js";
+import { fromSnapshot, type Series, series } from "./Exposition.js";
 
 /** What runs, for the labels of `lb_build_info`. */
 export interface Build {
@@ -41,7 +42,7 @@ export const ofPool = (pool: Pool.Pool, metrics: Metrics, now: number): Readonly
 };
 
 /** How often the delay of the event loop is sampled; a sample includes this wait itself. */
-export const samplingMillis = 20;
+const samplingMillis = 20;
 
 const percentiles = [50, 90, 99, 99.9];
 
@@ -85,3 +86,34 @@ export const ofProcess = (
       : [series(catalog.build, 1, { ...build, node: process.version, algorithm })]),
   ];
 };
+
+/** All series there are, at a time in milliseconds since the epoch. */
+export const everything = (
+  pool: Pool.Pool,
+  metrics: Metrics,
+  {
+    build,
+    delays,
+    linesDropped,
+    now,
+  }: {
+    readonly build: Build | undefined;
+    readonly delays: IntervalHistogram;
+    readonly linesDropped: number | undefined;
+    readonly now: number;
+  },
+): ReadonlyArray<Series> => [
+  ...[metrics, ...metrics.backends.values()].flatMap(({ registry }) => fromSnapshot(registry.snapshot())),
+  ...ofPool(pool, metrics, now),
+  ...ofProcess(build, pool.algorithm.name, delays, linesDropped, now),
+];
+
+/** Samples the delay of the event loop for as long as the scope is open. */
+export const loopDelays: Effect.Effect<IntervalHistogram, never, Scope.Scope> = Effect.acquireRelease(
+  Effect.sync(() => {
+    const histogram = monitorEventLoopDelay({ resolution: samplingMillis });
+    histogram.enable();
+    return histogram;
+  }),
+  (histogram) => Effect.sync(() => histogram.disable()),
+);

@@ -1,7 +1,6 @@
 /**
  * The answers of {@link Api}: read off the pool, and what was recorded.
  */
-import { monitorEventLoopDelay } from "node:perf_hooks";
 import { HttpApiBuilder, HttpServerRequest, HttpServerResponse, OpenApi } from "@effect/platform";
 import { Clock, Effect, Layer, Option, Stream } from "effect";
 import type { Admin } from "../backend/Backend.js";
@@ -20,30 +19,18 @@ const monitoring = (build: Gauges.Build | undefined, linesDropped: (() => number
   HttpApiBuilder.group(Api, "monitoring", (handlers) =>
     Effect.gen(function* () {
       const { metrics, pool } = yield* BackendRegistry;
-      const delays = yield* Effect.acquireRelease(
-        Effect.sync(() => {
-          const histogram = monitorEventLoopDelay({ resolution: Gauges.samplingMillis });
-          histogram.enable();
-          return histogram;
-        }),
-        (histogram) => Effect.sync(() => histogram.disable()),
-      );
+      const delays = yield* Gauges.loopDelays;
 
       const exposition = (format: Exposition.Format) =>
         Effect.gen(function* () {
           const now = yield* Clock.currentTimeMillis;
-          const state = yield* pool;
-          const recorded = [metrics, ...metrics.backends.values()].flatMap(({ registry }) =>
-            Exposition.fromSnapshot(registry.snapshot()),
-          );
-          return Exposition.render(
-            [
-              ...recorded,
-              ...Gauges.ofPool(state, metrics, now),
-              ...Gauges.ofProcess(build, state.algorithm.name, delays, linesDropped?.(), now),
-            ],
-            format,
-          );
+          const all = Gauges.everything(yield* pool, metrics, {
+            build,
+            delays,
+            linesDropped: linesDropped?.(),
+            now,
+          });
+          return Exposition.render(all, format);
         });
 
       return handlers

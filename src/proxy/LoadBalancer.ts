@@ -36,7 +36,7 @@ import {
   Transport,
 } from "../transport/Transport.js";
 import * as AccessLog from "./AccessLog.js";
-import { codeOf, type EndedBy, type Phase } from "./ConnectionRecord.js";
+import { type ConnectionRecord, codeOf, type EndedBy, type Phase } from "./ConnectionRecord.js";
 import * as Summary from "./Summary.js";
 import * as Turns from "./Turns.js";
 
@@ -55,6 +55,8 @@ export interface Options {
   readonly drainTimeout: Duration.DurationInput;
   /** Which connections the access log tells of; `errors` (those that did not end in order) unless said otherwise. */
   readonly accessLog?: AccessLogMode;
+  /** Told of each connection when it is over, on its path: it has to be quick, and must not throw. */
+  readonly onEnded?: ((record: ConnectionRecord) => void) | undefined;
 }
 
 /** Counts since the start. */
@@ -133,6 +135,7 @@ export const make = (options: Options) =>
 
     const { metrics } = registry;
     const accessLog = AccessLog.make(options.accessLog ?? "errors");
+    const { onEnded } = options;
     const stats = { accepted: 0, refused: 0, acceptErrors: 0, connectFailures: 0, redispatches: 0 };
     const every = Duration.seconds(5);
     const summary = {
@@ -177,7 +180,7 @@ export const make = (options: Options) =>
       if (draining && lives.size === 0) Deferred.unsafeDone(lastEnded, Exit.void);
       const millis = performance.now() - life.accepted;
       metrics.ended(codeOf({ by, phase }), millis, received, sent);
-      const told = accessLog({
+      const record: ConnectionRecord = {
         client: life.client.remote,
         backend: life.backend,
         backendConnections: life.backend?.connections ?? 0,
@@ -189,7 +192,9 @@ export const make = (options: Options) =>
         retries: life.retries,
         by,
         phase,
-      });
+      };
+      onEnded?.(record);
+      const told = accessLog(record);
       return told === undefined ? Effect.void : atLeisure(told);
     };
 

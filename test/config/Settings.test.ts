@@ -61,6 +61,10 @@ describe("Settings", () => {
       LB_TRANSPORT: "auto",
       ACCESS_LOG: "errors",
       DRAIN_TIMEOUT: "30s",
+      OTEL_EXPORTER_OTLP_ENDPOINT: "none",
+      OTEL_EXPORTER_OTLP_HEADERS: "none",
+      OTEL_SERVICE_NAME: "zeitwork-load-balancer",
+      OTEL_TRACES_SAMPLER_ARG: "0.01",
     });
   });
 
@@ -382,6 +386,48 @@ describe("Settings", () => {
     const [line = ""] = refused({ ADMIN_TOKEN: "0123456789abcde" });
     assert.include(line, "it is shorter than 16 characters");
     assert.notInclude(line, "0123456789abcde");
+  });
+
+  describe("OpenTelemetry", () => {
+    it("takes headers as OpenTelemetry writes them, and shows none of them", () => {
+      const found = accepted({
+        OTEL_EXPORTER_OTLP_HEADERS: "authorization=Bearer%20s3cret, x-team = a%2Cb ,empty=",
+      });
+      assert.deepStrictEqual(found.otlpHeaders && Redacted.value(found.otlpHeaders), {
+        authorization: "Bearer s3cret",
+        "x-team": "a,b",
+        empty: "",
+      });
+      assert.strictEqual(Settings.describe(found).OTEL_EXPORTER_OTLP_HEADERS, "<redacted>");
+      for (const value of ["s3cret", "a b=s3cret", "x=s3cret,", "x=%E0%A4%A", "x=s3cret%0a"]) {
+        const [line = "", ...others] = refused({ OTEL_EXPORTER_OTLP_HEADERS: value });
+        assert.deepStrictEqual(others, []);
+        assert.include(line, "OTEL_EXPORTER_OTLP_HEADERS=<redacted>: ");
+        assert.notInclude(line, "s3cret");
+      }
+    });
+
+    it("takes a part from none to all", () => {
+      for (const [text, value] of [
+        ["0", 0],
+        ["1", 1],
+        ["0.25", 0.25],
+        [".5", 0.5],
+      ] as const) {
+        assert.strictEqual(accepted({ OTEL_TRACES_SAMPLER_ARG: text }).otlpSampling, value);
+      }
+      for (const text of ["1.01", "-0.1", "half", "5%", "1e-3"])
+        refusedAlone("OTEL_TRACES_SAMPLER_ARG", text);
+    });
+
+    it("shows no credentials of the collector's URL", () => {
+      const found = accepted({ OTEL_EXPORTER_OTLP_ENDPOINT: "https://user:s3cret@collector:4318/prefix/" });
+      assert.strictEqual(
+        Settings.describe(found).OTEL_EXPORTER_OTLP_ENDPOINT,
+        "https://***@collector:4318/prefix",
+      );
+      refusedAlone("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318");
+    });
   });
 
   describe("OPERATOR_TOKEN", () => {

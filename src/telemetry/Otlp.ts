@@ -1,0 +1,145 @@
+/**
+ * Telemetry over OTLP: the log, the metrics, and a sample of connections as spans, to one collector. Loaded only where
+ * one is set.
+ *
+ * A collector that is slow or away costs nothing but what it is not told: requests are few at a time and short, what
+ * is waiting is bounded, and one warning a minute says so.
+ */
+import { OtlpLogger, OtlpResource, OtlpSerialization, OtlpTracer } from "@effect/opentelemetry";
+import { HttpClient, HttpClientError, HttpClientRequest } from "@effect/platform";
+import { Clock, Duration, Effect, Layer, Redacted, Schedule } from "effect";
+import { BackendRegistry } from "../backend/BackendRegistry.js";
+import * as Gauges from "../monitoring/Gauges.js";
+import * as Summary from "../proxy/Summary.js";
+import * as ConnectionSpan from "./ConnectionSpan.js";
+import * as OtlpMetrics from "./OtlpMetrics.js";
+import { Telemetry } from "./Telemetry.js";
+
+export interface Options {
+  /** The collector, without `/v1/...`: `http://localhost:4318`. */
+  readonly endpoint: URL;
+  /** Sent with every request. */
+  readonly headers: Redacted.Redacted<Readonly<Record<string, string>>> | undefined;
+  readonly serviceName: string;
+  /** The part of connections that become spans, 0 to 1. */
+  readonly sampling: number;
+  readonly build: Gauges.Build;
+}
+
+/** How long one request may take, and what is left to send at the end. */
+const patience = Duration.seconds(5);
+const lastPatience = Duration.seconds(2);
+
+/** Requests under way at one time. */
+const atOnce = 4;
+
+/** From one sending of the metrics to the next. */
+const every = Duration.seconds(10);
+
+/** The client that all goes through: it gives up in time, and does not let requests heap up. */
+const bounded: Layer.Layer<HttpClient.HttpClient, never, HttpClient.HttpClient> = Layer.effect(
+  HttpClient.HttpClient,
+  Effect.map(HttpClient.HttpClient, (client) => {
+    const warn = Summary.make("1 minute");
+    let underWay = 0;
+    return HttpClient.transform(client, (sending, request) =>
+      Effect.suspend(() => {
+        const failure = (description: string) =>
+          new HttpClientError.RequestError({ request, reason: "Transport", description });
+        if (underWay >= atOnce) return failure("the collector is too slow");
+        underWay += 1;
+        return sending.pipe(
+          Effect.timeoutFail({
+            duration: patience,
+            onTimeout: () => failure(`no answer within ${Duration.format(patience)}`),
+          }),
+          Effect.ensuring(
+            Effect.sync(() => {
+              underWay -= 1;
+            }),
+          ),
+        );
+      }).pipe(
+        Effect.tap((response) =>
+          response.status >= 300
+            ? warn(Effect.logWarning(`the telemetry collector answers with status ${response.status}`))
+            : Effect.void,
+        ),
+        Effect.tapError(({ message }) =>
+          warn(Effect.logWarning("telemetry cannot be sent").pipe(Effect.annotateLogs({ why: message }))),
+        ),
+      ),
+    );
+  }),
+);
+
+const resourceOf = ({ build, serviceName }: Options) => ({ serviceName, serviceVersion: build.version });
+
+const urlOf = ({ endpoint }: Options, path: string): string =>
+  `${endpoint.href.replace(/\/+$/, "")}/v1/${path}`;
+
+const common = (options: Options, path: string) => ({
+  url: urlOf(options, path),
+  resource: resourceOf(options),
+  headers: options.headers === undefined ? {} : Redacted.value(options.headers),
+  shutdownTimeout: lastPatience,
+});
+
+const client = Layer.merge(bounded, OtlpSerialization.layerJson);
+
+/** Adds the collector to where the log goes, and tells it of a sample of connections. */
+export const layer = (options: Options): Layer.Layer<Telemetry, never, HttpClient.HttpClient> =>
+  Layer.merge(
+    OtlpLogger.layer(common(options, "logs")),
+    Layer.scoped(
+      Telemetry,
+      Effect.map(OtlpTracer.make(common(options, "traces")), (tracer) => ({
+        connectionEnded:
+          options.sampling === 0
+            ? undefined
+            : (record) => {
+                if (Math.random() < options.sampling) ConnectionSpan.tell(tracer, record);
+              },
+      })),
+    ),
+  ).pipe(Layer.provide(client));
+
+/** Sends the metrics of the registry every ten seconds, and once more at the end. */
+export const metrics = (
+  options: Options,
+): Layer.Layer<never, never, BackendRegistry | HttpClient.HttpClient> =>
+  Layer.scopedDiscard(
+    Effect.gen(function* () {
+      const registry = yield* BackendRegistry;
+      const http = yield* HttpClient.HttpClient;
+      const { metrics: body } = yield* OtlpSerialization.OtlpSerialization;
+      const resource = yield* OtlpResource.fromConfig(resourceOf(options));
+      const { headers, url } = common(options, "metrics");
+      const delays = yield* Gauges.loopDelays;
+      const started = yield* Clock.currentTimeNanos;
+      const send = Effect.gen(function* () {
+        const now = yield* Clock.currentTimeNanos;
+        const state = yield* registry.pool;
+        const all = Gauges.everything(state, registry.metrics, {
+          build: options.build,
+          delays,
+          linesDropped: undefined,
+          now: Number(now / 1_000_000n),
+        });
+        const scope = { name: options.serviceName };
+        const request = HttpClientRequest.post(url, { headers }).pipe(
+          HttpClientRequest.setBody(
+            body({
+              resourceMetrics: [
+                { resource, scopeMetrics: [{ scope, metrics: OtlpMetrics.encode(all, started, now) }] },
+              ],
+            }),
+          ),
+        );
+        // That it failed was told, and the next one has all that this one had.
+        yield* Effect.scoped(Effect.flatMap(http.execute(request), ({ text }) => text)).pipe(Effect.ignore);
+      });
+      yield* Effect.addFinalizer(() => Effect.timeoutOption(Effect.interruptible(send), lastPatience));
+      yield* Effect.forkScoped(Effect.repeat(send, Schedule.spaced(every)));
+    }),
+  ).pipe(Layer.provide(client));
