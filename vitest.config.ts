@@ -32,6 +32,8 @@ export default defineConfig({
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
           globalSetup: ["scripts/build-before-e2e.ts"],
+          // Some start a dozen processes, each of which takes a second or, on a busy machine, several.
+          testTimeout: 120_000,
         },
       },
     ],

@@ -158,7 +158,8 @@ export class Relay implements Owner, Unfinished {
         continue;
       }
       if (flow.ended) {
-        this.#finish(flow);
+        // After a write was told of a reset a read is told of an end, which is none.
+        if (!this.#breaking) this.#finish(flow);
         return;
       }
       if (!from.readable) {

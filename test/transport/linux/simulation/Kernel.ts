@@ -1,0 +1,667 @@
+/**
+ * What the Linux transport uses of Linux, in a model: TCP sockets, pipes, epoll, descriptors with the lowest free
+ * number, and errors. When something happens, and how much of it, is chosen by a seed.
+ *
+ * What it follows is in net/ipv4/tcp.c (tcp_recvmsg, tcp_sendmsg, tcp_poll), net/ipv4/tcp_input.c (tcp_reset),
+ * fs/splice.c and fs/eventpoll.c of Linux. Where Linux promises something the model does no worse: a socket that
+ * answers a read with less than was asked for had no more at that moment. Where it does not, the model does its worst.
+ */
+import {
+  type Block,
+  EAGAIN,
+  EBADF,
+  ECONNABORTED,
+  ECONNREFUSED,
+  ECONNRESET,
+  EINPROGRESS,
+  EINTR,
+  EMFILE,
+  ENOBUFS,
+  ENOENT,
+  ENOMEM,
+  ENOTCONN,
+  EPERM,
+  EPIPE,
+  EPOLL_CTL_ADD,
+  EPOLL_CTL_DEL,
+  EPOLLERR,
+  EPOLLET,
+  EPOLLHUP,
+  EPOLLIN,
+  EPOLLOUT,
+  EPOLLRDHUP,
+  epollEvent,
+  type Service as LibcService,
+  type Result,
+  writeAddress,
+} from "../../../../src/transport/linux/Libc.js";
+import type { Service as WakeupService } from "../../../../src/transport/linux/Wakeup.js";
+import type { Peer } from "./Peer.js";
+import type { Random } from "./Random.js";
+import type { Stream } from "./Stream.js";
+
+/** The model has found the transport to do what it must not. */
+export class Violation extends Error {
+  override readonly name = "Violation";
+}
+
+/** Bytes of a stream, in a pipe. */
+interface Span {
+  readonly stream: Stream;
+  readonly from: number;
+  readonly length: number;
+}
+
+interface Interest {
+  events: number;
+  readonly tag: number;
+}
+
+abstract class Descriptor {
+  interest: Interest | undefined;
+  /** What poll would answer now. */
+  abstract poll(): number;
+  abstract close(): void;
+}
+
+class Tcp extends Descriptor {
+  peer: Peer | undefined;
+  state: "new" | "connecting" | "established" | "dead" = "new";
+  /** Received and not read. */
+  received = 0;
+  /** Read by the process. */
+  taken = 0;
+  finReceived = false;
+  error = 0;
+  shut = false;
+  linger = false;
+  /** Sent, and not yet read by the peer. */
+  queued = 0;
+  /** A write found no room: an event is due when there is some. */
+  noSpace = false;
+
+  constructor(
+    readonly kernel: Kernel,
+    readonly receiveBuffer: number,
+    readonly sendBuffer: number,
+  ) {
+    super();
+  }
+
+  poll(): number {
+    let mask = 0;
+    const dead = this.state === "dead";
+    if (this.state === "new" || dead || (this.shut && this.finReceived)) mask |= EPOLLHUP;
+    if (this.finReceived || dead) mask |= EPOLLIN | EPOLLRDHUP;
+    if (this.state === "established" || dead) {
+      if (this.received > 0) mask |= EPOLLIN;
+      if (this.shut || dead || this.queued * 2 <= this.sendBuffer) mask |= EPOLLOUT;
+    }
+    if (this.error !== 0) mask |= EPOLLERR;
+    return mask;
+  }
+
+  takeError(): number {
+    const { error } = this;
+    this.error = 0;
+    return error;
+  }
+
+  /** The peer broke off. */
+  reset(): void {
+    if (this.state === "dead") return;
+    this.error = this.finReceived ? EPIPE : ECONNRESET;
+    this.state = "dead";
+    this.queued = 0;
+    this.kernel.wake(this);
+  }
+
+  /** What a read finds when there are no bytes. */
+  empty(): Result {
+    if (this.finReceived) return 0;
+    if (this.error !== 0) return -this.takeError();
+    if (this.state === "dead") return 0;
+    return this.state === "established" ? -EAGAIN : -ENOTCONN;
+  }
+
+  /** Why nothing can be written; 0 when it can be tried. */
+  refusal(): Result {
+    if (this.error !== 0) return -this.takeError();
+    if (this.shut || this.state === "dead") return -EPIPE;
+    return this.state === "established" ? 0 : -ENOTCONN;
+  }
+
+  room(): number {
+    return Math.max(0, this.sendBuffer - this.queued);
+  }
+
+  full(): Result {
+    this.noSpace = true;
+    return -EAGAIN;
+  }
+
+  close(): void {
+    const { peer } = this;
+    if (peer === undefined || this.state === "new" || this.state === "connecting") return;
+    if (this.state === "dead") return;
+    this.state = "dead";
+    // tcp_close: with unread data, or without time to linger, there is no orderly end.
+    if (this.linger || this.received > 0) {
+      peer.resetArrived = true;
+    } else if (!this.shut) {
+      this.finish();
+    }
+  }
+
+  /** FIN, behind all that was sent. */
+  finish(): void {
+    this.shut = true;
+    const { peer } = this;
+    if (peer === undefined) return;
+    const whole = peer.expects === undefined ? undefined : this.kernel.senderOf(peer);
+    if (whole !== undefined && !(whole.finSent && peer.arrived === whole.sent)) {
+      throw new Violation(`FIN reached the ${peer.name} after ${peer.arrived} of ${whole.sent} bytes`);
+    }
+    peer.finArrived = true;
+  }
+
+  /** Bytes for the peer, checked as they come. */
+  arrive(length: number): void {
+    const { peer } = this;
+    this.queued += length;
+    if (peer === undefined) return;
+    peer.arrived += length;
+    peer.waiting += length;
+  }
+}
+
+class Listening extends Descriptor {
+  readonly pending: Array<Peer> = [];
+  poll(): number {
+    return this.pending.length > 0 ? EPOLLIN : 0;
+  }
+  close(): void {}
+}
+
+/** A pipe's two ends share it. */
+class PipeEnd extends Descriptor {
+  constructor(
+    readonly pipe: { readonly spans: Array<Span>; filled: number; size: number },
+    readonly reads: boolean,
+  ) {
+    super();
+  }
+  poll(): number {
+    return 0;
+  }
+  close(): void {}
+}
+
+class Epoll extends Descriptor {
+  /** Those that may have something to tell, in the order in which they were woken. */
+  readonly ready = new Set<Descriptor>();
+  poll(): number {
+    return 0;
+  }
+  close(): void {}
+}
+
+export class Kernel {
+  readonly #descriptors = new Map<number, Descriptor>();
+  readonly #numbers = new Map<Descriptor, number>();
+  readonly #senders = new Map<Peer, Peer>();
+  readonly #soon: Array<() => void> = [];
+  readonly #timers: Array<{ at: number; task: () => void }> = [];
+  #epoll: Epoll | undefined;
+  #onReadable: (() => void) | undefined;
+  #now = 0;
+  #connecting: Array<Tcp> = [];
+  /** Calls made, to see that no turn does too much. */
+  calls = 0;
+  /** What happened, for whoever looks for the reason. Kept only when it is wanted. */
+  readonly log: Array<string> | undefined;
+
+  constructor(
+    readonly random: Random,
+    /** Once in so many calls there is an error for no reason; 0 for never. */
+    readonly troubles: number,
+    /** Descriptors that the process may have. */
+    readonly limit: number,
+    /** Who is connected to. */
+    readonly backend: () => Peer | undefined,
+    logged: boolean,
+  ) {
+    this.log = logged ? [] : undefined;
+  }
+
+  /** Whose bytes a peer is sent. */
+  senderOf(peer: Peer): Peer | undefined {
+    return this.#senders.get(peer);
+  }
+
+  pair(one: Peer, other: Peer): void {
+    one.expects = other.stream;
+    other.expects = one.stream;
+    this.#senders.set(one, other);
+    this.#senders.set(other, one);
+  }
+
+  /** Bytes that the process has read from this descriptor's peer, and that peer. */
+  peerOf(fd: number): { readonly peer: Peer; readonly socket: { readonly taken: number } } | undefined {
+    const found = this.#descriptors.get(fd);
+    return found instanceof Tcp && found.peer !== undefined ? { peer: found.peer, socket: found } : undefined;
+  }
+
+  get open(): number {
+    return this.#descriptors.size;
+  }
+
+  listening(): { readonly fd: number; readonly connect: (peer: Peer) => void } {
+    const listening = new Listening();
+    const fd = this.#add(listening);
+    return {
+      fd,
+      connect: (peer) => {
+        listening.pending.push(peer);
+        this.wake(listening);
+      },
+    };
+  }
+
+  #trouble(...errors: readonly [number, ...Array<number>]): Result {
+    if (this.troubles === 0 || !this.random.oneIn(this.troubles)) return 0;
+    return -this.random.pick(errors);
+  }
+
+  #called(what: string, result: Result): Result {
+    this.log?.push(`  ${what} = ${result}`);
+    return result;
+  }
+
+  #add(descriptor: Descriptor): number {
+    let fd = 3;
+    while (this.#descriptors.has(fd)) fd++;
+    if (this.#descriptors.size >= this.limit) return -EMFILE;
+    this.#descriptors.set(fd, descriptor);
+    this.#numbers.set(descriptor, fd);
+    return fd;
+  }
+
+  #get<A extends Descriptor>(fd: number, kind: abstract new (...args: never) => A, what: string): A {
+    const found = this.#descriptors.get(fd);
+    if (found instanceof kind) return found;
+    throw new Violation(
+      `${what} of descriptor ${fd}, which ${found === undefined ? "is not open" : "is something else"}`,
+    );
+  }
+
+  /** Something happened to it (ep_poll_callback). */
+  wake(descriptor: Descriptor): void {
+    if (descriptor.interest !== undefined) this.#epoll?.ready.add(descriptor);
+  }
+
+  /** Lets something happen elsewhere while the process is in a call. */
+  elsewhere: () => void = () => {};
+
+  #enter(): void {
+    this.calls += 1;
+    if (this.random.oneIn(8)) this.elsewhere();
+  }
+
+  #wire(socket: Tcp): void {
+    const { peer } = socket;
+    if (peer === undefined) return;
+    peer.wire = {
+      deliver: (_stream, _from, length) => {
+        // Whoever sends to a closed socket is told off.
+        if (socket.state !== "established") {
+          peer.resetArrived = true;
+          return 0;
+        }
+        const taken = Math.min(length, socket.receiveBuffer - socket.received);
+        socket.received += taken;
+        if (taken > 0) this.wake(socket);
+        return taken;
+      },
+      deliverFin: () => {
+        if (socket.state !== "established") return;
+        socket.finReceived = true;
+        this.wake(socket);
+      },
+      deliverReset: () => socket.reset(),
+      drained: (length) => {
+        socket.queued = Math.max(0, socket.queued - length);
+        // sk_stream_write_space: only for one that was told there was no room, and when a good part of it is free.
+        if (socket.noSpace && socket.queued * 2 <= socket.sendBuffer) {
+          socket.noSpace = false;
+          this.wake(socket);
+        }
+      },
+    };
+  }
+
+  #buffer(): number {
+    return this.random.pick([this.random.between(1_000, 5_000), 16_384, 100_000, 400_000]);
+  }
+
+  #newTcp(): Tcp {
+    return new Tcp(this, this.#buffer(), this.#buffer());
+  }
+
+  #refused(fd: number): boolean {
+    return !this.#descriptors.has(fd);
+  }
+
+  readonly libc: LibcService = {
+    allocate: (size): Block => ({ bytes: new Uint8Array(size), address: 0 }),
+    socket: () => {
+      this.#enter();
+      const trouble = this.#trouble(EMFILE, ENOBUFS, ENOMEM);
+      return this.#called("socket", trouble < 0 ? trouble : this.#add(this.#newTcp()));
+    },
+    bind: () => 0,
+    listen: () => 0,
+    accept: (fd, address) => {
+      this.#enter();
+      const listening = this.#get(fd, Listening, "accept");
+      const trouble = this.#trouble(EINTR, ECONNABORTED, EMFILE, ENOBUFS);
+      if (trouble < 0) return this.#called("accept", trouble);
+      const peer = listening.pending[0];
+      if (peer === undefined) return this.#called("accept", -EAGAIN);
+      const socket = this.#newTcp();
+      const accepted = this.#add(socket);
+      if (accepted < 0) return this.#called("accept", accepted);
+      listening.pending.shift();
+      socket.peer = peer;
+      socket.state = "established";
+      this.#wire(socket);
+      writeAddress(address, { family: 2, bytes: [127, 0, 0, 1], port: 1, scope: 0 });
+      // What a client does before it is accepted it has done by then.
+      for (let i = this.random.below(4); i > 0; i--) peer.step();
+      return this.#called("accept", accepted);
+    },
+    connect: (fd) => {
+      this.#enter();
+      const socket = this.#get(fd, Tcp, "connect");
+      const trouble = this.#trouble(ECONNREFUSED, ENOBUFS, EINTR);
+      if (trouble < 0 && trouble !== -EINTR) return this.#called("connect", trouble);
+      socket.state = "connecting";
+      this.#connecting.push(socket);
+      return this.#called("connect", trouble < 0 ? trouble : -EINPROGRESS);
+    },
+    socketName: () => 0,
+    setOption: (fd) => {
+      if (this.#refused(fd)) throw new Violation(`setsockopt of descriptor ${fd}, which is not open`);
+      return 0;
+    },
+    resetOnClose: (fd) => {
+      this.#get(fd, Tcp, "SO_LINGER").linger = true;
+      return 0;
+    },
+    takeError: (fd) => this.#called("SO_ERROR", this.#get(fd, Tcp, "SO_ERROR").takeError()),
+    setNonBlocking: () => 0,
+    shutdown: (fd) => {
+      this.#enter();
+      const socket = this.#get(fd, Tcp, "shutdown");
+      if (socket.state !== "established") return this.#called("shutdown", -ENOTCONN);
+      if (!socket.shut) socket.finish();
+      if (socket.finReceived) this.wake(socket);
+      return this.#called(`shutdown ${fd}`, 0);
+    },
+    close: (fd) => {
+      this.#enter();
+      const found = this.#descriptors.get(fd);
+      if (found === undefined) throw new Violation(`descriptor ${fd} was closed, and is not open`);
+      this.#descriptors.delete(fd);
+      this.#numbers.delete(found);
+      this.#epoll?.ready.delete(found);
+      found.interest = undefined;
+      found.close();
+      return this.#called(`close ${fd}`, this.#trouble(EINTR));
+    },
+    read: (fd, block, offset, length) => {
+      this.#enter();
+      const socket = this.#get(fd, Tcp, "read");
+      const trouble = this.#trouble(EINTR);
+      if (trouble < 0) return this.#called(`read ${fd}`, trouble);
+      const taken = Math.min(length, socket.received);
+      if (taken === 0) return this.#called(`read ${fd}`, socket.empty());
+      const { peer } = socket;
+      if (peer !== undefined) block.bytes.set(peer.stream.bytes(socket.taken, taken), offset);
+      socket.received -= taken;
+      socket.taken += taken;
+      return this.#called(`read ${fd}`, taken);
+    },
+    write: (fd, block, offset, length) => {
+      this.#enter();
+      const socket = this.#get(fd, Tcp, "write");
+      const trouble = this.#trouble(EINTR);
+      if (trouble < 0) return this.#called(`write ${fd}`, trouble);
+      const refusal = socket.refusal();
+      if (refusal < 0) return this.#called(`write ${fd}`, refusal);
+      let taken = Math.min(length, socket.room());
+      if (taken === 0) return this.#called(`write ${fd}`, socket.full());
+      if (this.random.oneIn(10)) taken = this.random.between(1, taken);
+      if (taken < length) socket.noSpace = taken === socket.room();
+      const { peer } = socket;
+      if (peer?.expects !== undefined) {
+        const bytes = block.bytes.subarray(offset, offset + taken);
+        if (!peer.expects.matches(peer.arrived, bytes)) {
+          throw new Violation(`the ${peer.name} was written other bytes than come at ${peer.arrived}`);
+        }
+      }
+      socket.arrive(taken);
+      return this.#called(`write ${fd}`, taken);
+    },
+    pipe: (ends) => {
+      this.#enter();
+      const trouble = this.#trouble(EMFILE, ENOMEM);
+      if (trouble < 0) return this.#called("pipe2", trouble);
+      const pipe = { spans: [], filled: 0, size: 65_536 };
+      const output = this.#add(new PipeEnd(pipe, true));
+      if (output < 0) return this.#called("pipe2", output);
+      const input = this.#add(new PipeEnd(pipe, false));
+      if (input < 0) {
+        this.#forget(output);
+        return this.#called("pipe2", input);
+      }
+      const view = new DataView(ends.bytes.buffer);
+      view.setInt32(0, output, true);
+      view.setInt32(4, input, true);
+      return this.#called("pipe2", 0);
+    },
+    setPipeSize: (fd, bytes) => {
+      const { pipe } = this.#get(fd, PipeEnd, "F_SETPIPE_SZ");
+      const trouble = this.#trouble(EPERM, ENOMEM);
+      if (trouble < 0) return this.#called("F_SETPIPE_SZ", trouble);
+      pipe.size = bytes;
+      return this.#called("F_SETPIPE_SZ", bytes);
+    },
+    splice: (from, to, length) => {
+      this.#enter();
+      const trouble = this.#trouble(EINTR);
+      if (trouble < 0) return this.#called(`splice ${from} ${to}`, trouble);
+      const source = this.#descriptors.get(from);
+      const result =
+        source instanceof PipeEnd
+          ? this.#spliceOut(source, this.#get(to, Tcp, "splice"), length)
+          : this.#spliceIn(this.#get(from, Tcp, "splice"), this.#get(to, PipeEnd, "splice"), length);
+      return this.#called(`splice ${from} ${to}`, result);
+    },
+    epollCreate: () => {
+      const epoll = new Epoll();
+      this.#epoll = epoll;
+      return this.#add(epoll);
+    },
+    epollControl: (_epoll, operation, fd, events, tag) => {
+      this.#enter();
+      const found = this.#descriptors.get(fd);
+      if (found === undefined) throw new Violation(`epoll_ctl of descriptor ${fd}, which is not open`);
+      if (operation === EPOLL_CTL_DEL) {
+        found.interest = undefined;
+        this.#epoll?.ready.delete(found);
+        return this.#called(`epoll_ctl del ${fd}`, 0);
+      }
+      if (operation === EPOLL_CTL_ADD) {
+        const trouble = this.#trouble(ENOMEM);
+        if (trouble < 0) return this.#called(`epoll_ctl add ${fd}`, trouble);
+      } else if (found.interest === undefined) {
+        return this.#called(`epoll_ctl mod ${fd}`, -ENOENT);
+      }
+      found.interest = { events: events >>> 0, tag: tag >>> 0 };
+      if (this.#due(found) !== 0) this.wake(found);
+      return this.#called(`epoll_ctl ${operation === EPOLL_CTL_ADD ? "add" : "mod"} ${fd}`, 0);
+    },
+    epollWait: (_epoll, events, most) => {
+      const trouble = this.#trouble(EINTR);
+      if (trouble < 0) return this.#called("epoll_wait", trouble);
+      const words = new Uint32Array(events.bytes.buffer);
+      // Now and then few at a time, so that batches differ.
+      const limit = this.random.oneIn(3) ? this.random.between(1, 3) : most;
+      let count = 0;
+      for (const found of [...(this.#epoll?.ready ?? [])]) {
+        if (count === limit) break;
+        const mask = this.#due(found);
+        const interest = found.interest;
+        if (mask === 0 || interest === undefined || (interest.events & (EPOLLET >>> 0)) !== 0)
+          this.#epoll?.ready.delete(found);
+        if (mask === 0 || interest === undefined) continue;
+        const at = count * epollEvent.words;
+        words[at + epollEvent.events] = mask;
+        words[at + epollEvent.fd] = this.#numbers.get(found) ?? 0;
+        words[at + epollEvent.tag] = interest.tag;
+        count += 1;
+        this.log?.push(`  event ${mask.toString(16)} of ${this.#numbers.get(found)}`);
+      }
+      return count;
+    },
+  };
+
+  #forget(fd: number): void {
+    const found = this.#descriptors.get(fd);
+    this.#descriptors.delete(fd);
+    if (found !== undefined) this.#numbers.delete(found);
+  }
+
+  #spliceIn(socket: Tcp, end: PipeEnd, length: number): Result {
+    const { pipe } = end;
+    if (end.reads) return -EBADF;
+    let taken = Math.min(length, socket.received, pipe.size - pipe.filled);
+    if (taken === 0) return socket.received > 0 ? -EAGAIN : socket.empty();
+    // Pages with little in them fill a pipe too.
+    if (this.random.oneIn(4)) taken = this.random.between(1, taken);
+    const { peer } = socket;
+    if (peer !== undefined) pipe.spans.push({ stream: peer.stream, from: socket.taken, length: taken });
+    pipe.filled += taken;
+    socket.received -= taken;
+    socket.taken += taken;
+    return taken;
+  }
+
+  #spliceOut(end: PipeEnd, socket: Tcp, length: number): Result {
+    const { pipe } = end;
+    if (pipe.filled === 0) return -EAGAIN;
+    const refusal = socket.refusal();
+    if (refusal < 0) return refusal;
+    let taken = Math.min(length, pipe.filled, socket.room());
+    if (taken === 0) return socket.full();
+    if (this.random.oneIn(4)) taken = this.random.between(1, taken);
+    let rest = taken;
+    while (rest > 0) {
+      const span = pipe.spans.shift();
+      if (span === undefined) break;
+      const part = Math.min(rest, span.length);
+      const { peer } = socket;
+      if (peer !== undefined && (span.stream !== peer.expects || span.from !== peer.arrived)) {
+        throw new Violation(`the ${peer.name} was spliced other bytes than come at ${peer.arrived}`);
+      }
+      socket.arrive(part);
+      if (part < span.length) {
+        pipe.spans.unshift({ stream: span.stream, from: span.from + part, length: span.length - part });
+      }
+      rest -= part;
+    }
+    pipe.filled -= taken;
+    if (taken < length) socket.noSpace = socket.room() === 0;
+    return taken;
+  }
+
+  #due(descriptor: Descriptor): number {
+    const { interest } = descriptor;
+    // Errors and hang-ups are told whether or not they were asked for.
+    return interest === undefined ? 0 : descriptor.poll() & (interest.events | EPOLLERR | EPOLLHUP) & 0xffff;
+  }
+
+  readonly wakeup: WakeupService = {
+    watch: (_fd, onReadable) => {
+      this.#onReadable = onReadable;
+      return {
+        close: () => {
+          this.#onReadable = undefined;
+        },
+      };
+    },
+    soon: (task) => {
+      this.#soon.push(task);
+    },
+    now: () => this.#now,
+    after: (millis, task) => {
+      const timer = { at: this.#now + millis, task };
+      this.#timers.push(timer);
+      return {
+        cancel: () => {
+          const at = this.#timers.indexOf(timer);
+          if (at >= 0) this.#timers.splice(at, 1);
+        },
+      };
+    },
+  };
+
+  /** A connection that is being made comes to something. */
+  settle(): boolean {
+    const socket = this.#connecting.splice(this.random.below(Math.max(1, this.#connecting.length)), 1)[0];
+    if (socket === undefined) return false;
+    if (socket.state !== "connecting" || !this.#numbers.has(socket)) return true;
+    const peer = this.random.oneIn(6) ? undefined : this.backend();
+    if (peer === undefined) {
+      socket.state = "dead";
+      socket.error = ECONNREFUSED;
+    } else {
+      socket.state = "established";
+      socket.peer = peer;
+      this.#wire(socket);
+    }
+    this.wake(socket);
+    return true;
+  }
+
+  /** A turn of the loop would have something to do. */
+  get busy(): boolean {
+    return this.#soon.length > 0 || this.#told();
+  }
+
+  #told(): boolean {
+    return [...(this.#epoll?.ready ?? [])].some((found) => this.#due(found) !== 0);
+  }
+
+  /** One turn of the loop, if there is anything for it to do. */
+  turn(): boolean {
+    this.calls = 0;
+    const tasks = this.#soon.splice(0);
+    for (const task of tasks) task();
+    const ready = this.#told();
+    if (ready) this.#onReadable?.();
+    if (this.calls > 20_000) throw new Violation(`one turn made ${this.calls} calls`);
+    return tasks.length > 0 || ready;
+  }
+
+  /** Lets time pass until the next timer. */
+  pass(): boolean {
+    this.#timers.sort((one, other) => one.at - other.at);
+    const next = this.#timers.shift();
+    if (next === undefined) return false;
+    this.#now = Math.max(this.#now, next.at);
+    next.task();
+    return true;
+  }
+}

@@ -1,0 +1,263 @@
+/**
+ * One seed's course of events: clients that come, backends that are connected to, bytes, ends and breaks, interruptions;
+ * and what has to be true of it whatever happens.
+ */
+import { Acceptor } from "../../../../src/transport/linux/Acceptor.js";
+import { Connecting } from "../../../../src/transport/linux/Connecting.js";
+import { Engine } from "../../../../src/transport/linux/Engine.js";
+import { addressSize, inetLength } from "../../../../src/transport/linux/Libc.js";
+import { Relay } from "../../../../src/transport/linux/Relay.js";
+import { Socket } from "../../../../src/transport/linux/Socket.js";
+import type { Connection, RelayOutcome } from "../../../../src/transport/Transport.js";
+import { Kernel, Violation } from "./Kernel.js";
+import { Peer } from "./Peer.js";
+import { Random } from "./Random.js";
+import { Stream } from "./Stream.js";
+
+/** Steps after which something is taken to hang. */
+const mostSteps = 2_000_000;
+
+/** A client's connection, as the fiber of it would know it. */
+interface Life {
+  readonly client: Peer;
+  backend: Peer | undefined;
+  /** What interruption does now; undefined once it is over. */
+  interrupt: (() => void) | undefined;
+  ended: number;
+  outcome: RelayOutcome | undefined;
+  interrupted: boolean;
+  failed: boolean;
+  readonly meter: { received: number; sent: number };
+}
+
+const check = (holds: boolean, what: () => string): void => {
+  if (!holds) throw new Violation(what());
+};
+
+/** Runs it; throws a {@link Violation} when something is not as it has to be. Answers what was logged. */
+export const run = (seed: number, log?: Array<string>): void => {
+  const random = new Random(seed);
+  const peers: Array<Peer> = [];
+  const lives: Array<Life> = [];
+  let place = random.below(1 << 20);
+  const peer = (name: string): Peer => {
+    place += 65_521;
+    const made = new Peer(name, new Stream(place), random);
+    peers.push(made);
+    return made;
+  };
+  const troubles = random.pick([0, 0, 400, 40]);
+  const limit = random.pick([1_000, 1_000, 12]);
+  const kernel = new Kernel(random, troubles, limit, () => peer("backend"), log !== undefined);
+  if (log !== undefined) Object.defineProperty(kernel, "log", { value: log });
+  const faults: Array<unknown> = [];
+  const engine = new Engine(kernel.libc, kernel.wakeup, random.pick([1_000, 3]), (fault) =>
+    faults.push(fault),
+  );
+  const destination = { family: 2, address: kernel.libc.allocate(addressSize), length: inetLength };
+
+  const over = (life: Life): void => {
+    life.ended += 1;
+    life.interrupt = undefined;
+    check(life.ended === 1, () => "a connection ended twice");
+  };
+
+  const relay = (life: Life, client: Socket, server: Socket): void => {
+    const here = kernel.peerOf(client.fd);
+    const there = kernel.peerOf(server.fd);
+    if (there !== undefined) {
+      life.backend = there.peer;
+      kernel.pair(life.client, there.peer);
+    }
+    const running = new Relay(client, server, life.meter, (outcome) => {
+      over(life);
+      life.outcome = outcome;
+      if (here !== undefined && there !== undefined) {
+        const { received, sent } = outcome;
+        check(
+          received === here.socket.taken && sent === there.socket.taken,
+          () => `told ${received} and ${sent} bytes, read ${here.socket.taken} and ${there.socket.taken}`,
+        );
+        check(
+          life.meter.received === received && life.meter.sent === sent,
+          () => "the meter says another thing",
+        );
+      }
+    });
+    life.interrupt = () => {
+      life.interrupted = true;
+      over(life);
+      running.abort();
+    };
+    running.start();
+  };
+
+  const serve = (connection: Connection): void => {
+    check(connection instanceof Socket, () => "a connection that is no socket");
+    const client = connection as Socket; // as was checked
+    const found = kernel.peerOf(client.fd);
+    if (found === undefined) throw new Violation("a connection of nobody");
+    const life: Life = {
+      client: found.peer,
+      backend: undefined,
+      interrupt: undefined,
+      ended: 0,
+      outcome: undefined,
+      interrupted: false,
+      failed: false,
+      meter: { received: 0, sent: 0 },
+    };
+    lives.push(life);
+    const refuse = (): void => {
+      over(life);
+      client.reset();
+    };
+    let settled = false;
+    const attempt = new Connecting(engine, { host: "127.0.0.1", port: 2 }, (result) => {
+      settled = true;
+      if (!(result instanceof Socket)) {
+        life.failed = true;
+        refuse();
+        return;
+      }
+      // The fiber hears of it a moment later; it may have been interrupted meanwhile.
+      life.interrupt = () => {
+        life.interrupted = true;
+        result.reset();
+        refuse();
+      };
+      later.push(() => {
+        if (life.ended === 0) relay(life, client, result);
+      });
+    });
+    life.interrupt = () => {
+      life.interrupted = true;
+      attempt.cancel();
+      refuse();
+    };
+    attempt.start(destination, 5_000);
+    if (!settled) check(life.ended === 0, () => "refused without a word");
+  };
+
+  const later: Array<() => void> = [];
+  const listener = kernel.listening();
+  const acceptor = new Acceptor(engine, listener.fd, serve, () => {});
+  // Where even this has trouble, it is tried again.
+  while (acceptor.start() < 0) {}
+  kernel.elsewhere = () => {
+    peers[random.below(Math.max(1, peers.length))]?.step();
+  };
+
+  let coming = random.oneIn(20) ? 12 : random.between(1, 6);
+  // A loop that turns seldom has much to do in one turn.
+  const laziness = random.pick([1, 1, 1, 10]);
+  const interrupts = random.oneIn(4);
+  const happen = (): boolean => {
+    switch (random.below(8)) {
+      case 0:
+        if (coming === 0) return false;
+        coming -= 1;
+        listener.connect(peer("client"));
+        return true;
+      case 1:
+        return kernel.settle();
+      case 2: {
+        if (!interrupts || !random.oneIn(20)) return false;
+        const life = lives[random.below(Math.max(1, lives.length))];
+        life?.interrupt?.();
+        return life !== undefined;
+      }
+      case 3:
+      case 4:
+      case 5:
+        return peers[random.below(Math.max(1, peers.length))]?.step() ?? false;
+      default: {
+        if (!random.oneIn(laziness)) return kernel.busy || later.length > 0;
+        const turned = kernel.turn();
+        const due = later.splice(0);
+        for (const task of due) task();
+        return turned || due.length > 0;
+      }
+    }
+  };
+
+  const quiet = (): boolean =>
+    coming === 0 &&
+    lives.every(({ ended }) => ended > 0) &&
+    peers.every(({ done, wire }) => done || wire === undefined);
+
+  let idle = 0;
+  let steps = 0;
+  while (
+    !(quiet() && lives.length > 0 && peers.filter(({ name }) => name === "client").length === lives.length)
+  ) {
+    steps += 1;
+    if (happen()) idle = 0;
+    else idle += 1;
+    // Nothing goes on but time.
+    if (idle > 200) {
+      idle = 0;
+      kernel.pass();
+    }
+    check(
+      steps < mostSteps,
+      () =>
+        `it hangs: ${lives.filter(({ ended }) => ended === 0).length} of ${lives.length} connections are still open`,
+    );
+  }
+
+  for (const { backend, client, failed, interrupted, outcome } of lives) {
+    if (outcome === undefined) {
+      check(client.resetArrived || client.resetSent, () => "a client that was refused was not reset");
+      continue;
+    }
+    check(!failed && !interrupted, () => "an outcome of nothing");
+    if (backend === undefined) continue;
+    if (outcome.end === "client-closed" || outcome.end === "backend-closed") {
+      check(client.finArrived || client.resetSent, () => "the client was not told the end");
+      check(backend.finArrived || backend.resetSent, () => "the backend was not told the end");
+      check(
+        backend.arrived === client.sent,
+        () => `the backend has ${backend.arrived} of ${client.sent} bytes`,
+      );
+      check(
+        client.arrived === backend.sent,
+        () => `the client has ${client.arrived} of ${backend.sent} bytes`,
+      );
+    } else {
+      const broke = outcome.end === "client-reset" ? client : backend;
+      const other = broke === client ? backend : client;
+      check(
+        other.resetArrived || other.resetSent,
+        () => `the ${other.name} was not reset with the ${broke.name}`,
+      );
+      const reason = client.resetSent || backend.resetSent || troubles > 0;
+      check(reason, () => `${outcome.end}, and nobody broke off`);
+    }
+  }
+  acceptor.close();
+  engine.shutdown();
+  check(kernel.open === 0, () => `${kernel.open} descriptors are left`);
+  check(faults.length === 0 && engine.faults === 0, () => `caught ${String(faults[0])}`);
+};
+
+/** What went wrong in a schedule: its last events, and how to see them again. */
+export const report = (seed: number, violation: unknown): string => {
+  const log: Array<string> = [];
+  try {
+    run(seed, log);
+  } catch {
+    // The same again, by now with its log.
+  }
+  const what =
+    violation instanceof Error
+      ? violation instanceof Violation
+        ? violation.message
+        : (violation.stack ?? violation.message)
+      : String(violation);
+  return [
+    `seed ${seed}: ${what}`,
+    ...log.slice(-60),
+    `again: npm run test:simulate -- --seed ${seed} --schedules 1`,
+  ].join("\n");
+};
