@@ -4,7 +4,7 @@
 import { stripVTControlCharacters } from "node:util";
 import { Args, Command, HelpDoc, Options, Span, type ValidationError } from "@effect/cli";
 import { NodeContext, NodeHttpClient } from "@effect/platform-node";
-import { Console, Effect, type Layer, Logger, LogLevel, Option, Schedule, Schema } from "effect";
+import { Console, Effect, type Layer, Logger, LogLevel, Option, Ref, Schedule, Schema } from "effect";
 import { settings as readSettings, type Settings, variables } from "../config/Settings.js";
 import type { Discovery } from "../discovery/Discovery.js";
 import { printable } from "../discovery/ForeignText.js";
@@ -101,13 +101,21 @@ const status = Command.make(
       if (!watch) return yield* Effect.flatMap(look, Console.log);
       const redraws = !json && process.stdout.isTTY === true;
       const show = (text: string) => Console.log(redraws ? `${clear}${text}` : json ? text : `${text}\n`);
-      // One that went away may come back.
+      // One that went away may come back. Beside a stream of answers, either is told when it happens, not every second.
+      const absence = yield* Ref.make<string | undefined>(undefined);
+      const tell = (text: string) => Effect.sync(() => process.stderr.write(`load-balancer: ${text}\n`));
+      const away = (why: string) =>
+        Effect.flatMap(Ref.getAndSet(absence, why), (before) =>
+          redraws ? show(why) : before === why ? Effect.void : tell(why),
+        );
+      const back = Effect.flatMap(Ref.getAndSet(absence, undefined), (before) =>
+        redraws || before === undefined ? Effect.void : tell(`the load balancer at ${from} is back`),
+      );
       yield* Effect.repeat(
         look.pipe(
+          Effect.tap(() => back),
           Effect.flatMap(show),
-          Effect.catchTag("Refusal", ({ message }) =>
-            redraws ? show(message) : Effect.sync(() => process.stderr.write(`load-balancer: ${message}\n`)),
-          ),
+          Effect.catchTag("Refusal", ({ message }) => away(message)),
         ),
         everySecond,
       );

@@ -175,6 +175,10 @@ describe("load-balancer status", () => {
           ),
         );
       yield* seen(1);
+      // Told once each, in this order, however often it was looked for in between.
+      const told = lines(watch.stderr());
+      assert.match(told.at(-1) ?? "", /^load-balancer: the load balancer at http:\S+ is back$/);
+      assert.lengthOf(new Set(told), told.length);
       yield* backend.stop;
       yield* seen(0);
       yield* watch.signal("SIGINT");
