@@ -1,0 +1,149 @@
+/** Clients on raw sockets: many that stay open, one after the other, and a steady rate of requests. */
+import { createConnection, type Socket } from "node:net";
+import { Data, Effect, type Scope } from "effect";
+import { smallBytes } from "./Origin.js";
+
+export class ClientError extends Data.TaggedError("ClientError")<{
+  readonly reason: "connection" | "deadline";
+  readonly message: string;
+}> {}
+
+const request = (connection: "keep-alive" | "close"): Buffer =>
+  Buffer.from(`GET /small HTTP/1.1\r\nHost: bench\r\nConnection: ${connection}\r\n\r\n`);
+const keepAlive = request("keep-alive");
+const closing = request("close");
+
+/** How long an answer is that starts with these bytes, head included; undefined until its head is there. */
+export const answerLength = (start: Buffer): number | undefined => {
+  const end = start.indexOf("\r\n\r\n");
+  return end === -1 ? undefined : end + 4 + smallBytes;
+};
+
+const broken = (port: number, cause: string) =>
+  new ClientError({ reason: "connection", message: `a connection to port ${port} ended early: ${cause}` });
+
+const late = (what: string) => () =>
+  new ClientError({ reason: "deadline", message: `${what} took too long` });
+
+/** A connection that has had one answer, and how long that was in bytes. */
+export interface Opened {
+  readonly socket: Socket;
+  readonly length: number;
+}
+
+const patience = "10 seconds";
+
+/** Connects and asks once, so that the connection certainly reaches the backend. It ends with its scope. */
+export const open = (port: number): Effect.Effect<Opened, ClientError, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const socket = createConnection({ host: "127.0.0.1", port, noDelay: true });
+      // Never without one: an error between two uses would end the program.
+      socket.on("error", () => undefined);
+      return socket;
+    }),
+    (socket) => Effect.sync(() => socket.destroy()),
+  ).pipe(
+    Effect.flatMap((socket) =>
+      Effect.async<Opened, ClientError>((resume) => {
+        let head: Buffer = Buffer.alloc(0);
+        const ended = () => resume(Effect.fail(broken(port, "before its first answer")));
+        const data = (chunk: Buffer) => {
+          head = Buffer.concat([head, chunk]);
+          const length = answerLength(head);
+          if (length === undefined || head.length < length) return;
+          socket.off("data", data).off("close", ended);
+          resume(Effect.succeed({ socket, length }));
+        };
+        socket.on("data", data).on("close", ended).write(keepAlive);
+      }),
+    ),
+    Effect.timeoutFail({ duration: patience, onTimeout: late(`a first answer from port ${port}`) }),
+  );
+
+/** Opens so many, fifty at once at most. */
+export const openMany = (
+  port: number,
+  count: number,
+): Effect.Effect<ReadonlyArray<Opened>, ClientError, Scope.Scope> =>
+  Effect.forEach(Array.from({ length: count }), () => open(port), { concurrency: 50 });
+
+/** Milliseconds from the call of connect to the first byte of an answer, on a connection of its own. */
+export const firstByte = (port: number): Effect.Effect<number, ClientError> =>
+  Effect.async<number, ClientError>((resume) => {
+    const start = performance.now();
+    let first: number | undefined;
+    const socket = createConnection({ host: "127.0.0.1", port, noDelay: true });
+    socket.once("data", () => {
+      first = performance.now() - start;
+    });
+    // Read to its end: the backend closes first, as with most clients.
+    socket
+      .on("error", () => undefined)
+      .once("close", () =>
+        resume(first === undefined ? Effect.fail(broken(port, "no byte came")) : Effect.succeed(first)),
+      );
+    socket.resume();
+    socket.write(closing);
+    return Effect.sync(() => socket.destroy());
+  }).pipe(Effect.timeoutFail({ duration: patience, onTimeout: late(`a byte from port ${port}`) }));
+
+export interface Pace {
+  /** Requests in a second, of all connections together. */
+  readonly rate: number;
+  readonly connections: number;
+  readonly seconds: number;
+}
+
+/** When a request is due, in milliseconds after the start. */
+export const due = (rate: number, index: number): number => (index * 1000) / rate;
+
+/**
+ * The latencies in milliseconds of requests that are sent at a fixed rate, whether or not earlier ones were answered:
+ * each counts from the moment it was due, so that one who is slow cannot hide it by delaying the next request.
+ *
+ * The sender looks at the clock in every turn of the loop, since timers would be a millisecond off: it keeps one
+ * processor busy while it lasts.
+ */
+export const steady = (port: number, { connections, rate, seconds }: Pace) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const opened = yield* openMany(port, connections);
+      const total = Math.round(rate * seconds);
+      return yield* Effect.async<ReadonlyArray<number>, ClientError>((resume) => {
+        const latencies: Array<number> = [];
+        const waiting = opened.map((): Array<number> => []);
+        const start = performance.now() + 10;
+        let sent = 0;
+        let stopped = false;
+        for (const [i, { length, socket }] of opened.entries()) {
+          let bytes = 0;
+          socket.on("data", (chunk: Buffer) => {
+            const now = performance.now();
+            bytes += chunk.length;
+            for (; bytes >= length; bytes -= length) latencies.push(now - (waiting[i]?.shift() ?? now));
+            if (latencies.length === total) resume(Effect.succeed(latencies));
+          });
+          socket.once("close", () => resume(Effect.fail(broken(port, "under the steady rate"))));
+        }
+        const turn = (): void => {
+          if (stopped) return;
+          for (const now = performance.now(); sent < total && start + due(rate, sent) <= now; sent++) {
+            const i = sent % opened.length;
+            waiting[i]?.push(start + due(rate, sent));
+            opened[i]?.socket.write(keepAlive);
+          }
+          if (sent < total) setImmediate(turn);
+        };
+        turn();
+        return Effect.sync(() => {
+          stopped = true;
+        });
+      }).pipe(
+        Effect.timeoutFail({
+          duration: (seconds + 10) * 1000,
+          onTimeout: late(`the answers at ${rate} requests/s from port ${port}`),
+        }),
+      );
+    }),
+  );

@@ -1,0 +1,71 @@
+/** What is measured, and what was promised of it. */
+import type { WorkloadName } from "./Options.js";
+
+export interface Metric {
+  readonly workload: WorkloadName;
+  readonly title: string;
+  readonly unit: string;
+  readonly digits: number;
+  /** More of it is better. */
+  readonly more?: boolean;
+}
+
+const of = (workload: WorkloadName, title: string, unit: string, digits: number, more = false): Metric => ({
+  workload,
+  title,
+  unit,
+  digits,
+  more,
+});
+
+export const metrics = {
+  keepaliveCpu: of("keepalive", "CPU per keep-alive request", "µs", 2),
+  keepaliveRate: of("keepalive", "keep-alive requests", "/s", 0, true),
+  keepaliveP50: of("keepalive", "latency at 64 connections, p50", "ms", 3),
+  keepaliveP99: of("keepalive", "latency at 64 connections, p99", "ms", 3),
+  keepaliveP999: of("keepalive", "latency at 64 connections, p99.9", "ms", 3),
+  connectionCpu: of("connections", "CPU per connection", "µs", 2),
+  connectionRate: of("connections", "connections", "/s", 0, true),
+  bulkCpu: of("bulk", "CPU per GB", "s", 4),
+  bulkRate: of("bulk", "bulk throughput", "GB/s", 2, true),
+  latencyP50: of("latency", "latency at 500 requests/s, p50", "ms", 3),
+  latencyP99: of("latency", "latency at 500 requests/s, p99", "ms", 3),
+  latencyP999: of("latency", "latency at 500 requests/s, p99.9", "ms", 3),
+  idleMemory: of("idle", "memory per idle connection", "KiB", 2),
+  firstByteP50: of("first-byte", "connect to first byte, p50", "ms", 3),
+  firstByteP99: of("first-byte", "connect to first byte, p99", "ms", 3),
+} as const satisfies Readonly<Record<string, Metric>>;
+
+export type MetricName = keyof typeof metrics;
+
+/** The names in the order in which they are reported. */
+// Object.keys knows no keys; the object has no others.
+export const metricNames = Object.keys(metrics) as ReadonlyArray<MetricName>;
+
+/** The figures of one measurement. */
+export type Figures = Readonly<Partial<Record<MetricName, number>>>;
+
+/** The most that a figure may be: as a ratio to HAProxy's, or as it is. */
+export interface Target {
+  readonly peer: string;
+  readonly metric: MetricName;
+  readonly most: number;
+  readonly ratio: boolean;
+}
+
+const ratio = (peer: string, metric: MetricName, most: number): Target => ({
+  peer,
+  metric,
+  most,
+  ratio: true,
+});
+
+export const targets: ReadonlyArray<Target> = [
+  ratio("linux", "keepaliveCpu", 1.05),
+  ratio("linux", "bulkCpu", 0.65),
+  ratio("linux", "connectionCpu", 1.2),
+  ratio("linux", "latencyP99", 1.2),
+  { peer: "linux", metric: "idleMemory", most: 8, ratio: false },
+  ratio("node", "keepaliveCpu", 1.5),
+  ratio("node", "connectionCpu", 2.5),
+];

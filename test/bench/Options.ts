@@ -1,0 +1,105 @@
+/** What the benchmark is asked for on its command line. */
+import { parseArgs } from "node:util";
+import { Either } from "effect";
+
+export const workloadNames = ["keepalive", "connections", "bulk", "latency", "idle", "first-byte"] as const;
+export type WorkloadName = (typeof workloadNames)[number];
+
+export const peerNames = ["direct", "haproxy", "nginx", "linux", "node"] as const;
+export type PeerName = (typeof peerNames)[number];
+
+export interface Options {
+  readonly only: ReadonlyArray<WorkloadName>;
+  readonly peers: ReadonlyArray<PeerName>;
+  /** How often each workload is run with each peer. */
+  readonly rounds: number;
+  /** How long one run takes, in seconds. */
+  readonly seconds: number;
+  /** Where the figures are written as JSON. */
+  readonly json: string | undefined;
+  /** Where the picture is written. */
+  readonly svg: string | undefined;
+  /** The load balancer that is measured, in place of the one that `npm run build` left here. */
+  readonly balancer: string | undefined;
+}
+
+export const help = `npm run bench -- [options]
+
+Measures this load balancer beside HAProxy, nginx and no proxy at all, in turn on one machine. It needs Linux,
+nginx (with its stream module), haproxy and wrk: apt-get install haproxy nginx libnginx-mod-stream wrk
+
+  --only a,b     workloads, of ${workloadNames.join(", ")} (default: all)
+  --peers a,b    what is measured, of ${peerNames.join(", ")} (default: all)
+  --rounds N     how often each is measured, 1 to 100 (default: 5)
+  --seconds S    how long one measurement takes, 1 to 600 (default: 4)
+  --json FILE    writes the figures
+  --svg FILE     writes a picture of the ratios to HAProxy
+  --balancer P   measures the load-balancer at that path (default: the one built here)
+  --help         prints this
+
+"linux" and "node" are this load balancer with LB_TRANSPORT=linux and =node, as built by npm run build.`;
+
+type Read<A> = Either.Either<A, string>;
+
+const some = <A extends string>(
+  option: string,
+  text: string | undefined,
+  all: ReadonlyArray<A>,
+): Read<ReadonlyArray<A>> => {
+  if (text === undefined) return Either.right(all);
+  const asked = text.split(",").map((name) => name.trim());
+  const wrong = asked.find((name) => !all.some((each) => each === name));
+  return wrong === undefined
+    ? Either.right(all.filter((each) => asked.includes(each)))
+    : Either.left(`--${option} has ${JSON.stringify(wrong)}: choose from ${all.join(", ")}`);
+};
+
+const number = (
+  option: string,
+  text: string | undefined,
+  unset: number,
+  most: number,
+  fits: (value: number) => boolean,
+  kind: string,
+): Read<number> => {
+  if (text === undefined) return Either.right(unset);
+  const value = Number(text);
+  return text.trim() !== "" && fits(value) && value >= 1 && value <= most
+    ? Either.right(value)
+    : Either.left(`--${option} is ${JSON.stringify(text)}: give ${kind} from 1 to ${most}`);
+};
+
+const file = (option: string, text: string | undefined): Read<string | undefined> =>
+  text === "" ? Either.left(`--${option} is empty: give the name of a file`) : Either.right(text);
+
+/** Reads the arguments; on the left, what is wrong with them and what would be right. */
+export const parse = (args: ReadonlyArray<string>): Either.Either<Options | "help", string> =>
+  Either.gen(function* () {
+    const { values } = yield* Either.try({
+      try: () =>
+        parseArgs({
+          args: [...args],
+          options: {
+            only: { type: "string" },
+            peers: { type: "string" },
+            rounds: { type: "string" },
+            seconds: { type: "string" },
+            json: { type: "string" },
+            svg: { type: "string" },
+            balancer: { type: "string" },
+            help: { type: "boolean" },
+          },
+        }),
+      catch: (cause) => `${cause instanceof Error ? cause.message : String(cause)}; see --help`,
+    });
+    if (values.help === true) return "help" as const;
+    return {
+      only: yield* some("only", values.only, workloadNames),
+      peers: yield* some("peers", values.peers, peerNames),
+      rounds: yield* number("rounds", values.rounds, 5, 100, Number.isInteger, "a whole number"),
+      seconds: yield* number("seconds", values.seconds, 4, 600, Number.isFinite, "a number"),
+      json: yield* file("json", values.json),
+      svg: yield* file("svg", values.svg),
+      balancer: yield* file("balancer", values.balancer),
+    };
+  });

@@ -1,0 +1,183 @@
+/** What is measured: no proxy at all, HAProxy, nginx, and this load balancer on each of its transports. */
+import { existsSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Data, Effect, type Scope } from "effect";
+import * as Daemon from "./Daemon.js";
+import type { PeerName } from "./Options.js";
+import * as Origin from "./Origin.js";
+
+export interface RunningPeer {
+  readonly port: number;
+  /** Undefined where there is no process of its own. */
+  readonly daemon: Daemon.Daemon | undefined;
+}
+
+export interface Peer {
+  readonly name: PeerName;
+  readonly title: string;
+  /** Starts one, before a backend's port, with its files in a folder. */
+  readonly start: (origin: number, folder: string) => Effect.Effect<RunningPeer, Unavailable, Scope.Scope>;
+}
+
+/** It cannot be measured here; the message says what would help. */
+export class Unavailable extends Data.TaggedError("Unavailable")<{
+  readonly reason: "not-installed" | "not-built" | "not-running" | "other-transport";
+  readonly message: string;
+}> {}
+
+export const install = "apt-get install haproxy nginx libnginx-mod-stream wrk";
+
+const unavailable = (what: string) => (error: Daemon.DaemonError) =>
+  new Unavailable(
+    error.reason === "not-started"
+      ? { reason: "not-installed", message: `${error.message}: ${install}` }
+      : { reason: "not-running", message: `${what}: ${error.message}` },
+  );
+
+/** The folder is named after the port: one peer may run twice. */
+const configured = (parent: string, name: string, port: number, text: string) =>
+  Effect.promise(async () => {
+    const folder = join(parent, `${name}-${port}`);
+    await mkdir(folder, { recursive: true });
+    await writeFile(join(folder, `${name}.conf`), text);
+    return join(folder, `${name}.conf`);
+  });
+
+/** HAProxy needs two descriptors for each, and refuses to start where the limit does not allow them. */
+const mostConnections = 4096;
+
+const haproxyConfig = (port: number, origin: number): string => `
+global
+  nbthread 1
+  maxconn ${mostConnections}
+defaults
+  mode tcp
+  option splice-auto
+  timeout connect 5s
+  timeout client 600s
+  timeout server 600s
+listen bench
+  bind 127.0.0.1:${port} backlog 4096
+  server origin 127.0.0.1:${origin} check inter 5s
+`;
+
+export const haproxyProgram =
+  ["/usr/sbin/haproxy", "/usr/local/sbin/haproxy"].find((path) => existsSync(path)) ?? "haproxy";
+
+const haproxy: Peer = {
+  name: "haproxy",
+  title: "HAProxy",
+  start: (origin, folder) =>
+    Effect.gen(function* () {
+      const port = yield* Daemon.freePort;
+      const file = yield* configured(folder, "haproxy", port, haproxyConfig(port, origin));
+      const daemon = yield* Daemon.start(haproxyProgram, ["-db", "-f", file]);
+      yield* Daemon.awaited(daemon, "haproxy", Origin.answers(port));
+      return { port, daemon };
+    }).pipe(Effect.mapError(unavailable("HAProxy does not run"))),
+};
+
+const streamModule = [
+  "/usr/lib/nginx/modules/ngx_stream_module.so",
+  "/usr/lib64/nginx/modules/ngx_stream_module.so",
+].find((path) => existsSync(path));
+
+const nginxConfig = (folder: string, port: number, origin: number): string => `
+  ${streamModule === undefined ? "" : `load_module ${streamModule};`}
+  ${Origin.nginxHead(folder)}
+  worker_processes 1;
+  stream {
+    server {
+      listen 127.0.0.1:${port} backlog=4096;
+      proxy_connect_timeout 5s;
+      proxy_timeout 600s;
+      proxy_pass 127.0.0.1:${origin};
+    }
+  }`;
+
+const nginx: Peer = {
+  name: "nginx",
+  title: "nginx stream",
+  start: (origin, parent) =>
+    Effect.gen(function* () {
+      const port = yield* Daemon.freePort;
+      const folder = join(parent, `nginx-${port}`);
+      const file = yield* configured(parent, "nginx", port, nginxConfig(folder, port, origin));
+      const daemon = yield* Daemon.start(Origin.nginx, ["-p", folder, "-c", file, "-e", "stderr"]);
+      yield* Daemon.awaited(daemon, "nginx", Origin.answers(port));
+      return { port, daemon };
+    }).pipe(
+      Effect.mapError(unavailable("nginx as a proxy does not run")),
+      Effect.mapError((error) =>
+        error.message.includes('unknown directive "stream"')
+          ? new Unavailable({ reason: "not-installed", message: `nginx has no stream module: ${install}` })
+          : error,
+      ),
+    ),
+};
+
+/** What a line of the program's log tells under a message; undefined of a line that is something else. */
+export const told = (log: string, message: string): Readonly<Record<string, unknown>> | undefined => {
+  for (const line of log.split("\n")) {
+    if (!line.startsWith("{") || !line.endsWith("}")) continue;
+    const entry: { readonly message?: unknown; readonly annotations?: Readonly<Record<string, unknown>> } =
+      JSON.parse(line);
+    if (entry.message === message) return entry.annotations ?? {};
+  }
+  return undefined;
+};
+
+/** This load balancer on one of its transports. */
+const balancer = (executable: string, transport: PeerName, title: string): Peer => ({
+  name: transport,
+  title,
+  start: (origin) =>
+    Effect.gen(function* () {
+      if (!existsSync(executable)) {
+        const message = `${executable} is not there: npm run build`;
+        return yield* new Unavailable({ reason: "not-built", message });
+      }
+      const failed = Effect.mapError(unavailable(`the load balancer does not run on ${transport}`));
+      const daemon = yield* failed(
+        Daemon.start(executable, [], {
+          ENVIRONMENT: "production",
+          LB_TRANSPORT: transport,
+          BACKENDS: `127.0.0.1:${origin}`,
+          BIND_ADDRESS: "127.0.0.1",
+          HEALTH_BIND_ADDRESS: "127.0.0.1",
+          PORT: "0",
+          HEALTH_PORT: "0",
+        }),
+      );
+      const listening = yield* failed(
+        Daemon.awaited(
+          daemon,
+          "load-balancer",
+          Effect.sync(() => told(daemon.stdout(), "listening")),
+        ),
+      );
+      if (listening["transport"] !== transport) {
+        const message = `the load balancer runs on ${listening["transport"]} when asked for ${transport}`;
+        return yield* new Unavailable({ reason: "other-transport", message });
+      }
+      const port = Number(/:(\d+)$/.exec(String(listening["address"]))?.[1]);
+      yield* failed(Daemon.awaited(daemon, "load-balancer", Origin.answers(port)));
+      return { port, daemon };
+    }),
+});
+
+const direct: Peer = {
+  name: "direct",
+  title: "no proxy",
+  start: (origin) => Effect.succeed({ port: origin, daemon: undefined }),
+};
+
+/** All of them, with the load balancer that is built at a path. Another transport is another line. */
+export const peers = (executable: string): ReadonlyArray<Peer> => [
+  direct,
+  haproxy,
+  nginx,
+  balancer(executable, "linux", "this one, linux"),
+  balancer(executable, "node", "this one, node"),
+];

@@ -1,0 +1,144 @@
+/** What a peer is put through, and the figures that come of it. */
+import { Effect, type Scope } from "effect";
+import * as Accounting from "./Accounting.js";
+import * as Client from "./Client.js";
+import type { DaemonError } from "./Daemon.js";
+import * as Load from "./Load.js";
+import type { Figures } from "./Metric.js";
+import type { WorkloadName } from "./Options.js";
+import type { RunningPeer } from "./Peer.js";
+import { quantile } from "./Statistics.js";
+
+export interface Setting {
+  /** How long one measurement takes. */
+  readonly seconds: number;
+  /** wrk's script. */
+  readonly lua: string;
+}
+
+type Failure = DaemonError | Client.ClientError;
+
+export interface Workload {
+  readonly name: WorkloadName;
+  /** Needs wrk. */
+  readonly wrk: boolean;
+  /** Each measurement is of a process of its own. */
+  readonly fresh: boolean;
+  readonly warmUp: (peer: RunningPeer, setting: Setting) => Effect.Effect<void, Failure>;
+  readonly measure: (peer: RunningPeer, setting: Setting) => Effect.Effect<Figures, Failure>;
+}
+
+/** Seconds of processor time that a peer spent on something; undefined where there is no peer. */
+const spending = <A, E>(
+  { daemon }: RunningPeer,
+  work: Effect.Effect<A, E>,
+): Effect.Effect<readonly [A, number | undefined], E> =>
+  Effect.gen(function* () {
+    const before = daemon && Accounting.cpuTimes(daemon.pid);
+    const result = yield* work;
+    const after = daemon && Accounting.cpuTimes(daemon.pid);
+    return [result, before && after && Accounting.cpuSeconds(before, after)] as const;
+  });
+
+/** In seconds: just-in-time compilers need some, and get them alike. */
+const warmUpSeconds = 3;
+
+const loaded = (
+  name: WorkloadName,
+  shape: Omit<Load.Shape, "seconds">,
+  figures: (outcome: Load.Outcome, cpu: number | undefined) => Figures,
+): Workload => ({
+  name,
+  wrk: true,
+  fresh: false,
+  warmUp: ({ port }, { lua }) => Load.run(port, lua, { ...shape, seconds: warmUpSeconds }),
+  measure: (peer, { lua, seconds }) =>
+    spending(peer, Load.run(peer.port, lua, { ...shape, seconds })).pipe(
+      Effect.map(([outcome, cpu]) => figures(outcome, cpu)),
+    ),
+});
+
+const keepalive = loaded(
+  "keepalive",
+  { path: "/small", connections: 64, closing: false },
+  ({ p50, p99, p999, requests, seconds }, cpu) => ({
+    ...(cpu === undefined ? {} : { keepaliveCpu: (cpu * 1e6) / requests }),
+    keepaliveRate: requests / seconds,
+    keepaliveP50: p50,
+    keepaliveP99: p99,
+    keepaliveP999: p999,
+  }),
+);
+
+const connections = loaded(
+  "connections",
+  { path: "/small", connections: 64, closing: true },
+  ({ requests, seconds }, cpu) => ({
+    ...(cpu === undefined ? {} : { connectionCpu: (cpu * 1e6) / requests }),
+    connectionRate: requests / seconds,
+  }),
+);
+
+const bulk = loaded("bulk", { path: "/big", connections: 4, closing: false }, ({ bytes, seconds }, cpu) => ({
+  ...(cpu === undefined ? {} : { bulkCpu: cpu / (bytes / 1e9) }),
+  bulkRate: bytes / 1e9 / seconds,
+}));
+
+const pace = { rate: 500, connections: 16 };
+
+const latency: Workload = {
+  name: "latency",
+  wrk: false,
+  fresh: false,
+  warmUp: ({ port }) => Effect.asVoid(Client.steady(port, { ...pace, seconds: warmUpSeconds })),
+  measure: ({ port }, { seconds }) =>
+    Effect.map(Client.steady(port, { ...pace, seconds }), (latencies) => ({
+      latencyP50: quantile(latencies, 0.5),
+      latencyP99: quantile(latencies, 0.99),
+      latencyP999: quantile(latencies, 0.999),
+    })),
+};
+
+const idleConnections = 2000;
+const settling = "500 millis";
+
+const resident = (pid: number) =>
+  Effect.delay(
+    Effect.sync(() => Accounting.resident(pid)),
+    settling,
+  );
+
+const opened = <A>(port: number, count: number, then: Effect.Effect<A, never, Scope.Scope>) =>
+  Effect.scoped(Effect.zipRight(Client.openMany(port, count), then));
+
+const idle: Workload = {
+  name: "idle",
+  wrk: false,
+  // What a process once had it seldom gives back: a second measurement would find no difference.
+  fresh: true,
+  warmUp: ({ port }) => opened(port, 200, Effect.void),
+  measure: ({ daemon, port }) =>
+    daemon === undefined
+      ? Effect.succeed({})
+      : Effect.gen(function* () {
+          const before = yield* resident(daemon.pid);
+          const after = yield* opened(port, idleConnections, resident(daemon.pid));
+          return { idleMemory: (after - before) / idleConnections / 1024 };
+        }),
+};
+
+const firstByte: Workload = {
+  name: "first-byte",
+  wrk: false,
+  fresh: false,
+  warmUp: ({ port }) => Effect.asVoid(Effect.replicateEffect(Client.firstByte(port), 200)),
+  measure: ({ port }, { seconds }) =>
+    Effect.gen(function* () {
+      const times: Array<number> = [];
+      const end = performance.now() + seconds * 1000;
+      while (performance.now() < end) times.push(yield* Client.firstByte(port));
+      return { firstByteP50: quantile(times, 0.5), firstByteP99: quantile(times, 0.99) };
+    }),
+};
+
+export const workloads: ReadonlyArray<Workload> = [keepalive, connections, bulk, latency, idle, firstByte];
