@@ -13,7 +13,7 @@ export interface Options {
   readonly peers: ReadonlyArray<PeerName>;
   /** How often each workload is run with each peer. */
   readonly rounds: number;
-  /** How long one run takes, in seconds. */
+  /** How long one measurement takes, in whole seconds, as wrk wants them. */
   readonly seconds: number;
   /** Where the figures are written as JSON. */
   readonly json: string | undefined;
@@ -54,19 +54,12 @@ const some = <A extends string>(
     : Either.left(`--${option} has ${JSON.stringify(wrong)}: choose from ${all.join(", ")}`);
 };
 
-const number = (
-  option: string,
-  text: string | undefined,
-  unset: number,
-  most: number,
-  fits: (value: number) => boolean,
-  kind: string,
-): Read<number> => {
+const wholeNumber = (option: string, text: string | undefined, unset: number, most: number): Read<number> => {
   if (text === undefined) return Either.right(unset);
   const value = Number(text);
-  return text.trim() !== "" && fits(value) && value >= 1 && value <= most
+  return text.trim() !== "" && Number.isInteger(value) && value >= 1 && value <= most
     ? Either.right(value)
-    : Either.left(`--${option} is ${JSON.stringify(text)}: give ${kind} from 1 to ${most}`);
+    : Either.left(`--${option} is ${JSON.stringify(text)}: give a whole number from 1 to ${most}`);
 };
 
 const file = (option: string, text: string | undefined): Read<string | undefined> =>
@@ -90,14 +83,15 @@ export const parse = (args: ReadonlyArray<string>): Either.Either<Options | "hel
             help: { type: "boolean" },
           },
         }),
-      catch: (cause) => `${cause instanceof Error ? cause.message : String(cause)}; see --help`,
+      catch: (cause) =>
+        `${(cause instanceof Error ? cause.message : String(cause)).replaceAll("\n", " ")}; see --help`,
     });
     if (values.help === true) return "help" as const;
     return {
       only: yield* some("only", values.only, workloadNames),
       peers: yield* some("peers", values.peers, peerNames),
-      rounds: yield* number("rounds", values.rounds, 5, 100, Number.isInteger, "a whole number"),
-      seconds: yield* number("seconds", values.seconds, 4, 600, Number.isFinite, "a number"),
+      rounds: yield* wholeNumber("rounds", values.rounds, 5, 100),
+      seconds: yield* wholeNumber("seconds", values.seconds, 4, 600),
       json: yield* file("json", values.json),
       svg: yield* file("svg", values.svg),
       balancer: yield* file("balancer", values.balancer),

@@ -1,0 +1,49 @@
+import { Either } from "effect";
+import { describe, expect, it } from "vitest";
+import { answerLength, due } from "../bench/Client.js";
+import { parse } from "../bench/Load.js";
+import { parseLimits, parseVersion } from "../bench/Machine.js";
+import { smallBytes } from "../bench/Origin.js";
+import { told } from "../bench/Peer.js";
+
+describe("what the tools print", () => {
+  it("reads wrk's outcome, in seconds and milliseconds", () => {
+    const output =
+      'Running 1s test\n  2 threads\noutcome: {"requests":10,"bytes":4096,"micros":2000000,"errors":1,"p50":500,"p99":1500,"p999":2500}\n';
+    expect(parse(output)).toEqual(
+      Either.right({ requests: 10, bytes: 4096, seconds: 2, errors: 1, p50: 0.5, p99: 1.5, p999: 2.5 }),
+    );
+  });
+
+  it("says so where there is none, or half of one", () => {
+    expect(Either.isLeft(parse("unable to connect"))).toBe(true);
+    expect(Either.isLeft(parse('outcome: {"requests":10}'))).toBe(true);
+  });
+
+  it("finds versions and limits", () => {
+    expect(parseVersion("HAProxy version 2.6.12-1+deb12u4 2026/10/17")).toBe("2.6.12-1+deb12u4");
+    expect(parseVersion("nginx version: nginx/1.22.1\n")).toBe("1.22.1");
+    expect(parseVersion("")).toBe("not installed");
+    expect(parseLimits("Max processes 1 2 processes\nMax open files    1024   524288   files\n")).toBe(
+      "1024 / 524288",
+    );
+  });
+
+  it("finds a line of the log by its message", () => {
+    const log =
+      'not JSON\n{"message":"settings"}\n{"message":"listening","annotations":{"transport":"node"}}\n';
+    expect(told(log, "listening")).toEqual({ transport: "node" });
+    expect(told(log, "draining")).toBeUndefined();
+  });
+});
+
+describe("the steady rate", () => {
+  it("is due by the clock, not by the answers", () => {
+    expect([0, 1, 250].map((index) => due(500, index))).toEqual([0, 2, 500]);
+  });
+
+  it("knows how long an answer is once its head is there", () => {
+    expect(answerLength(Buffer.from("HTTP/1.1 200 OK\r\nA: b\r\n"))).toBeUndefined();
+    expect(answerLength(Buffer.from("HTTP/1.1 200 OK\r\n\r\nxx"))).toBe(19 + smallBytes);
+  });
+});
