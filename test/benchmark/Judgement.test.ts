@@ -100,7 +100,7 @@ describe("the report", () => {
 
   it("draws whatever a peer is called, and says which colours a dark page needs", () => {
     const picture = svg(table, titles);
-    expect(picture).not.toContain("<linux>");
+    expect(picture).toContain("ours &#38; &#60;linux&#62;</text>");
     expect(picture).toContain("prefers-color-scheme: dark");
     expect(picture).toContain("2.00</text>");
     expect(svg([], titles)).toContain("</svg>");
