@@ -66,15 +66,18 @@ export const judged = (table: ReadonlyArray<Row>): ReadonlyArray<Judged> =>
     return { target, value, verdict: verdict(value, target.most) };
   });
 
-/** What is too noisy to be judged by, one line each. */
+/** What is too noisy to be judged by, one line for each metric. */
 export const noise = (table: ReadonlyArray<Row>): ReadonlyArray<string> =>
-  table.flatMap(({ cells, metric }) =>
-    cells.flatMap(({ peer, ratio }) =>
+  table.flatMap(({ cells, metric }) => {
+    const wide = cells.flatMap(({ peer, ratio }) =>
       ratio === undefined || relativeWidth(ratio) <= widest
         ? []
-        : [
-            `${metrics[metric].title}, ${peer}: the middle half of its ratios to ${reference} spans ` +
-              `${Math.round(relativeWidth(ratio) * 100)} % of their median: a judgement would be noise`,
-          ],
-    ),
-  );
+        : [`${peer} ${Math.round(relativeWidth(ratio) * 100)} %`],
+    );
+    return wide.length === 0
+      ? []
+      : [
+          `a judgement by ${metrics[metric].title} would be noise: ` +
+            `the middle half of the ratios spans, of their median, ${wide.join(", ")}`,
+        ];
+  });
