@@ -27,6 +27,7 @@ import { BackendRegistry } from "../backend/BackendRegistry.js";
 import * as Pool from "../backend/Pool.js";
 import type { AccessLogMode } from "../config/Settings.js";
 import type { ListenError } from "../net/ListenError.js";
+import type { Meter } from "../net/Meter.js";
 import { format, type SocketAddress } from "../net/SocketAddress.js";
 import {
   type ConnectError,
@@ -89,8 +90,11 @@ const backlog = 4096;
 
 const none: ReadonlyArray<Backend> = [];
 
-/** One client's connection from its acceptance to its end, and what is to be told of it then. */
-class Life {
+/**
+ * One client's connection from its acceptance to its end, and what is to be told of it then. It counts its own bytes,
+ * and with them those of its backend: whoever ends it, it is known how many there were.
+ */
+class Life implements Meter {
   /** When it was accepted, on the clock of `performance.now()`. */
   readonly accepted = performance.now();
   /** Backends that could not be connected to. */
@@ -103,7 +107,30 @@ class Life {
   fiber: Fiber.RuntimeFiber<void> | undefined = undefined;
   /** Its backend was disabled by an operator while it had this connection. */
   cut = false;
+  /** Of its backend; undefined before it has one. */
+  whole: Meter | undefined = undefined;
+  #received = 0;
+  #sent = 0;
+
   constructor(readonly client: Connection) {}
+
+  get received(): number {
+    return this.#received;
+  }
+
+  set received(bytes: number) {
+    if (this.whole !== undefined) this.whole.received += bytes - this.#received;
+    this.#received = bytes;
+  }
+
+  get sent(): number {
+    return this.#sent;
+  }
+
+  set sent(bytes: number) {
+    if (this.whole !== undefined) this.whole.sent += bytes - this.#sent;
+    this.#sent = bytes;
+  }
 }
 
 const endedBy: Readonly<Record<RelayEnd, EndedBy>> = {
@@ -169,16 +196,11 @@ export const make = (options: Options) =>
       Effect.zipRight(Effect.inheritFiberRefs(runtime.fiberRefs), effect);
 
     /** The connection is over, and this is what it was. */
-    const ended = (
-      life: Life,
-      by: EndedBy,
-      phase: Phase,
-      received: number,
-      sent: number,
-    ): Effect.Effect<void> => {
+    const ended = (life: Life, by: EndedBy, phase: Phase): Effect.Effect<void> => {
       lives.delete(life);
       if (draining && lives.size === 0) Deferred.unsafeDone(lastEnded, Exit.void);
       const millis = performance.now() - life.accepted;
+      const { received, sent } = life;
       metrics.ended(codeOf({ by, phase }), millis, received, sent);
       const record: ConnectionRecord = {
         client: life.client.remote,
@@ -212,7 +234,7 @@ export const make = (options: Options) =>
               ),
             ),
           ),
-          ended(life, by, by === "no-backend" ? "choosing" : "connecting", 0, 0),
+          ended(life, by, by === "no-backend" ? "choosing" : "connecting"),
         );
       });
 
@@ -239,7 +261,7 @@ export const make = (options: Options) =>
       const by = !Cause.isInterruptedOnly(cause) ? "defect" : life.cut ? "disabled" : "drain-timeout";
       const told =
         by === "defect" ? atLeisure(Effect.logError("a connection failed by a defect", cause)) : Effect.void;
-      return Effect.zipRight(told, ended(life, by, phase, 0, 0));
+      return Effect.zipRight(told, ended(life, by, phase));
     };
 
     const connectFailed = (life: Life, backend: Backend, error: ConnectError): Effect.Effect<void> =>
@@ -266,9 +288,9 @@ export const make = (options: Options) =>
         }),
       );
 
-    const relayed = (life: Life, backend: Backend, { end, received, sent }: RelayOutcome) => {
+    const relayed = (life: Life, backend: Backend, { end }: RelayOutcome) => {
       const phase = draining ? "draining" : "relaying";
-      return Effect.zipRight(registry.release(backend), ended(life, endedBy[end], phase, received, sent));
+      return Effect.zipRight(registry.release(backend), ended(life, endedBy[end], phase));
     };
 
     const serve = (life: Life, waited: boolean): Effect.Effect<void> =>
@@ -278,6 +300,7 @@ export const make = (options: Options) =>
         const counted = metrics.backend(backend);
         counted.assigned(backend.connections);
         life.backend = backend;
+        life.whole = counted.meter;
         life.retries = life.tried.length;
         const from = performance.now();
         const connected = Effect.matchCauseEffect(transport.connect(backend.address, connectTimeoutMillis), {
@@ -289,7 +312,7 @@ export const make = (options: Options) =>
               stats.redispatches += 1;
               metrics.backend(failed).redispatched();
             }
-            return Effect.matchCauseEffect(transport.relay(client, server, counted.meter), {
+            return Effect.matchCauseEffect(transport.relay(client, server, life), {
               onSuccess: (outcome) => relayed(life, backend, outcome),
               onFailure: (cause) => {
                 // Interrupted before it began, the relay has not ended what it was given.

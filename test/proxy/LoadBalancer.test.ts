@@ -409,6 +409,9 @@ describe("LoadBalancer", () => {
       const [line] = lines(started.log, "drain timeout is over, resetting connections");
       assert.strictEqual(line?.annotations["connections"], 1);
       assert.deepStrictEqual(codes(started.log), ["drain-timeout/draining"]);
+      // What it had carried until then is told too.
+      assert.strictEqual(lines(started.log, "connection")[0]?.annotations["sent"], "hello".length);
+      assert.deepStrictEqual(started.registry.metrics.meter, { received: 0, sent: "hello".length });
     }),
   );
 
