@@ -1,0 +1,68 @@
+/**
+ * The backends of the soak: what they do with a connection is said by its first byte.
+ */
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
+
+/** What a client may ask of a backend. */
+export const ask = {
+  /** All that follows comes back, and the end after it. */
+  echo: 0x45,
+  /** The backend breaks off when something follows. */
+  reset: 0x52,
+  /** The backend says `farewell`, ends its side, and reads on. */
+  farewell: 0x46,
+} as const;
+
+export const farewell = Buffer.from("farewell");
+
+const serve = (socket: Socket): void => {
+  socket.on("error", () => {});
+  socket.once("data", (first) => {
+    const rest = first.subarray(1);
+    switch (first[0]) {
+      case ask.reset:
+        if (rest.length > 0) socket.resetAndDestroy();
+        else socket.once("data", () => socket.resetAndDestroy());
+        return;
+      case ask.farewell:
+        socket.end(farewell);
+        socket.resume();
+        return;
+      default:
+        if (rest.length > 0) socket.write(rest);
+        socket.pipe(socket);
+    }
+  });
+  socket.on("end", () => socket.end());
+};
+
+export class Backend {
+  #server: Server | undefined;
+  readonly #open = new Set<Socket>();
+  port = 0;
+
+  async start(): Promise<void> {
+    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+      this.#open.add(socket);
+      socket.on("close", () => this.#open.delete(socket));
+      serve(socket);
+    });
+    this.#server = server;
+    server.listen(this.port, "127.0.0.1");
+    await once(server, "listening");
+    this.port = (server.address() as AddressInfo).port; // it listens on a port
+  }
+
+  /** Dies as a process does: nothing listens any more, and all that is open breaks. */
+  async die(): Promise<void> {
+    const server = this.#server;
+    if (server === undefined) return;
+    this.#server = undefined;
+    const closed = once(server, "close");
+    server.close();
+    for (const socket of this.#open) socket.resetAndDestroy();
+    await closed;
+  }
+}
