@@ -2,6 +2,7 @@
  * The socket on which systemd listens for what its services say of themselves (sd_notify(3)): datagrams to a Unix
  * address, which Node itself cannot send.
  */
+import { getSystemErrorName } from "node:util";
 import { Data, Effect, type Scope } from "effect";
 
 export class NotifySocketError extends Data.TaggedError("NotifySocketError")<{
@@ -9,8 +10,11 @@ export class NotifySocketError extends Data.TaggedError("NotifySocketError")<{
 }> {}
 
 export interface NotifySocket {
-  /** Sends one datagram. Does not wait: what systemd does not take now is not sent. */
-  readonly send: (text: string) => void;
+  /**
+   * Sends one datagram, without waiting: undefined when systemd has it, otherwise the code of what went wrong, which
+   * is EAGAIN while its queue is full.
+   */
+  readonly send: (text: string) => string | undefined;
 }
 
 const AF_UNIX = 1;
@@ -18,6 +22,7 @@ const SOCK_DGRAM = 2;
 const SOCK_CLOEXEC = 0o2000000;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
+const EAGAIN = 11;
 
 /** `sun_path` of `struct sockaddr_un`. */
 const longestPath = 108;
@@ -54,6 +59,7 @@ export const open = (name: string): Effect.Effect<NotifySocket, NotifySocketErro
           socket: library.func("int socket(int, int, int)"),
           sendto: library.func("long sendto(int, const uint8_t *, size_t, int, const uint8_t *, uint)"),
           close: library.func("int close(int)"),
+          errno: () => koffi.errno(),
         };
       },
       catch: (cause) =>
@@ -72,7 +78,10 @@ export const open = (name: string): Effect.Effect<NotifySocket, NotifySocketErro
     return {
       send: (text) => {
         const bytes = Buffer.from(text);
-        calls.sendto(fd, bytes, bytes.length, MSG_DONTWAIT | MSG_NOSIGNAL, address, address.length);
+        const flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+        const sent: number = calls.sendto(fd, bytes, bytes.length, flags, address, address.length);
+        // A failure without an errno is one that something overwrote: it is to be tried again.
+        return sent < 0 ? getSystemErrorName(-(calls.errno() || EAGAIN)) : undefined;
       },
     };
   });

@@ -19,12 +19,12 @@ export interface Options {
 export class Systemd extends Context.Tag("zeitwork-load-balancer/Systemd")<
   Systemd,
   {
-    /** Tells the variables of sd_notify(3). */
+    /** Tells the variables of sd_notify(3): now, or as soon as systemd takes them, in order. Does not wait. */
     readonly tell: (variables: Readonly<Record<string, string>>) => Effect.Effect<void>;
   }
 >() {}
 
-/** The status is looked at, and told when it is another, this often. */
+/** The status is looked at, and told when it is another, this often; so is what systemd did not take yet. */
 const everySecond = Schedule.spaced("1 second");
 
 /** From one sign of life to the next: half of what systemd waits for; undefined when it does not wait for any. */
@@ -44,40 +44,66 @@ const plural = (count: number, noun: string) => `${count} ${noun}${count === 1 ?
 export const statusOf = (pool: Pool.Pool, open: number): string =>
   `${pool.phase === "draining" ? "draining, " : ""}${Pool.healthy(pool)} of ${plural(pool.listed, "backend")} healthy, ${plural(open, "connection")} open`;
 
-/** Tells the status and gives signs of life for as long as its scope is open. Without the socket it says so, once. */
+/** Tells the status and gives signs of life for as long as its scope is open. What prevents that it says, once. */
 const make = (options: Options) =>
   Effect.gen(function* () {
     const registry = yield* BackendRegistry;
+    const warn = (why: string) =>
+      Effect.logWarning("systemd cannot be told anything: give the unit Type=exec and no WatchdogSec=").pipe(
+        Effect.annotateLogs({ why }),
+      );
     const socket = yield* Effect.catchAll(open(options.socket), ({ message }) =>
-      Effect.as(
-        Effect.logWarning(
-          "systemd cannot be told anything: give the unit Type=exec and no WatchdogSec=",
-        ).pipe(Effect.annotateLogs({ why: message })),
-        { send: () => {} },
-      ),
+      Effect.as(warn(message), { send: () => undefined }),
     );
+
+    let failure: string | undefined;
+    /** Whether systemd has it. A full queue is no failure: systemd is busy, and will read it. */
+    const sent = (text: string): boolean => {
+      const code = socket.send(text);
+      if (code !== undefined && code !== "EAGAIN") failure ??= code;
+      return code === undefined;
+    };
+    let warned = false;
+    const warnOfFailure = Effect.suspend(() => {
+      if (failure === undefined || warned) return Effect.void;
+      warned = true;
+      return warn(`nothing can be sent to NOTIFY_SOCKET=${options.socket}: ${failure}`);
+    });
+
+    // A READY=1 that is lost is a unit that is never up. Bounded: it is told twice in its life, and has one status.
+    const untold: Array<string> = [];
+    const tellRest = Effect.suspend(() => {
+      while (untold[0] !== undefined && sent(untold[0])) untold.shift();
+      return warnOfFailure;
+    });
     const tell = (variables: Readonly<Record<string, string>>) =>
-      Effect.sync(() =>
-        socket.send(
+      Effect.suspend(() => {
+        untold.push(
           Object.entries(variables)
             .map(([name, value]) => `${name}=${value}`)
             .join("\n"),
-        ),
-      );
+        );
+        return tellRest;
+      });
 
     const interval = watchdogInterval(options);
     if (interval !== undefined) {
-      yield* Effect.forkScoped(Effect.repeat(tell({ WATCHDOG: "1" }), Schedule.spaced(interval)));
+      // One that is lost is followed by the next.
+      const alive = Effect.zipRight(
+        Effect.sync(() => sent("WATCHDOG=1")),
+        warnOfFailure,
+      );
+      yield* Effect.forkScoped(Effect.repeat(alive, Schedule.spaced(interval)));
     }
 
     let told = "";
     const tellStatus = Effect.flatMap(registry.pool, (pool) => {
       const status = statusOf(pool, registry.metrics.open);
-      if (status === told) return Effect.void;
+      if (untold.length > 0 || status === told) return Effect.void;
       told = status;
       return tell({ STATUS: status });
     });
-    yield* Effect.forkScoped(Effect.repeat(tellStatus, everySecond));
+    yield* Effect.forkScoped(Effect.repeat(Effect.zipRight(tellRest, tellStatus), everySecond));
 
     return Systemd.of({ tell });
   });

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { assert, describe, it } from "@effect/vitest";
 import { Effect } from "effect";
-import { ask, listOf, named, restartable } from "../support/Backends.js";
+import { ask, listOf, named, restartable, talk } from "../support/Backends.js";
 import * as Real from "../support/RealServer.js";
 import * as Program from "../support/RunningProgram.js";
 import { blackHole } from "../support/Sockets.js";
@@ -39,6 +39,12 @@ const service = (
       );
     return { ...launched, said, says };
   });
+
+const portIn = (listening: Program.Line): number =>
+  Number(String(listening.annotations["address"]).split(":").at(-1));
+
+/** The warning that systemd hears nothing. */
+const deaf = "systemd cannot be told anything: give the unit Type=exec and no WatchdogSec=";
 
 const portOf = (line: string): number => Number(line.split(" ")[1]);
 
@@ -77,6 +83,40 @@ describe.skipIf(why !== undefined)(`a service of systemd${why === undefined ? ""
     }),
   );
 
+  it.scopedLive("is ready when systemd was busy as it became so", () =>
+    Effect.gen(function* () {
+      const backend = yield* named("a");
+      const running = yield* service("node", { BACKENDS: listOf(backend), BUSY: "1" });
+      yield* running.tells("listening");
+      yield* running.tells("backend is up");
+      yield* running.signal("SIGUSR1");
+      yield* running.says(/^told READY=1$/);
+      yield* running.says(/^told STATUS=1 of 1 backend healthy, 0 connections open$/);
+      assert.isEmpty(running.told(deaf));
+    }),
+  );
+
+  it.scopedLive("says so, once, when nobody listens to what it tells, and serves", () =>
+    Effect.gen(function* () {
+      const backend = yield* named("a");
+      const nobody = join(yield* Real.folder, "nobody");
+      const running = yield* Program.launch({
+        ...Program.quick("node"),
+        BACKENDS: listOf(backend),
+        NOTIFY_SOCKET: nobody,
+        WATCHDOG_USEC: "20000",
+      });
+      const listening = yield* running.tells("listening");
+      yield* running.tells("backend is up");
+      const why = `nothing can be sent to NOTIFY_SOCKET=${nobody}: ENOENT`;
+      yield* running.tells(deaf, { why });
+      assert.strictEqual(yield* ask(portIn(listening)), "a");
+      yield* running.signal("SIGTERM");
+      assert.deepStrictEqual(yield* running.ended, { code: 0, signal: null });
+      assert.lengthOf(running.told(deaf), 1);
+    }),
+  );
+
   for (const transport of Program.transports) {
     it.scopedLive(`gives signs of life, and is started again when its loop is blocked, on ${transport}`, () =>
       Effect.gen(function* () {
@@ -93,6 +133,26 @@ describe.skipIf(why !== undefined)(`a service of systemd${why === undefined ? ""
         yield* running.signal("SIGUSR2");
         yield* running.says(/^watchdog expired$/);
         yield* running.says(/^told READY=1$/, 2);
+      }),
+    );
+
+    it.scopedLive(`gives signs of life for as long as it drains, and says how long, on ${transport}`, () =>
+      Effect.gen(function* () {
+        const backend = yield* named("a");
+        const running = yield* service(transport, {
+          BACKENDS: listOf(backend),
+          WATCHDOG_USEC: "3000000",
+          DRAIN_TIMEOUT: "5s",
+        });
+        yield* running.says(/^told READY=1$/);
+        yield* talk(portIn(yield* running.tells("listening")));
+        yield* running.signal("SIGTERM");
+        assert.deepStrictEqual(yield* running.ended, { code: 0, signal: null });
+        const said = running.said();
+        const stopping = said.indexOf("told STOPPING=1 EXTEND_TIMEOUT_USEC=15000000");
+        assert.isAtLeast(stopping, 0, said.join("; "));
+        // 5 s of draining, one each 1.5 s.
+        assert.isAtLeast(said.slice(stopping).filter((line) => line === "told WATCHDOG=1").length, 2);
       }),
     );
 

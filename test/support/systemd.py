@@ -1,5 +1,6 @@
 """Plays systemd: starts a service of Type=notify with a listening socket of its own, prints what it is told, starts the
-service again on SIGHUP or when its watchdog expires, and stops it on SIGTERM.
+service again on SIGHUP or when its watchdog expires, and stops it on SIGTERM. With BUSY=1 its queue is full from the
+start, and it reads nothing before SIGUSR1.
 
 systemd.py NOTIFY_SOCKET PORT COMMAND... ; a PORT of -1 passes no socket, 0 is any free one.
 """
@@ -14,7 +15,7 @@ import time
 name, port, command = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
 libc = ctypes.CDLL(None)
 wanted = set()
-for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGUSR2):
+for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
     signal.signal(number, lambda number, _: wanted.add(number))
 
 
@@ -25,6 +26,15 @@ def say(*words):
 notes = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 notes.bind("\0" + name[1:] if name.startswith("@") else name)
 notes.settimeout(0.02)
+busy = "BUSY" in os.environ
+if busy:
+    filler = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    filler.setblocking(False)
+    try:
+        while True:
+            filler.sendto(b"filler", notes.getsockname())
+    except BlockingIOError:
+        pass
 listener = None
 if port >= 0:
     listener = socket.socket()
@@ -57,6 +67,9 @@ def end(child, number):
 
 patience = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6
 child, alive = start(), None
+while busy and not wanted:
+    time.sleep(0.02)
+wanted.discard(signal.SIGUSR1)
 while True:
     try:
         text = notes.recv(4096).decode()
