@@ -39,6 +39,8 @@ const serve = (socket: Socket): void => {
 };
 
 export class Backend {
+  /** How many times one has died. What it had not sent by then is lost, and its kernel may end in order all the same. */
+  static deaths = 0;
   #server: Server | undefined;
   readonly #open = new Set<Socket>();
   port = 0;
@@ -60,6 +62,7 @@ export class Backend {
     const server = this.#server;
     if (server === undefined) return;
     this.#server = undefined;
+    Backend.deaths += 1;
     const closed = once(server, "close");
     server.close();
     for (const socket of this.#open) socket.resetAndDestroy();

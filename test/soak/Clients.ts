@@ -6,7 +6,7 @@ import { connect, type Socket } from "node:net";
 import { setTimeout as sleep, setImmediate as turn } from "node:timers/promises";
 import type { Random } from "../transport/linux/simulation/Random.js";
 import { Stream } from "../transport/linux/simulation/Stream.js";
-import { ask, farewell } from "./Backend.js";
+import { ask, Backend, farewell } from "./Backend.js";
 
 /** No connection of the soak takes longer, unless something hangs. */
 const patience = 60_000;
@@ -16,7 +16,8 @@ export class Wrong extends Error {
   override readonly name = "Wrong";
 }
 
-type Ended = "in order" | "broken";
+/** `cut`: in order, but a backend has died meanwhile, so that what there is may not be all. */
+type Ended = "in order" | "cut" | "broken";
 
 const opened = (port: number): Socket => {
   const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true, noDelay: true });
@@ -29,6 +30,7 @@ const opened = (port: number): Socket => {
 const end = (socket: Socket): Promise<Ended> =>
   new Promise((resolve, reject) => {
     let over = false;
+    const { deaths } = Backend;
     const timer = setTimeout(() => {
       socket.destroy();
       reject(new Wrong(`a connection was not over after ${patience / 1000} s`));
@@ -38,7 +40,7 @@ const end = (socket: Socket): Promise<Ended> =>
     });
     socket.on("close", (failed) => {
       clearTimeout(timer);
-      resolve(over && !failed ? "in order" : "broken");
+      resolve(!over || failed ? "broken" : deaths === Backend.deaths ? "in order" : "cut");
     });
   });
 
