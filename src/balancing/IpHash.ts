@@ -15,7 +15,7 @@
  */
 import { canonical } from "../net/IpAddress.js";
 import type { Algorithm } from "./Algorithm.js";
-import { type Candidate, get, type Roster, toArray } from "./Roster.js";
+import { type Candidate, empty, get, type Roster, toArray } from "./Roster.js";
 
 const bucketBits = 19;
 /** The number of buckets that clients are hashed to. */
@@ -114,6 +114,8 @@ interface Table {
   readonly owner: Int32Array;
 }
 
+const noTable: Table = { preferences: new Map(), members: [], owner: new Int32Array(0) };
+
 // Steps between two yields: some tenths of a millisecond. The loops below are plain functions, because inside a
 // generator they would run several times slower.
 const stepsInASlice = 16384;
@@ -174,12 +176,15 @@ const sorted = function* (some: ReadonlyArray<Candidate>): Generator<void, Reado
   return runs.sort((a, b) => (a.key < b.key ? -1 : 1));
 };
 
-const build = function* (roster: Roster<Candidate>, known: Table | undefined): Generator<void, Table> {
+const build = function* (
+  roster: Roster<Candidate>,
+  preference: (key: string) => Preference,
+): Generator<void, Table> {
   // In the order of keys, which every balancer agrees on: of two that like a bucket equally, the first gets it.
   const members = yield* sorted(toArray(roster).filter((candidate) => candidate.eligible));
   const preferences = new Map<string, Preference>();
   for (const { key } of members) {
-    preferences.set(key, known?.preferences.get(key) ?? preferenceOf(key));
+    preferences.set(key, preference(key));
     if (preferences.size % 512 === 0) yield;
   }
   const orders = [...preferences.values()];
@@ -199,51 +204,81 @@ const build = function* (roster: Roster<Candidate>, known: Table | undefined): G
   return { preferences, members, owner };
 };
 
-// The same answer as a table built for this very roster would give, at the cost of asking every candidate.
-const askAll = (roster: Roster<Candidate>, known: Table | undefined, bucket: number): number | undefined => {
-  let slot: number | undefined;
+// Which of some candidates ranks a bucket first: what the table says, at the cost of asking all of them.
+const firstOf = (
+  candidates: ReadonlyArray<Candidate>,
+  preference: (key: string) => Preference,
+  bucket: number,
+): number => {
+  let slot = -1;
   let bestKey = "";
   let bestRank = Infinity;
-  for (const candidate of toArray(roster)) {
-    if (!candidate.eligible) continue;
-    const { key } = candidate;
-    const rank = rankOf(known?.preferences.get(key) ?? preferenceOf(key), bucket);
-    if (rank < bestRank || (rank === bestRank && key < bestKey)) {
+  for (const candidate of candidates) {
+    const rank = rankOf(preference(candidate.key), bucket);
+    if (rank < bestRank || (rank === bestRank && candidate.key < bestKey)) {
       slot = candidate.slot;
-      bestKey = key;
+      bestKey = candidate.key;
       bestRank = rank;
     }
   }
   return slot;
 };
 
-const withTable = (table: Table | undefined): Algorithm => {
+/** The eligible candidates that a table leaves out, and the set of eligible candidates that this is true of. */
+interface Joined {
+  readonly eligibility: symbol;
+  readonly candidates: ReadonlyArray<Candidate>;
+  readonly preferences: ReadonlyMap<string, Preference>;
+}
+
+const withTable = (table: Table, joined: Joined): Algorithm => {
+  const preference = (key: string): Preference =>
+    table.preferences.get(key) ?? joined.preferences.get(key) ?? preferenceOf(key);
+
+  const joinedIn = (roster: Roster<Candidate>): Joined => {
+    const candidates = toArray(roster).filter(({ eligible, key }) => eligible && !table.preferences.has(key));
+    const preferences = new Map(candidates.map(({ key }) => [key, preference(key)]));
+    return { eligibility: roster.eligibility, candidates, preferences };
+  };
+
   const self: Algorithm = {
     name: "ip-hash",
     choose: (roster, client) => {
       if (roster.root.eligible === 0) return undefined;
+      if (roster.eligibility !== joined.eligibility) {
+        return withTable(table, joinedIn(roster)).choose(roster, client);
+      }
       const bucket = bucketOf(client.host);
-      const member = table?.members[(table.owner[bucket] ?? 0) - 1];
+      const member = table.members[(table.owner[bucket] ?? 0) - 1];
       if (member !== undefined) {
         const candidate = get(roster, member.slot);
         if (candidate?.eligible && candidate.key === member.key) {
-          return { slot: member.slot, next: self };
+          const slot =
+            joined.candidates.length === 0
+              ? member.slot
+              : firstOf([member, ...joined.candidates], preference, bucket);
+          return { slot, next: self };
         }
       }
-      const slot = askAll(roster, table, bucket);
-      return slot === undefined ? undefined : { slot, next: self };
+      const eligible = toArray(roster).filter((candidate) => candidate.eligible);
+      return { slot: firstOf(eligible, preference, bucket), next: self };
     },
     prepare: function* (roster) {
-      return withTable(yield* build(roster, table));
+      const built = yield* build(roster, preference);
+      return withTable(built, { eligibility: roster.eligibility, candidates: [], preferences: new Map() });
     },
   };
   return self;
 };
 
 /**
- * A client (its address, never its port) goes to the same backend for as long as that backend is eligible.
- * Choosing is one look-up in a table that is built off the connection path. Until a new table is ready the
- * clients of a backend that left are placed by asking every candidate, which gives the answer that the new
- * table will give.
+ * A client (its address, never its port) goes to the same backend for as long as that backend is eligible and none
+ * joins that ranks the client's bucket before it. Choosing is one look-up in a table that is built off the connection
+ * path. How old the table is never shows in the answer: backends that joined since are asked for their ranks, and for
+ * the clients of one that left all are asked.
  */
-export const ipHash: Algorithm = withTable(undefined);
+export const ipHash: Algorithm = withTable(noTable, {
+  eligibility: empty.eligibility,
+  candidates: [],
+  preferences: new Map(),
+});

@@ -38,8 +38,8 @@ export interface Roster<out A extends Candidate> {
   readonly vacant: Vacant | undefined;
   /** Candidates held. */
   readonly size: number;
-  /** Changes whenever a candidate starts or ceases to be eligible. */
-  readonly eligibility: number;
+  /** Names the set of eligible candidates: another symbol whenever a candidate starts or ceases to be eligible. */
+  readonly eligibility: symbol;
 }
 
 interface Vacant {
@@ -64,7 +64,7 @@ export const empty: Roster<never> = {
   slots: 0,
   vacant: undefined,
   size: 0,
-  eligibility: 0,
+  eligibility: Symbol(),
 };
 
 /** How many candidates are eligible. O(1). */
@@ -130,7 +130,7 @@ export const insert = <A extends Candidate>(roster: Roster<A>, make: (slot: numb
     slots: Math.max(roster.slots, slot + 1),
     vacant: roster.vacant?.rest,
     size: roster.size + 1,
-    eligibility: roster.eligibility + (value.eligible ? 1 : 0),
+    eligibility: value.eligible ? Symbol() : roster.eligibility,
   };
 };
 
@@ -144,7 +144,7 @@ export const replace = <A extends Candidate>(roster: Roster<A>, value: A): Roste
     slots: roster.slots,
     vacant: roster.vacant,
     size: roster.size,
-    eligibility: roster.eligibility + (before.eligible === value.eligible ? 0 : 1),
+    eligibility: before.eligible === value.eligible ? roster.eligibility : Symbol(),
   };
 };
 
@@ -158,7 +158,7 @@ export const remove = <A extends Candidate>(roster: Roster<A>, slot: number): Ro
     slots: roster.slots,
     vacant: { slot, rest: roster.vacant },
     size: roster.size - 1,
-    eligibility: roster.eligibility + (before.eligible ? 1 : 0),
+    eligibility: before.eligible ? Symbol() : roster.eligibility,
   };
 };
 

@@ -258,37 +258,51 @@ describe("BackendRegistry", () => {
       }).pipe(Effect.provide(registry(preparing(50, (eligible) => starts.push(eligible)))));
     });
 
-    it.effect("moves no client of ip-hash twice", () =>
-      Effect.gen(function* () {
-        const { pool, release } = yield* BackendRegistry;
+    it.effect("moves no client of ip-hash twice, before and after its tables are in use", () => {
+      let tables = 0;
+      const counting = (algorithm: Algorithm): Algorithm => ({
+        name: algorithm.name,
+        choose: (roster, who) => {
+          const choice = algorithm.choose(roster, who);
+          return choice === undefined ? undefined : { slot: choice.slot, next: counting(choice.next) };
+        },
+        prepare: function* (roster) {
+          const prepared = yield* algorithm.prepare?.(roster) ?? assert.fail("ip-hash prepares a table");
+          tables += 1;
+          return counting(prepared);
+        },
+      });
+      return Effect.gen(function* () {
+        const { release } = yield* BackendRegistry;
         const hosts = Array.from({ length: 100 }, (_, i) => `10.7.${i}.1`);
-        const placed = Effect.forEach(hosts, (host) => Effect.tap(assign([], host), release));
+        const placed = Effect.map(
+          Effect.forEach(hosts, (host) => Effect.tap(assign([], host), release)),
+          (backends) => backends.map(({ id }) => id),
+        );
         const ids = Array.from({ length: 10 }, (_, i) => `b${i}`);
         yield* discover(...ids);
-        for (const id of ids) yield* observe(id, up);
-        const asked = (yield* placed).map(({ id }) => id);
-        const first = (yield* pool).algorithm;
-        yield* until(({ algorithm }) => algorithm !== first);
-        assert.deepStrictEqual(
-          (yield* placed).map(({ id }) => id),
-          asked,
-        );
+        // A table of some of them is under way when the others become healthy.
+        for (const id of ids.slice(5)) yield* observe(id, up);
+        yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)));
+        for (const id of ids.slice(0, 5)) yield* observe(id, up);
+        assert.strictEqual(tables, 0);
+        const asked = yield* placed;
+        for (const count of [1, 2]) {
+          yield* until(() => tables === count);
+          assert.deepStrictEqual(yield* placed, asked);
+        }
 
-        const second = (yield* pool).algorithm;
         yield* discover(...ids.slice(1));
-        const meanwhile = (yield* placed).map(({ id }) => id);
-        assert.strictEqual((yield* pool).algorithm, second, "the old table is still in use");
-        yield* until(({ algorithm }) => algorithm !== second);
-        assert.deepStrictEqual(
-          (yield* placed).map(({ id }) => id),
-          meanwhile,
-        );
+        const meanwhile = yield* placed;
+        assert.strictEqual(tables, 2, "the old table is still in use");
+        yield* until(() => tables === 3);
+        assert.deepStrictEqual(yield* placed, meanwhile);
         asked.forEach((id, i) => {
           if (id !== "b0") assert.strictEqual(meanwhile[i], id);
         });
         assert.notInclude(meanwhile, "b0");
-      }).pipe(Effect.provide(registry(ipHash))),
-    );
+      }).pipe(Effect.provide(registry(counting(ipHash))));
+    });
 
     it.effect("goes on after a preparation that threw, and says so", () =>
       Effect.gen(function* () {
