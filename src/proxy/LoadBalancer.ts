@@ -91,6 +91,28 @@ const backlog = 4096;
 const none: ReadonlyArray<Backend> = [];
 
 /**
+ * A fiber, and what it waits with for its next connection. It serves one at a time; to start and to end a fiber costs
+ * more than all that it does for a connection.
+ */
+class Worker {
+  fiber: Fiber.RuntimeFiber<void> | undefined = undefined;
+  /** Tells an idle worker what to do. */
+  give: (work: Effect.Effect<void>) => void = () => {};
+  /** Joins those that are idle, and does what it is given. */
+  readonly idle: Effect.Effect<void>;
+
+  constructor(idle: Array<Worker>) {
+    this.idle = Effect.async((resume) => {
+      this.give = resume;
+      idle.push(this);
+    });
+  }
+}
+
+/** How many workers may be idle. */
+const mostIdle = 256;
+
+/**
  * One client's connection from its acceptance to its end, and what is to be told of it then. It counts its own bytes,
  * and with them those of its backend: whoever ends it, it is known how many there were.
  */
@@ -104,7 +126,6 @@ class Life implements Meter {
   /** Backends that were tried before that one. */
   retries = 0;
   connectMillis: number | undefined = undefined;
-  fiber: Fiber.RuntimeFiber<void> | undefined = undefined;
   /** Its backend was disabled by an operator while it had this connection. */
   cut = false;
   /** Of its backend; undefined before it has one. */
@@ -112,7 +133,10 @@ class Life implements Meter {
   #received = 0;
   #sent = 0;
 
-  constructor(readonly client: Connection) {}
+  constructor(
+    readonly client: Connection,
+    readonly worker: Worker,
+  ) {}
 
   get received(): number {
     return this.#received;
@@ -190,6 +214,11 @@ export const make = (options: Options) =>
     );
     const lean = { scheduler: Turns.make() };
     const fork = (effect: Effect.Effect<void>) => runLean(effect, lean);
+    const idle: Array<Worker> = [];
+
+    /** What the worker of a connection does when that is over. One that may have been interrupted takes no other. */
+    const next = (life: Life): Effect.Effect<void> =>
+      draining || life.cut || idle.length >= mostIdle ? Effect.void : life.worker.idle;
 
     /** For all that is not done for every connection: it has the log, the clock and the rest that a fiber inherits. */
     const atLeisure = <A>(effect: Effect.Effect<A>): Effect.Effect<A> =>
@@ -217,7 +246,12 @@ export const make = (options: Options) =>
       };
       onEnded?.(record);
       const told = accessLog(record);
-      return told === undefined ? Effect.void : atLeisure(told);
+      return told === undefined
+        ? next(life)
+        : Effect.zipRight(
+            atLeisure(told),
+            Effect.suspend(() => next(life)),
+          );
     };
 
     const refuse = (life: Life, by: "no-backend" | "connect-failed", why: string) =>
@@ -288,9 +322,27 @@ export const make = (options: Options) =>
         }),
       );
 
-    const relayed = (life: Life, backend: Backend, { end }: RelayOutcome) => {
-      const phase = draining ? "draining" : "relaying";
-      return Effect.zipRight(registry.release(backend), ended(life, endedBy[end], phase));
+    const connected = (life: Life, backend: Backend, millis: number): void => {
+      life.connectMillis = millis;
+      metrics.backend(backend).connected(millis);
+      const failed = life.tried.at(-1);
+      if (failed === undefined) return;
+      stats.redispatches += 1;
+      metrics.backend(failed).redispatched();
+    };
+
+    const relayed = (life: Life, { end }: RelayOutcome) =>
+      ended(life, endedBy[end], draining ? "draining" : "relaying");
+
+    const notRelayed = (life: Life, backend: Backend, cause: Cause.Cause<ConnectError>) => {
+      const error = Cause.failureOption(cause);
+      if (Option.isSome(error)) return connectFailed(life, backend, error.value);
+      const phase = life.connectMillis === undefined ? "connecting" : draining ? "draining" : "relaying";
+      return broken(
+        life,
+        phase,
+        Cause.flatMap(cause, () => Cause.empty),
+      );
     };
 
     const serve = (life: Life, waited: boolean): Effect.Effect<void> =>
@@ -303,48 +355,28 @@ export const make = (options: Options) =>
         life.whole = counted.meter;
         life.retries = life.tried.length;
         const from = performance.now();
-        const connected = Effect.matchCauseEffect(transport.connect(backend.address, connectTimeoutMillis), {
-          onSuccess: (server) => {
-            life.connectMillis = performance.now() - from;
-            counted.connected(life.connectMillis);
-            const failed = life.tried.at(-1);
-            if (failed !== undefined) {
-              stats.redispatches += 1;
-              metrics.backend(failed).redispatched();
-            }
-            return Effect.matchCauseEffect(transport.relay(client, server, life), {
-              onSuccess: (outcome) => relayed(life, backend, outcome),
-              onFailure: (cause) => {
-                // Interrupted before it began, the relay has not ended what it was given.
-                server.reset();
-                return Effect.zipRight(
-                  registry.release(backend),
-                  broken(life, draining ? "draining" : "relaying", cause),
-                );
-              },
-            });
+        const forwarded = Effect.matchCauseEffect(
+          transport.forward(client, backend.address, connectTimeoutMillis, life, () =>
+            connected(life, backend, performance.now() - from),
+          ),
+          {
+            onSuccess: (outcome) => Effect.flatMap(registry.release(backend), () => relayed(life, outcome)),
+            onFailure: (cause) =>
+              Effect.flatMap(registry.release(backend), () => notRelayed(life, backend, cause)),
           },
-          onFailure: (cause) =>
-            Effect.flatMap(registry.release(backend), () => {
-              const error = Cause.failureOption(cause);
-              return Option.isSome(error)
-                ? connectFailed(life, backend, error.value)
-                : broken(
-                    life,
-                    "connecting",
-                    Cause.flatMap(cause, () => Cause.empty),
-                  );
-            }),
-        });
+        );
         return debug
           ? Effect.zipRight(
               atLeisure(Effect.logDebug("backend chosen").pipe(Effect.annotateLogs(told(client, backend)))),
-              connected,
+              forwarded,
             )
-          : connected;
+          : forwarded;
       });
 
-    yield* Effect.addFinalizer(() => Fiber.interruptAll([...lives].flatMap(({ fiber }) => fiber ?? [])));
+    yield* Effect.addFinalizer(() => {
+      for (const worker of idle.splice(0)) worker.give(Effect.void);
+      return Fiber.interruptAll([...lives].flatMap(({ worker }) => worker.fiber ?? []));
+    });
 
     // News may be missed when there are too many, so it is a reason to look and not what is looked at.
     const news = yield* registry.news;
@@ -358,7 +390,8 @@ export const make = (options: Options) =>
             ),
             (life) => {
               life.cut = true;
-              return life.fiber === undefined ? Effect.void : Fiber.interruptFork(life.fiber);
+              const { fiber } = life.worker;
+              return fiber === undefined ? Effect.void : Fiber.interruptFork(fiber);
             },
             { discard: true },
           ),
@@ -376,9 +409,12 @@ export const make = (options: Options) =>
       onConnection: (client) => {
         stats.accepted += 1;
         metrics.opened();
-        const life = new Life(client);
+        const worker = idle.pop() ?? new Worker(idle);
+        const life = new Life(client, worker);
         lives.add(life);
-        life.fiber = fork(serve(life, false));
+        const served = serve(life, false);
+        if (worker.fiber === undefined) worker.fiber = fork(served);
+        else worker.give(served);
       },
       onAcceptError: (error) => {
         stats.acceptErrors += 1;

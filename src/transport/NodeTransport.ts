@@ -15,13 +15,13 @@ import {
   ConnectError,
   type Connection,
   connectFailureOf,
-  connecting,
   type Listener,
   type ListenOptions,
+  type Mechanism,
+  make,
   type RelayEnd,
   type RelayOutcome,
   Transport,
-  waiting,
 } from "./Transport.js";
 
 /** What one direction of one connection may hold back while its reader is slow, in bytes; one chunk may exceed it. */
@@ -195,59 +195,55 @@ const close = (server: net.Server): Effect.Effect<void> =>
     server.close();
   });
 
-const connect = (address: SocketAddress, timeoutMillis: number): Effect.Effect<Connection, ConnectError> =>
-  connecting((made, failed) => {
-    const options: net.NetConnectOpts & { readonly highWaterMark: number } = {
-      host: address.host,
-      port: address.port,
-      allowHalfOpen: true,
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: keepAliveMillis,
-      // Passed on to the stream, which the types leave out.
-      highWaterMark: buffered,
-    };
-    const socket = net.connect(options);
-    // Node keeps all timers of one duration in one list, so this is a shared timer and not one per connection.
-    const timer = setTimeout(() => fail("timeout", undefined), timeoutMillis);
-    const settle = (): void => {
-      clearTimeout(timer);
-      socket.off("error", onError);
-      socket.off("connect", onConnect);
-    };
-    const fail = (reason: ConnectError["reason"], code: string | undefined): void => {
-      settle();
-      socket.on("error", ignore);
-      socket.destroy();
-      failed(new ConnectError({ reason, address, code }));
-    };
-    const onError = (error: Error): void => {
-      const code = codeOf(error);
-      fail(connectFailureOf(code), code);
-    };
-    const onConnect = (): void => {
-      settle();
-      made(new NodeConnection(socket, address));
-    };
-    socket.on("error", onError);
-    socket.on("connect", onConnect);
-    return () => {
-      settle();
-      socket.on("error", ignore);
-      socket.destroy();
-    };
-  });
+const connect: Mechanism["connect"] = (address, timeoutMillis, made, failed) => {
+  const options: net.NetConnectOpts & { readonly highWaterMark: number } = {
+    host: address.host,
+    port: address.port,
+    allowHalfOpen: true,
+    noDelay: true,
+    keepAlive: true,
+    keepAliveInitialDelay: keepAliveMillis,
+    // Passed on to the stream, which the types leave out.
+    highWaterMark: buffered,
+  };
+  const socket = net.connect(options);
+  // Node keeps all timers of one duration in one list, so this is a shared timer and not one per connection.
+  const timer = setTimeout(() => fail("timeout", undefined), timeoutMillis);
+  const settle = (): void => {
+    clearTimeout(timer);
+    socket.off("error", onError);
+    socket.off("connect", onConnect);
+  };
+  const fail = (reason: ConnectError["reason"], code: string | undefined): void => {
+    settle();
+    socket.on("error", ignore);
+    socket.destroy();
+    failed(new ConnectError({ reason, address, code }));
+  };
+  const onError = (error: Error): void => {
+    const code = codeOf(error);
+    fail(connectFailureOf(code), code);
+  };
+  const onConnect = (): void => {
+    settle();
+    made(new NodeConnection(socket, address));
+  };
+  socket.on("error", onError);
+  socket.on("connect", onConnect);
+  return () => {
+    settle();
+    socket.on("error", ignore);
+    socket.destroy();
+  };
+};
 
-const relay = (client: Connection, backend: Connection, meter: Meter): Effect.Effect<RelayOutcome> =>
-  waiting((resume) => {
-    const running = new Relay(socketOf(client), socketOf(backend), meter, (outcome) =>
-      resume(Effect.succeed(outcome)),
-    );
-    return () => running.abort();
-  });
+const relay: Mechanism["relay"] = (client, backend, meter, ended) => {
+  const running = new Relay(socketOf(client), socketOf(backend), meter, ended);
+  return () => running.abort();
+};
 
 /** Node's own sockets: runs wherever Node runs, with no privilege and nothing to install. */
 export const layer: Layer.Layer<Transport> = Layer.succeed(
   Transport,
-  Transport.of({ name: "node", listen, connect, relay }),
+  make({ name: "node", listen, connect, relay }),
 );

@@ -168,26 +168,30 @@ export const waiting = <A, E = never>(
   );
 
 /**
- * An effect that connects. What a fiber is interrupted with after the connection was made, and before the fiber has
- * heard of it, is reset here: nobody else knows of it.
+ * What an implementation brings. Connecting and relaying are plain calls that answer how to give up, and what they
+ * are told with is called at most once: neither after giving up, nor after the other of a pair.
  */
-export const connecting = (
-  start: (made: (connection: Connection) => void, failed: (error: ConnectError) => void) => () => void,
-): Effect.Effect<Connection, ConnectError> =>
-  waiting((resume) => {
-    let connection: Connection | undefined;
-    const giveUp = start(
-      (made) => {
-        connection = made;
-        resume(Effect.succeed(made));
-      },
-      (error) => resume(Effect.fail(error)),
-    );
-    return () => {
-      if (connection === undefined) giveUp();
-      else connection.reset();
-    };
-  });
+export interface Mechanism {
+  readonly name: string;
+  readonly listen: (options: ListenOptions) => Effect.Effect<Listener, ListenError, Scope.Scope>;
+  /**
+   * `made` never before this has returned. Giving up leaves nothing behind, unless the connection was made: that
+   * belongs to whoever was told.
+   */
+  readonly connect: (
+    address: SocketAddress,
+    timeoutMillis: number,
+    made: (connection: Connection) => void,
+    failed: (error: ConnectError) => void,
+  ) => () => void;
+  /** Giving up resets both. */
+  readonly relay: (
+    client: Connection,
+    backend: Connection,
+    meter: Meter,
+    ended: (outcome: RelayOutcome) => void,
+  ) => () => void;
+}
 
 export class Transport extends Context.Tag("zeitwork-load-balancer/Transport")<
   Transport,
@@ -199,7 +203,7 @@ export class Transport extends Context.Tag("zeitwork-load-balancer/Transport")<
     /**
      * Connects within a time limit in milliseconds. It can be interrupted in an uninterruptible region too, and
      * leaves nothing behind then: call it in one, or a connection that is made in the very moment of an
-     * interruption is nobody's. Made with {@link connecting}.
+     * interruption is nobody's.
      * The limit is the transport's, because a timer per fiber costs more than all the rest of a connection.
      */
     readonly connect: (
@@ -214,5 +218,61 @@ export class Transport extends Context.Tag("zeitwork-load-balancer/Transport")<
      * leaves both to the caller. The meter counts bytes as they are read.
      */
     readonly relay: (client: Connection, backend: Connection, meter: Meter) => Effect.Effect<RelayOutcome>;
+    /**
+     * Connects to a backend and relays between it and a client: {@link connect} and {@link relay} in one wait, since
+     * a fiber that is woken in between costs more than a connection needs. `connected` is called in between.
+     * When connecting failed, or was interrupted, the client is the caller's as before.
+     */
+    readonly forward: (
+      client: Connection,
+      address: SocketAddress,
+      timeoutMillis: number,
+      meter: Meter,
+      connected: () => void,
+    ) => Effect.Effect<RelayOutcome, ConnectError>;
   }
 >() {}
+
+/** The transport of an implementation. */
+export const make = ({ name, listen, connect, relay }: Mechanism): Context.Tag.Service<typeof Transport> => ({
+  name,
+  listen,
+  connect: (address, timeoutMillis) =>
+    waiting((resume) => {
+      let connection: Connection | undefined;
+      const giveUp = connect(
+        address,
+        timeoutMillis,
+        (made) => {
+          connection = made;
+          resume(Effect.succeed(made));
+        },
+        (error) => resume(Effect.fail(error)),
+      );
+      // What a fiber is interrupted with before it has heard of the connection: nobody else knows of it.
+      return () => {
+        if (connection === undefined) giveUp();
+        else connection.reset();
+      };
+    }),
+  relay: (client, backend, meter) =>
+    waiting((resume) => relay(client, backend, meter, (outcome) => resume(Effect.succeed(outcome)))),
+  forward: (client, address, timeoutMillis, meter, connected) =>
+    waiting((resume) => {
+      let giveUp = connect(
+        address,
+        timeoutMillis,
+        (backend) => {
+          giveUp = () => backend.reset();
+          try {
+            connected();
+            giveUp = relay(client, backend, meter, (outcome) => resume(Effect.succeed(outcome)));
+          } catch (defect) {
+            resume(Effect.die(defect));
+          }
+        },
+        (error) => resume(Effect.fail(error)),
+      );
+      return () => giveUp();
+    }),
+});

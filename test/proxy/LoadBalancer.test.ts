@@ -8,7 +8,13 @@ import * as Pool from "../../src/backend/Pool.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
 import * as LoadBalancer from "../../src/proxy/LoadBalancer.js";
 import * as NodeTransport from "../../src/transport/NodeTransport.js";
-import { AcceptError, ConnectError, type Connection, Transport } from "../../src/transport/Transport.js";
+import {
+  AcceptError,
+  ConnectError,
+  type Connection,
+  type RelayOutcome,
+  Transport,
+} from "../../src/transport/Transport.js";
 import * as CapturedLog from "../support/CapturedLog.js";
 import { blackHole, closedPort, descriptors, dial, eventually, receive, serve } from "../support/Sockets.js";
 
@@ -520,7 +526,8 @@ describe("LoadBalancer", () => {
             address: { host: "127.0.0.1", port: 1 },
             close: Effect.void,
           }),
-        connect: (address) => Effect.fail(new ConnectError({ reason: "exhausted", address, code: "EMFILE" })),
+        forward: (_client, address) =>
+          Effect.fail(new ConnectError({ reason: "exhausted", address, code: "EMFILE" })),
       });
       const started = yield* start({ ports: [1001, 1002, 1003], transport });
       const accept = yield* Deferred.await(handed);
@@ -533,6 +540,7 @@ describe("LoadBalancer", () => {
       });
       yield* idle(started);
       assert.strictEqual(resets, 1);
+      assert.deepStrictEqual(codes(started.log), ["connect-failed/connecting"]);
       for (const backend of Pool.backends(yield* started.registry.pool)) {
         assert.strictEqual(backend.health.against, 0);
       }
@@ -556,8 +564,8 @@ describe("LoadBalancer", () => {
             address: { host: "127.0.0.1", port: 1 },
             close: Effect.void,
           }),
-        connect: () => Effect.succeed(connection(() => {})),
-        relay: () => Effect.die(new Error("a bug in the transport")),
+        forward: (_client, _address, _timeout, _meter, connected) =>
+          Effect.zipRight(Effect.sync(connected), Effect.die(new Error("a bug in the transport"))),
       });
       const started = yield* start({ ports: [1001], transport });
       const accept = yield* Deferred.await(handed);
@@ -568,6 +576,44 @@ describe("LoadBalancer", () => {
       assert.include(
         lines(started.log, "a connection failed by a defect")[0]?.text,
         "a bug in the transport",
+      );
+    }),
+  );
+
+  test(
+    "lets no connection suffer for another that was cut in the moment in which it ended",
+    Effect.gen(function* () {
+      const handed = yield* Deferred.make<(client: Connection) => void>();
+      const relays: Array<(outcome: Effect.Effect<RelayOutcome>) => void> = [];
+      const transport = Layer.mock(Transport, {
+        name: "scripted",
+        listen: (options) =>
+          Effect.as(Deferred.succeed(handed, options.onConnection), {
+            address: { host: "127.0.0.1", port: 1 },
+            close: Effect.void,
+          }),
+        forward: () => Effect.interruptible(Effect.async((resume) => void relays.push(resume))),
+      });
+      const started = yield* start({ ports: [1001, 1002], transport, options: { accessLog: "all" } });
+      const accept = yield* Deferred.await(handed);
+      const client = { remote: { host: "10.0.0.1", port: 5 }, close: () => {}, reset: () => {} };
+      const ended = Effect.succeed<RelayOutcome>({ end: "client-closed", received: 0, sent: 0 });
+      for (const backend of ["b1001", "b1002"]) {
+        accept(client);
+        yield* eventually(() => relays.length === 1);
+        // The fiber learns of both at once: that its connection has ended, and that it is interrupted.
+        yield* started.registry.steer(backend, "disabled", "a test");
+        relays.pop()?.(ended);
+        yield* idle(started);
+        yield* started.registry.steer(backend, "enabled", "a test");
+        accept(client);
+        yield* eventually(() => relays.length === 1);
+        relays.pop()?.(ended);
+        yield* idle(started);
+      }
+      assert.deepStrictEqual(
+        codes(started.log),
+        Array.from({ length: 4 }, () => "client/relaying"),
       );
     }),
   );

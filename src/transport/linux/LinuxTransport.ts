@@ -5,17 +5,14 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { Cause, type Context, Data, Effect, Layer, Runtime, type Scope } from "effect";
 import { failureOf, ListenError } from "../../net/ListenError.js";
-import type { Meter } from "../../net/Meter.js";
 import type { SocketAddress } from "../../net/SocketAddress.js";
 import {
-  type ConnectError,
   type Connection,
-  connecting,
   type Listener,
   type ListenOptions,
-  type RelayOutcome,
+  type Mechanism,
+  make as makeTransport,
   Transport,
-  waiting,
 } from "../Transport.js";
 import { Acceptor } from "./Acceptor.js";
 import { Connecting, type Destination } from "./Connecting.js";
@@ -209,30 +206,23 @@ export const make = (
         }),
       );
 
-    const connect = (
-      address: SocketAddress,
-      timeoutMillis: number,
-    ): Effect.Effect<Connection, ConnectError> =>
-      connecting((made, failed) => {
-        const attempt = new Connecting(engine, address, (result) =>
-          result instanceof Socket ? made(result) : failed(result),
-        );
-        const destination = destinationOf(address);
-        if (destination === undefined) attempt.fail("EADDRNOTAVAIL");
-        else attempt.start(destination, timeoutMillis);
-        return () => attempt.cancel();
-      });
+    const connect: Mechanism["connect"] = (address, timeoutMillis, made, failed) => {
+      const attempt = new Connecting(engine, address, (result) =>
+        result instanceof Socket ? made(result) : failed(result),
+      );
+      const destination = destinationOf(address);
+      if (destination === undefined) attempt.fail("EADDRNOTAVAIL");
+      else attempt.start(destination, timeoutMillis);
+      return () => attempt.cancel();
+    };
 
-    const relay = (client: Connection, backend: Connection, meter: Meter): Effect.Effect<RelayOutcome> =>
-      waiting((resume) => {
-        const running = new Relay(socketOf(client), socketOf(backend), meter, (outcome) =>
-          resume(Effect.succeed(outcome)),
-        );
-        running.start();
-        return () => running.abort();
-      });
+    const relay: Mechanism["relay"] = (client, backend, meter, ended) => {
+      const running = new Relay(socketOf(client), socketOf(backend), meter, ended);
+      running.start();
+      return () => running.abort();
+    };
 
-    return Transport.of({ name: "linux", listen, connect, relay });
+    return makeTransport({ name: "linux", listen, connect, relay });
   });
 
 const wordsOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
