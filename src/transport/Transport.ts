@@ -149,23 +149,21 @@ export class AcceptError extends Data.TaggedError("AcceptError")<{
 export const waiting = <A, E = never>(
   start: (resume: (result: Effect.Effect<A, E>) => void) => () => void,
 ): Effect.Effect<A, E> =>
-  Effect.uninterruptible(
-    Effect.suspend(() => {
-      let giveUp: (() => void) | undefined;
-      // Not by async's own finalizer, which costs a connection more than all that it waits for.
-      return Effect.catchAllCause(
-        Effect.interruptible(
-          Effect.async<A, E>((resume) => {
-            giveUp = start(resume);
-          }),
-        ),
-        (cause) => {
-          if (cause._tag !== "Fail") giveUp?.();
-          return Effect.failCause(cause);
-        },
-      );
-    }),
-  );
+  Effect.uninterruptibleMask(() => {
+    let giveUp: (() => void) | undefined;
+    // Not by async's own finalizer, which costs a connection more than all that it waits for.
+    return Effect.catchAllCause(
+      Effect.interruptible(
+        Effect.async<A, E>((resume) => {
+          giveUp = start(resume);
+        }),
+      ),
+      (cause) => {
+        if (cause._tag !== "Fail") giveUp?.();
+        return Effect.failCause(cause);
+      },
+    );
+  });
 
 /**
  * What an implementation brings. Connecting and relaying are plain calls that answer how to give up, and what they
