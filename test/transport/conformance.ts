@@ -20,7 +20,10 @@ const listenOptions = {
   onAcceptError: () => {},
 } as const;
 
-/** A relay from a fresh port to a backend, with the outcomes of what went through it, in the order of their end. */
+/**
+ * A relay from a fresh port to a backend, with the outcomes of what went through it, in the order of their end. Its
+ * connections are forwarded, and connected and relayed, by turns.
+ */
 const relayTo = (
   backendPort: number,
   before: Effect.Effect<void> = Effect.void,
@@ -29,6 +32,8 @@ const relayTo = (
     readonly port: number;
     readonly outcomes: ReadonlyArray<RelayOutcome>;
     readonly meter: Readonly<Meter>;
+    /** How many backends were connected to. */
+    readonly connected: () => number;
     readonly interrupt: Effect.Effect<void>;
   },
   never,
@@ -39,11 +44,23 @@ const relayTo = (
     const outcomes: Array<RelayOutcome> = [];
     const meter: Meter = { received: 0, sent: 0 };
     const fibers: Array<Fiber.RuntimeFiber<void>> = [];
-    const serveClient = (client: Connection) =>
+    const backend = { host: "127.0.0.1", port: backendPort };
+    let connected = 0;
+    const ways = [
+      (client: Connection) =>
+        transport.forward(client, backend, 5 * second, meter, () => {
+          connected += 1;
+        }),
+      (client: Connection) =>
+        Effect.flatMap(transport.connect(backend, 5 * second), (made) => {
+          connected += 1;
+          return transport.relay(client, made, meter);
+        }),
+    ] as const;
+    const serveClient = (client: Connection, which: number) =>
       Effect.uninterruptibleMask((restore) =>
         before.pipe(
-          Effect.zipRight(restore(transport.connect({ host: "127.0.0.1", port: backendPort }, 5 * second))),
-          Effect.flatMap((backend) => restore(transport.relay(client, backend, meter))),
+          Effect.zipRight(restore((which % 2 === 0 ? ways[0] : ways[1])(client))),
           Effect.map((outcome) => outcomes.push(outcome)),
           Effect.asVoid,
           Effect.orDie,
@@ -52,12 +69,12 @@ const relayTo = (
     const listener = yield* Effect.orDie(
       transport.listen({
         ...listenOptions,
-        onConnection: (client) => fibers.push(Effect.runFork(serveClient(client))),
+        onConnection: (client) => fibers.push(Effect.runFork(serveClient(client, fibers.length))),
       }),
     );
     const interrupt = Effect.suspend(() => Fiber.interruptAll(fibers));
     yield* Effect.addFinalizer(() => interrupt);
-    return { port: listener.address.port, outcomes, meter, interrupt };
+    return { port: listener.address.port, outcomes, meter, connected: () => connected, interrupt };
   });
 
 /** Collects what each of a backend's sockets receives. */
@@ -188,14 +205,17 @@ export const conformance = <E>(name: string, layer: Layer.Layer<Transport, E>): 
     );
 
     test(
-      "a slow reader slows its sender, and gets all of it",
+      "slow readers slow their senders, and get all of 400 MB",
       Effect.gen(function* () {
+        const readers = 4;
         const total = 100_000_000;
         const block = randomBytes(1_000_000);
         let written = 0;
         const backend = yield* serve((socket) => {
+          let left = total;
           const more = (): void => {
-            while (written < total) {
+            while (left > 0) {
+              left -= block.length;
               written += block.length;
               if (!socket.write(block)) {
                 socket.once("drain", more);
@@ -207,7 +227,7 @@ export const conformance = <E>(name: string, layer: Layer.Layer<Transport, E>): 
           more();
         });
         const relay = yield* relayTo(backend.port);
-        const client = yield* dial(relay.port);
+        const clients = yield* Effect.replicateEffect(dial(relay.port), readers);
         // What the kernels of four sockets hold is some tens of megabytes at the most; the rest must wait.
         let before = -1;
         yield* Effect.promise(async () => {
@@ -216,13 +236,83 @@ export const conformance = <E>(name: string, layer: Layer.Layer<Transport, E>): 
             await new Promise((resolve) => setTimeout(resolve, 500));
           }
         });
-        assert.isBelow(written, total);
-        const { bytes, end } = yield* Effect.promise(() => receive(client));
-        assert.strictEqual(end, "fin");
-        assert.strictEqual(bytes.length, total);
-        for (let at = 0; at < total; at += block.length) {
-          assert.isTrue(bytes.subarray(at, at + block.length).equals(block));
-        }
+        assert.isBelow(written, readers * total);
+        const read = async (client: Socket): Promise<number> => {
+          let at = 0;
+          for await (const chunk of client as AsyncIterable<Buffer>) {
+            for (let from = 0; from < chunk.length; ) {
+              const here = at % block.length;
+              const length = Math.min(chunk.length - from, block.length - here);
+              if (block.compare(chunk, from, from + length, here, here + length) !== 0) {
+                assert.fail(`other bytes than were sent, after ${at}`);
+              }
+              from += length;
+              at += length;
+            }
+          }
+          return at;
+        };
+        const got = yield* Effect.promise(() => Promise.all(clients.map(read)));
+        assert.deepStrictEqual(
+          got,
+          clients.map(() => total),
+        );
+      }),
+      60 * second,
+    );
+
+    test(
+      "what is written byte by byte arrives whole, both ways",
+      Effect.gen(function* () {
+        const backend = yield* serve((socket) => {
+          socket.setNoDelay(true);
+          socket.on("data", (chunk) => {
+            for (const byte of chunk) socket.write(Buffer.of(byte));
+          });
+          socket.on("end", () => socket.end());
+        });
+        const relay = yield* relayTo(backend.port);
+        const writer = Effect.gen(function* () {
+          const client = yield* dial(relay.port);
+          client.setNoDelay(true);
+          const answer = receive(client);
+          const sent = randomBytes(2_000);
+          yield* Effect.promise(async () => {
+            for (const byte of sent) {
+              client.write(Buffer.of(byte));
+              await new Promise((resolve) => setImmediate(resolve));
+            }
+          });
+          client.end();
+          const { bytes, end } = yield* Effect.promise(() => answer);
+          assert.isTrue(bytes.equals(sent));
+          assert.strictEqual(end, "fin");
+        });
+        yield* Effect.all([writer, writer, writer, writer], { concurrency: "unbounded" });
+      }),
+    );
+
+    test(
+      "a thousand clients at once get back what each has sent",
+      Effect.gen(function* () {
+        const backend = yield* serve((socket) => socket.pipe(socket));
+        const relay = yield* relayTo(backend.port);
+        const client = Effect.gen(function* () {
+          const socket = yield* dial(relay.port);
+          const sent = randomBytes(randomInt(1, 100_000));
+          const answer = receive(socket);
+          socket.end(sent);
+          assert.isTrue((yield* Effect.promise(() => answer)).bytes.equals(sent));
+        });
+        yield* Effect.all(
+          Array.from({ length: 1_000 }, () => Effect.scoped(client)),
+          { concurrency: "unbounded", discard: true },
+        );
+        yield* eventually(() => relay.outcomes.length === 1_000);
+        assert.strictEqual(relay.connected(), 1_000);
+        assert.isTrue(
+          relay.outcomes.every(({ end, received, sent }) => end === "client-closed" && received === sent),
+        );
       }),
       60 * second,
     );
