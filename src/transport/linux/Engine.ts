@@ -52,6 +52,15 @@ export interface Expiring {
 /** Events taken in one turn. */
 const eventsPerTurn = 512;
 
+/**
+ * After a batch of at least so many events a turn looks for more: meanwhile others have come, and to look costs less
+ * than the way back through Node's loop.
+ */
+const worthAnotherLook = 3;
+
+/** For how long a turn goes on looking, in milliseconds. */
+const lookingMillis = 1;
+
 /** From one round over all that is watched to the next, in milliseconds. */
 const roundMillis = 2_000;
 
@@ -249,18 +258,25 @@ export class Engine {
 
   #turn(): void {
     if (this.#closed) return;
+    const { libc, wakeup } = this;
     const words = this.#words;
-    // After EINTR the descriptor is still readable, and the loop comes back.
-    const count = this.libc.epollWait(this.#epoll, this.#events, eventsPerTurn, 0);
-    for (let i = 0, at = 0; i < count; i++, at += epollEvent.words) {
-      // Inside the array, which the kernel filled this far.
-      const watched = this.#table[words[at + epollEvent.fd] as number];
-      if (watched === undefined || watched.tag !== words[at + epollEvent.tag]) continue;
-      try {
-        watched.onEvents(words[at + epollEvent.events] as number);
-      } catch (fault) {
-        this.#fault(watched, fault);
+    const until = wakeup.now() + lookingMillis;
+    let left = eventsPerTurn;
+    for (;;) {
+      // After EINTR the descriptor is still readable, and the loop comes back.
+      const count = libc.epollWait(this.#epoll, this.#events, left, 0);
+      for (let i = 0, at = 0; i < count; i++, at += epollEvent.words) {
+        // Inside the array, which the kernel filled this far.
+        const watched = this.#table[words[at + epollEvent.fd] as number];
+        if (watched === undefined || watched.tag !== words[at + epollEvent.tag]) continue;
+        try {
+          watched.onEvents(words[at + epollEvent.events] as number);
+        } catch (fault) {
+          this.#fault(watched, fault);
+        }
       }
+      left -= count;
+      if (count < worthAnotherLook || left <= 0 || this.#closed || wakeup.now() >= until) return;
     }
   }
 

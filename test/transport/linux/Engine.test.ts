@@ -15,7 +15,7 @@ const machine = () => {
   const reported: Array<unknown> = [];
   const soon: Array<() => void> = [];
   const timers: Array<{ readonly at: number; readonly task: () => void }> = [];
-  let due: ReadonlyArray<readonly [fd: number, tag: number]> = [];
+  let look = (): ReadonlyArray<number> => [];
   let now = 0;
   let wake = (): void => {};
   const refuse = (): never => {
@@ -49,12 +49,13 @@ const machine = () => {
       registered.set(fd, { events, tag });
       return 0;
     },
-    epollWait: (_epoll, events) => {
+    epollWait: (_epoll, events, most) => {
       const words = new Uint32Array(events.bytes.buffer);
-      due.forEach(([fd, tag], i) => {
+      const due = look().slice(0, most);
+      due.forEach((fd, i) => {
         words[i * epollEvent.words + epollEvent.events] = EPOLLIN;
         words[i * epollEvent.words + epollEvent.fd] = fd;
-        words[i * epollEvent.words + epollEvent.tag] = tag;
+        words[i * epollEvent.words + epollEvent.tag] = registered.get(fd)?.tag ?? 0;
       });
       return due.length;
     },
@@ -76,10 +77,20 @@ const machine = () => {
     engine: new Engine(libc, wakeup, 10, (fault) => reported.push(fault)),
     closed,
     reported,
+    /** One turn, in which each look at the kernel finds what this answers. */
+    wake: (answer: () => ReadonlyArray<number>) => {
+      look = answer;
+      wake();
+    },
     /** One batch of events, for descriptors as they are registered before the first of them is handled. */
     deliver: (...fds: ReadonlyArray<number>) => {
-      due = fds.map((fd) => [fd, registered.get(fd)?.tag ?? 0]);
+      const batches = [fds];
+      look = () => batches.shift() ?? [];
       wake();
+    },
+    /** Time goes by, and no timer comes yet. */
+    pass: (millis: number) => {
+      now += millis;
     },
     turn: () => {
       for (const task of soon.splice(0)) task();
@@ -130,6 +141,68 @@ describe("Engine", () => {
     );
     deliver(7, 8);
     assert.deepStrictEqual(closed, [8]);
+  });
+
+  it("takes in the same turn what came while it was busy, and stops when there is little", () => {
+    const { engine, wake } = machine();
+    const reached: Array<number> = [];
+    for (const fd of [5, 6, 7, 8]) {
+      engine.add(
+        watched(fd, () => reached.push(fd)),
+        EPOLLIN,
+      );
+    }
+    const batches = [[5, 6, 7], [8], [5, 6, 7]];
+    wake(() => batches.shift() ?? []);
+    assert.deepStrictEqual(reached, [5, 6, 7, 8]);
+    assert.strictEqual(batches.length, 1);
+  });
+
+  it("leaves the rest to the next turn after 512 events, however many there are", () => {
+    const { engine, wake } = machine();
+    let reached = 0;
+    const fds = [5, 6, 7, 8, 9];
+    for (const fd of fds) {
+      engine.add(
+        watched(fd, () => {
+          reached += 1;
+        }),
+        EPOLLIN,
+      );
+    }
+    wake(() => fds);
+    assert.strictEqual(reached, 512);
+  });
+
+  it("leaves the rest to the next turn when the events of one have taken a millisecond", () => {
+    const { engine, pass, wake } = machine();
+    let reached = 0;
+    const fds = [5, 6, 7];
+    for (const fd of fds) {
+      engine.add(
+        watched(fd, () => {
+          reached += 1;
+          pass(0.1);
+        }),
+        EPOLLIN,
+      );
+    }
+    wake(() => fds);
+    assert.strictEqual(reached, 12);
+  });
+
+  it("looks no more once it was shut down in a turn", () => {
+    const { engine, closed, wake } = machine();
+    const fds = [5, 6, 7];
+    for (const fd of fds) engine.add(watched(fd), EPOLLIN);
+    let looks = 0;
+    wake(() => {
+      looks += 1;
+      engine.shutdown();
+      return fds;
+    });
+    assert.strictEqual(looks, 1);
+    assert.deepStrictEqual(closed, [3]);
   });
 
   it("catches what a callback throws, tells of it, and goes on with the next", () => {
