@@ -92,25 +92,34 @@ const discovery = (settings: Settings): Layer.Layer<Discovery> =>
       }).pipe(Layer.provide(NodeHttpClient.layer))
     : StaticDiscovery.layer({ backends: settings.backends, timeout: settings.discoveryTimeout });
 
-/** The Linux transport where it runs, unless the settings say otherwise; that it does not run elsewhere is told. */
+/** A transport where it can run, and another where it cannot, which is told. */
+const falling = <E>(
+  first: Layer.Layer<Transport, LinuxTransport.TransportUnavailable>,
+  other: Layer.Layer<Transport, E>,
+  told: string,
+): Layer.Layer<Transport, E> =>
+  Layer.catchAll(first, ({ message }) =>
+    Layer.provideMerge(
+      other,
+      Layer.effectDiscard(Effect.logInfo(told).pipe(Effect.annotateLogs({ why: message }))),
+    ),
+  );
+
+/** The Linux transport where it runs, unless the settings say otherwise. */
 const transport = (name: TransportName): Layer.Layer<Transport, Refusal> => {
+  const linux = Layer.mapError(
+    LinuxTransport.layer,
+    ({ message }) => new Refusal({ message: `${message}: set LB_TRANSPORT to auto or node`, code: 1 }),
+  );
   switch (name) {
     case "node":
       return NodeTransport.layer;
     case "linux":
-      return Layer.mapError(
-        LinuxTransport.layer,
-        ({ message }) => new Refusal({ message: `${message}: set LB_TRANSPORT to auto or node`, code: 1 }),
-      );
+      return linux;
+    case "io_uring":
+      return falling(LinuxTransport.ioUring, linux, "epoll is used in place of io_uring");
     case "auto":
-      return Layer.catchAll(LinuxTransport.layer, ({ message }) =>
-        Layer.provideMerge(
-          NodeTransport.layer,
-          Layer.effectDiscard(
-            Effect.logInfo("Node's sockets are used").pipe(Effect.annotateLogs({ why: message })),
-          ),
-        ),
-      );
+      return falling(LinuxTransport.layer, NodeTransport.layer, "Node's sockets are used");
   }
 };
 

@@ -12,8 +12,11 @@ import { format, isIpAddress, parse, type SocketAddress } from "../net/SocketAdd
 
 export type LogLevelName = "debug" | "info" | "warn" | "error";
 export type Environment = "development" | "staging" | "production";
-/** Which transport moves the bytes; `auto` is the Linux one where it runs, and Node's elsewhere. */
-export type TransportName = "auto" | "linux" | "node";
+/**
+ * Which transport moves the bytes; `auto` is the Linux one where it runs, and Node's elsewhere; `io_uring` is the Linux
+ * one by io_uring where the kernel allows it, and the Linux one elsewhere.
+ */
+export type TransportName = "auto" | "linux" | "io_uring" | "node";
 /** Which connections the access log tells of: none, those that did not end in order, or all. */
 export type AccessLogMode = "off" | "errors" | "all";
 /** The name of a balancing algorithm; the program maps it to the algorithm itself. */
@@ -402,8 +405,8 @@ export const table: { readonly [Field in keyof Settings]: Variable<Settings[Fiel
   transport: oneOf<TransportName>(
     "LB_TRANSPORT",
     "auto",
-    "what moves the bytes: Linux's system calls, Node's sockets, or the former where they can be used",
-    ["auto", "linux", "node"],
+    "what moves the bytes: Linux's system calls, the same with io_uring where the kernel allows it, or Node's sockets; auto is linux where that can be used, otherwise node",
+    ["auto", "linux", "io_uring", "node"],
   ),
   accessLog: oneOf<AccessLogMode>(
     "ACCESS_LOG",

@@ -5,7 +5,7 @@ import { Either } from "effect";
 export const workloadNames = ["keepalive", "connections", "bulk", "latency", "idle", "first-byte"] as const;
 export type WorkloadName = (typeof workloadNames)[number];
 
-export const peerNames = ["direct", "haproxy", "nginx", "linux", "node"] as const;
+export const peerNames = ["direct", "haproxy", "nginx", "linux", "io_uring", "node"] as const;
 export type PeerName = (typeof peerNames)[number];
 
 export interface Options {
@@ -37,7 +37,7 @@ nginx (with its stream module), haproxy and wrk: apt-get install haproxy nginx l
   --balancer P   measures the load-balancer at that path (default: the one built here)
   --help         prints this
 
-"linux" and "node" are this load balancer with LB_TRANSPORT=linux and =node, as built by npm run build.`;
+"linux", "io_uring" and "node" are this load balancer with that LB_TRANSPORT, as built by npm run build.`;
 
 type Read<A> = Either.Either<A, string>;
 

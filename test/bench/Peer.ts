@@ -179,5 +179,6 @@ export const peers = (executable: string): ReadonlyArray<Peer> => [
   haproxy,
   nginx,
   balancer(executable, "linux", "this one, linux"),
+  balancer(executable, "io_uring", "this one, io_uring"),
   balancer(executable, "node", "this one, node"),
 ];

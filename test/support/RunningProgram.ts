@@ -9,7 +9,8 @@ import { fileURLToPath } from "node:url";
 import { Effect, type Scope } from "effect";
 
 /** Every end-to-end suite is run on each of these. */
-export const transports: ReadonlyArray<string> = process.platform === "linux" ? ["node", "linux"] : ["node"];
+export const transports: ReadonlyArray<string> =
+  process.platform === "linux" ? ["node", "linux", "io_uring"] : ["node"];
 
 /** Where `npm run build` leaves the program. */
 export const executable = fileURLToPath(new URL("../../load-balancer", import.meta.url));

@@ -14,6 +14,8 @@ export interface Destination {
   readonly length: number;
 }
 
+export type Settled = Socket | ConnectError;
+
 export class Connecting implements Owner, Expiring {
   deadline = 0;
   earlier: Expiring | undefined;
@@ -24,13 +26,13 @@ export class Connecting implements Owner, Expiring {
   constructor(
     readonly engine: Engine,
     readonly remote: SocketAddress,
-    /** Told once; not after {@link cancel}. The socket is already watched, for both ways. */
-    readonly onSettled: (result: Socket | ConnectError) => void,
+    /** Told once; not after {@link cancel}. */
+    readonly onSettled: (result: Settled) => void,
   ) {}
 
-  start({ family, address, length }: Destination, timeoutMillis: number): void {
+  start(destination: Destination, timeoutMillis: number): void {
     const { libc } = this.engine;
-    const fd = libc.socket(family);
+    const fd = libc.socket(destination.family);
     if (fd < 0) {
       this.fail(fd);
       return;
@@ -38,21 +40,20 @@ export class Connecting implements Owner, Expiring {
     const socket = new Socket(this.engine, fd, this.remote, false);
     this.#socket = socket;
     socket.owner = this;
-    socket.writable = false;
     libc.setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    const begun = this.begin(socket, destination);
+    if (begun < 0) this.fail(begun);
+    else this.engine.expireAfter(this, timeoutMillis);
+  }
+
+  /** Begins to connect; below zero when that fails at once. */
+  protected begin(socket: Socket, { address, length }: Destination): Result {
+    socket.writable = false;
     // Interrupted or not, it goes on by itself (connect(2), EINTR).
-    const result = libc.connect(fd, address, length);
-    if (result < 0 && result !== -EINPROGRESS && result !== -EINTR) {
-      this.fail(result);
-      return;
-    }
+    const result = this.engine.libc.connect(socket.fd, address, length);
+    if (result < 0 && result !== -EINPROGRESS && result !== -EINTR) return result;
     // Connected or not, an event comes: a socket that is connected has room to write.
-    const watched = socket.watch(readableAndWritable);
-    if (watched < 0) {
-      this.fail(watched);
-      return;
-    }
-    this.engine.expireAfter(this, timeoutMillis);
+    return socket.watch(readableAndWritable);
   }
 
   onReady(socket: Socket): void {
@@ -61,7 +62,13 @@ export class Connecting implements Owner, Expiring {
       this.fail(error > 0 ? -error : error);
       return;
     }
-    if (!socket.writable) return;
+    if (socket.writable) this.made();
+  }
+
+  /** It is connected. */
+  protected made(): void {
+    const socket = this.#socket;
+    if (socket === undefined || this.#settled) return;
     this.engine.forget(this);
     socket.owner = undefined;
     this.#settled = true;
@@ -96,6 +103,11 @@ export class Connecting implements Owner, Expiring {
 
   #end(): void {
     this.engine.forget(this);
-    this.#socket?.end(true);
+    if (this.#socket !== undefined) this.abandon(this.#socket);
+  }
+
+  /** Closes the socket. */
+  protected abandon(socket: Socket): void {
+    socket.end(true);
   }
 }

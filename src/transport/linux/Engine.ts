@@ -138,11 +138,14 @@ export class Engine {
     this.#tag = (this.#tag + 1) >>> 0;
     watched.tag = this.#tag;
     const result = this.libc.epollControl(this.#epoll, EPOLL_CTL_ADD, watched.fd, events, watched.tag);
-    if (result === 0) {
-      this.#table[watched.fd] = watched;
-      this.#round ??= this.wakeup.after(roundMillis, this.#goRound);
-    }
+    if (result === 0) this.track(watched);
     return result;
+  }
+
+  /** Rounds come for it, and the end at shutdown, also without events. Until it is closed or removed. */
+  track(watched: Watched): void {
+    this.#table[watched.fd] = watched;
+    this.#round ??= this.wakeup.after(roundMillis, this.#goRound);
   }
 
   /** Stops to watch; the descriptor stays open. */
@@ -227,7 +230,7 @@ export class Engine {
       try {
         unfinished.proceed();
       } catch (fault) {
-        this.#fault(unfinished, fault);
+        this.fault(unfinished, fault);
       }
     }
     proceeding.length = 0;
@@ -247,7 +250,7 @@ export class Engine {
         try {
           watched.onRound();
         } catch (fault) {
-          this.#fault(watched, fault);
+          this.fault(watched, fault);
         }
       }
       if (place < this.#table.length) this.wakeup.soon(proceed);
@@ -272,7 +275,7 @@ export class Engine {
         try {
           watched.onEvents(words[at + epollEvent.events] as number);
         } catch (fault) {
-          this.#fault(watched, fault);
+          this.fault(watched, fault);
         }
       }
       left -= count;
@@ -311,7 +314,8 @@ export class Engine {
     }
   };
 
-  #fault(culprit: { readonly onFault: () => void }, fault: unknown): void {
+  /** Something was thrown in a callback of the culprit's: it ends, and nobody else. */
+  fault(culprit: { readonly onFault: () => void }, fault: unknown): void {
     this.faults += 1;
     this.#abort(culprit);
     this.report(fault);

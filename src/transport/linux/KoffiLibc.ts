@@ -18,6 +18,7 @@ import {
   SO_REUSEADDR,
   SOL_SOCKET,
 } from "./Libc.js";
+import type { Uring } from "./Uring.js";
 
 export type Koffi = typeof koffi;
 
@@ -143,6 +144,60 @@ export const make = (koffi: Koffi): Service => {
   };
   verify(libc);
   return libc;
+};
+
+/** `__NR_io_uring_setup` and the two that follow it, the same on every architecture. */
+const NR_IO_URING_SETUP = 425;
+const NR_IO_URING_ENTER = 426;
+const NR_IO_URING_REGISTER = 427;
+const IORING_ENTER_GETEVENTS = 1;
+const PROT_READ_WRITE = 3;
+const MAP_SHARED_POPULATE = 0x8001;
+const EFD_CLOEXEC_NONBLOCK = O_CLOEXEC | O_NONBLOCK;
+
+/** More than every page size there is. */
+const pageSize = 65_536;
+
+/** The calls of io_uring, which the C libraries have no functions for. Throws like {@link make}. */
+export const makeUring = (koffi: Koffi): Uring => {
+  const library = koffi.load(null);
+  const call = (prototype: string) => library.func(prototype) as (...args: ReadonlyArray<number>) => number;
+  const setup = call("int syscall(long, uint, uintptr_t)");
+  const enter = call("int syscall(long, int, uint, uint, uint, uintptr_t, size_t)");
+  const register = call("int syscall(long, int, uint, uintptr_t, uint)");
+  const mmap = call("intptr_t mmap(uintptr_t, size_t, int, int, int, intptr_t)");
+  const munmap = call("int munmap(uintptr_t, size_t)");
+  const eventfd = call("int eventfd(uint, int)");
+  const read = call("int read(int, uintptr_t, size_t)");
+  const close = call("int close(int)");
+  const checked = (result: number): Result => (result < 0 ? -(koffi.errno() || EAGAIN) : result);
+  const count = new Uint8Array(new ArrayBuffer(8));
+  const countAddress = Number(koffi.address(count));
+
+  return {
+    allocatePages: (size) => {
+      const memory = new Uint8Array(new ArrayBuffer(size + pageSize));
+      const start = Number(koffi.address(memory));
+      const skip = (pageSize - (start % pageSize)) % pageSize;
+      return { bytes: memory.subarray(skip, skip + size), address: start + skip };
+    },
+    setup: (entries, { address }) => checked(setup(NR_IO_URING_SETUP, entries, address)),
+    enter: (ring, submit) => checked(enter(NR_IO_URING_ENTER, ring, submit, 0, IORING_ENTER_GETEVENTS, 0, 0)),
+    register: (ring, operation, argument, count) =>
+      checked(register(NR_IO_URING_REGISTER, ring, operation, argument, count)),
+    map: (ring, size, offset) => {
+      const address = mmap(0, size, PROT_READ_WRITE, MAP_SHARED_POPULATE, ring, offset);
+      return address === -1
+        ? undefined
+        : { bytes: new Uint8Array(koffi.view(BigInt(address), size)), address };
+    },
+    unmap: ({ address, bytes }) => {
+      munmap(address, bytes.byteLength);
+    },
+    eventCounter: () => checked(eventfd(0, EFD_CLOEXEC_NONBLOCK)),
+    clearCounter: (counter) => checked(read(counter, countAddress, count.length)),
+    close: (fd) => checked(close(fd)),
+  };
 };
 
 /** That a call, an address, an option and an errno arrive as they are meant, before anything is built on them. */

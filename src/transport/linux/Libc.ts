@@ -147,6 +147,8 @@ export const ECONNREFUSED = 111;
 export const EHOSTDOWN = 112;
 export const EHOSTUNREACH = 113;
 export const EINPROGRESS = 115;
+/** What an operation of io_uring answers that was cancelled. */
+export const ECANCELED = 125;
 
 const names: ReadonlyMap<number, string> = new Map(
   Object.entries({
@@ -180,6 +182,7 @@ const names: ReadonlyMap<number, string> = new Map(
     EHOSTDOWN,
     EHOSTUNREACH,
     EINPROGRESS,
+    ECANCELED,
     ENONET,
     ENOPROTOOPT,
   }).map(([name, number]) => [number, name]),

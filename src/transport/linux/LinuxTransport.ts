@@ -15,9 +15,10 @@ import {
   Transport,
 } from "../Transport.js";
 import { Acceptor } from "./Acceptor.js";
-import { Connecting, type Destination } from "./Connecting.js";
+import { Connecting, type Destination, type Settled } from "./Connecting.js";
 import { Engine } from "./Engine.js";
 import { format, parse } from "./InetAddress.js";
+import { KernelRing } from "./KernelRing.js";
 import * as KoffiLibc from "./KoffiLibc.js";
 import {
   AF_INET,
@@ -39,6 +40,9 @@ import {
 } from "./Libc.js";
 import * as NodeWakeup from "./NodeWakeup.js";
 import { Relay } from "./Relay.js";
+import type { Ring } from "./Ring.js";
+import { RingConnecting } from "./RingConnecting.js";
+import { RingRelay } from "./RingRelay.js";
 import { selfTest } from "./SelfTest.js";
 import { keepAlive, Socket } from "./Socket.js";
 import { Wakeup } from "./Wakeup.js";
@@ -51,6 +55,8 @@ export type Unavailable =
   | "not-installed"
   /** The C library or Node's own loop cannot be called. */
   | "not-callable"
+  /** The kernel is too old for io_uring as it is used here, or does not allow it. */
+  | "no-io_uring"
   /** All is there, but what was relayed to try it did not arrive as it was sent. */
   | "self-test-failed";
 
@@ -68,12 +74,15 @@ const explain: Record<Unavailable, string> = {
   "unsupported-platform": "it needs Linux on x86-64 or 64-bit ARM",
   "not-installed": "koffi cannot be loaded; install it together with its optional packages",
   "not-callable": "the C library cannot be called",
+  "no-io_uring": "there is no io_uring, of Linux 6.1 or newer, that this process may use",
   "self-test-failed": "its self-test failed",
 };
 
 export interface Options {
   /** How many clients may be connected at once, with room for a backend each. */
   readonly capacity: number;
+  /** Connects, and relays small traffic, by io_uring; by epoll unless said otherwise. May throw where there is none. */
+  readonly ring?: (engine: Engine) => Ring;
 }
 
 /**
@@ -126,6 +135,22 @@ export const make = (
       }),
       (engine) => Effect.sync(() => engine.shutdown()),
     );
+    const { ring: makeRing } = options;
+    const ring =
+      makeRing === undefined
+        ? undefined
+        : yield* Effect.acquireRelease(
+            Effect.try({
+              try: () => makeRing(engine),
+              catch: (cause) => new TransportUnavailable({ reason: "no-io_uring", detail: wordsOf(cause) }),
+            }),
+            (ring) =>
+              Effect.sync(() => {
+                // What it carries ends before it does.
+                engine.shutdown();
+                ring.shutdown();
+              }),
+          );
 
     // Every address is prepared once, for as long as somebody has it.
     const destinations = new WeakMap<SocketAddress, Destination>();
@@ -207,9 +232,11 @@ export const make = (
       );
 
     const connect: Mechanism["connect"] = (address, timeoutMillis, made, failed) => {
-      const attempt = new Connecting(engine, address, (result) =>
-        result instanceof Socket ? made(result) : failed(result),
-      );
+      const settled = (result: Settled): void => (result instanceof Socket ? made(result) : failed(result));
+      const attempt =
+        ring === undefined
+          ? new Connecting(engine, address, settled)
+          : new RingConnecting(engine, ring, address, settled);
       const destination = destinationOf(address);
       if (destination === undefined) attempt.fail("EADDRNOTAVAIL");
       else attempt.start(destination, timeoutMillis);
@@ -217,12 +244,15 @@ export const make = (
     };
 
     const relay: Mechanism["relay"] = (client, backend, meter, ended) => {
-      const running = new Relay(socketOf(client), socketOf(backend), meter, ended);
+      const running =
+        ring === undefined
+          ? new Relay(socketOf(client), socketOf(backend), meter, ended)
+          : new RingRelay(ring, socketOf(client), socketOf(backend), meter, ended);
       running.start();
       return () => running.abort();
     };
 
-    return makeTransport({ name: "linux", listen, connect, relay });
+    return makeTransport({ name: ring === undefined ? "linux" : "io_uring", listen, connect, relay });
   });
 
 const wordsOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
@@ -275,6 +305,27 @@ export const tested = (options: Options): Layer.Layer<Transport, TransportUnavai
       ),
     ),
   );
+
+/**
+ * Linux's own sockets by io_uring, and by epoll where that is better; fails where this kernel does not allow io_uring,
+ * and after a self-test that failed.
+ */
+export const ioUring: Layer.Layer<Transport, TransportUnavailable> = Layer.unwrapEffect(
+  Effect.flatMap(load, (koffi) =>
+    Effect.map(
+      callable(() => KoffiLibc.makeUring(koffi)),
+      (uring) =>
+        Layer.provide(
+          tested({
+            capacity: capacity(),
+            ring: (engine) =>
+              new KernelRing(uring, engine.wakeup, (culprit, fault) => engine.fault(culprit, fault)),
+          }),
+          system,
+        ),
+    ),
+  ),
+);
 
 /** Linux's own sockets: in a process whose C library and loop can be called, after a self-test. */
 export const layer: Layer.Layer<Transport, TransportUnavailable> = Layer.suspend(() =>

@@ -48,6 +48,28 @@ class Flow {
   ) {}
 }
 
+const adopt = (flow: Flow, { bulky, count, ended, finished, rest }: Progress): void => {
+  flow.bulky = bulky;
+  flow.count = count;
+  flow.ended = ended;
+  flow.finished = finished;
+  flow.rest = rest;
+  flow.restEnd = rest?.bytes.length ?? 0;
+};
+
+/** What one direction has come to, when another kind of relay has moved its bytes so far. */
+export interface Progress {
+  /** Bytes read. */
+  readonly count: number;
+  /** Of those, what was not written yet. */
+  readonly rest: Block | undefined;
+  /** Its sender has sent FIN, and all before it was read. */
+  readonly ended: boolean;
+  /** That FIN was passed on. */
+  readonly finished: boolean;
+  readonly bulky: boolean;
+}
+
 export class Relay implements Owner, Unfinished {
   readonly #engine: Engine;
   readonly #up: Flow;
@@ -95,6 +117,25 @@ export class Relay implements Owner, Unfinished {
     if (!this.#over && client.watch(readable) < 0) this.#end("client-reset", true);
     if (!this.#over && backend.watch(readable) < 0) this.#end("backend-reset", true);
     if (!this.#over && backend.readable) this.#pump(this.#down);
+  }
+
+  /**
+   * {@link start}, in the midst of it. `first` is the side that sent FIN first, if one has; `broken` is one that could
+   * not be written to: what reads were told of its end since is not to be believed.
+   */
+  takeOver(up: Progress, down: Progress, first: RelayEnd | undefined, broken: Socket | undefined): void {
+    adopt(this.#up, up);
+    adopt(this.#down, down);
+    this.#first = first;
+    if (broken !== undefined) {
+      this.client.owner = this;
+      this.backend.owner = this;
+      this.#broken(broken);
+      return;
+    }
+    // What is held back for the client is not waited for by an event.
+    this.backend.readable = true;
+    this.start();
   }
 
   onReady(socket: Socket): void {

@@ -1,0 +1,389 @@
+/**
+ * A ring of io_uring, turned by Node's own loop: an event counter becomes readable when operations have come to
+ * their end, and a turn submits and collects until there is nothing left to do, or for a millisecond.
+ */
+import type { Destination } from "./Connecting.js";
+import { type Block, EAGAIN, EBADF, EBUSY, EINTR, errnoName, type Result } from "./Libc.js";
+import { type Completing, noBuffer, noSlot, type Ring } from "./Ring.js";
+import {
+  buffer as bufferEntry,
+  bufferRegistration,
+  bufferTail,
+  bufferWords,
+  completionWords,
+  cqe,
+  IORING_CQE_BUFFER_SHIFT,
+  IORING_CQE_F_BUFFER,
+  IORING_CQE_F_SOCK_NONEMPTY,
+  IORING_FEAT_NODROP,
+  IORING_FEAT_SINGLE_MMAP,
+  IORING_FEAT_SUBMIT_STABLE,
+  IORING_OFF_SQ_RING,
+  IORING_OFF_SQES,
+  IORING_OP_ASYNC_CANCEL,
+  IORING_OP_CONNECT,
+  IORING_OP_RECV,
+  IORING_OP_SEND,
+  IORING_RECVSEND_POLL_FIRST,
+  IORING_REGISTER_EVENTFD,
+  IORING_REGISTER_PBUF_RING,
+  IORING_SETUP_CQSIZE,
+  IORING_SETUP_DEFER_TASKRUN,
+  IORING_SETUP_SINGLE_ISSUER,
+  IORING_SETUP_SUBMIT_ALL,
+  IORING_SETUP_TASKRUN_FLAG,
+  IORING_SQ_TASKRUN,
+  IOSQE_BUFFER_SELECT,
+  MSG_DONTWAIT,
+  MSG_NOSIGNAL,
+  params,
+  sqe,
+  submissionWords,
+  type Uring,
+} from "./Uring.js";
+import type { Service as WakeupService, Watch } from "./Wakeup.js";
+
+/** Operations that may be queued before they are submitted. */
+const entries = 4096;
+/** Completions that fit before the kernel keeps them aside. */
+const completions = 4 * entries;
+
+/** Completions taken before the kernel is entered again: what they begin fits in the queue. */
+const completionsPerRound = 1024;
+
+/** Buffers to receive into, and their size in bytes. A power of two of them. */
+const bufferCount = 256;
+const bufferSize = 32 * 1024;
+
+/** The only group of buffers there is. */
+const group = 0;
+
+/** For how long a turn goes on, in milliseconds. */
+const turnMillis = 1;
+
+/** After a failure of the ring itself, in milliseconds. */
+const pauseMillis = 10;
+
+/** Rounds at shutdown until everything has come to its end; each ends all that it finds. */
+const lastRounds = 1_000;
+
+const setupFlags =
+  IORING_SETUP_CQSIZE |
+  IORING_SETUP_SUBMIT_ALL |
+  IORING_SETUP_TASKRUN_FLAG |
+  IORING_SETUP_SINGLE_ISSUER |
+  IORING_SETUP_DEFER_TASKRUN;
+
+const features = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE;
+
+/** In place of a slot: nobody wants to know. */
+const nobody = 0xffff_ffff;
+
+/** Why there is no ring, in the words of the system call that refused. */
+export class RingError extends Error {
+  override readonly name = "RingError";
+}
+
+const expect = (what: string, result: Result): Result => {
+  if (result < 0) throw new RingError(`${what} failed (${errnoName(result)})`);
+  return result;
+};
+
+const words = ({ bytes }: Block): Uint32Array =>
+  new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 2);
+
+export class KernelRing implements Ring {
+  readonly bufferSize = bufferSize;
+  readonly #fd: number;
+  readonly #counter: number;
+  readonly #watch: Watch;
+  readonly #rings: Block;
+  readonly #entries: Block;
+  /** Both rings, in words, and where in them is what. */
+  readonly #ring: Uint32Array;
+  readonly #submissionTail: number;
+  readonly #submissionMask: number;
+  readonly #submissionFlags: number;
+  readonly #completionHead: number;
+  readonly #completionTail: number;
+  readonly #completionMask: number;
+  readonly #completionsAt: number;
+  readonly #sqes: Uint32Array;
+  readonly #buffers: Block;
+  readonly #bufferRing: Block;
+  readonly #bufferWords: Uint32Array;
+  readonly #bufferHalves: Uint16Array;
+  #bufferTail = 0;
+  readonly #enlisted: Array<Completing | undefined> = [];
+  readonly #vacant: Array<number> = [];
+  #tail: number;
+  /** Queued and not submitted. */
+  #queued = 0;
+  /** Begun and not told the end. */
+  #underWay = 0;
+  #turning = false;
+  #due = false;
+  #closed = false;
+
+  /** Throws a {@link RingError} where the kernel does not allow it, or is too old. */
+  constructor(
+    readonly uring: Uring,
+    readonly wakeup: WakeupService,
+    /** Told of every exception of a callback. */
+    readonly fault: (culprit: Completing, fault: unknown) => void,
+  ) {
+    const block = uring.allocatePages(params.size);
+    const asked = words(block);
+    asked[params.completionEntries >> 2] = completions;
+    asked[params.flags >> 2] = setupFlags;
+    const told = (at: number): number => asked[at >> 2] ?? 0;
+    const opened: Array<() => void> = [];
+    try {
+      const fd = expect("io_uring_setup", uring.setup(entries, block));
+      this.#fd = fd;
+      opened.push(() => uring.close(fd));
+      if ((told(params.features) & features) !== features) {
+        throw new RingError("this kernel's io_uring lacks what is needed");
+      }
+      const map = (what: string, size: number, offset: number): Block => {
+        const mapped = uring.map(fd, size, offset);
+        if (mapped === undefined) throw new RingError(`${what} cannot be mapped`);
+        opened.push(() => uring.unmap(mapped));
+        return mapped;
+      };
+      const { submission, completion } = params;
+      const submissionEntries = told(params.submissionEntries);
+      this.#rings = map(
+        "the rings of io_uring",
+        Math.max(
+          told(submission.array) + 4 * submissionEntries,
+          told(completion.entriesAt) + 4 * completionWords * told(params.completionEntries),
+        ),
+        IORING_OFF_SQ_RING,
+      );
+      this.#entries = map("the queue of io_uring", 4 * submissionWords * submissionEntries, IORING_OFF_SQES);
+      this.#ring = words(this.#rings);
+      this.#sqes = words(this.#entries);
+      this.#submissionTail = told(submission.tail) >> 2;
+      this.#submissionFlags = told(submission.flags) >> 2;
+      this.#submissionMask = this.#ring[told(submission.mask) >> 2] ?? 0;
+      this.#completionHead = told(completion.head) >> 2;
+      this.#completionTail = told(completion.tail) >> 2;
+      this.#completionMask = this.#ring[told(completion.mask) >> 2] ?? 0;
+      this.#completionsAt = told(completion.entriesAt) >> 2;
+      // Each place of the ring stands for the entry of the same number.
+      const array = told(submission.array) >> 2;
+      for (let i = 0; i < submissionEntries; i++) this.#ring[array + i] = i;
+      this.#tail = this.#ring[this.#submissionTail] ?? 0;
+
+      this.#buffers = uring.allocatePages(bufferCount * bufferSize);
+      this.#bufferRing = uring.allocatePages(4 * bufferWords * bufferCount);
+      this.#bufferWords = words(this.#bufferRing);
+      this.#bufferHalves = new Uint16Array(
+        this.#bufferWords.buffer,
+        this.#bufferWords.byteOffset,
+        2 * this.#bufferWords.length,
+      );
+      const registration = uring.allocatePages(bufferRegistration.size);
+      const registered = words(registration);
+      registered[bufferRegistration.address >> 2] = this.#bufferRing.address >>> 0;
+      registered[(bufferRegistration.address >> 2) + 1] = Math.floor(this.#bufferRing.address / 2 ** 32);
+      registered[bufferRegistration.entries >> 2] = bufferCount;
+      registered[bufferRegistration.group >> 2] = group;
+      expect(
+        "registering buffers with io_uring",
+        uring.register(fd, IORING_REGISTER_PBUF_RING, registration.address, 1),
+      );
+      for (let i = 0; i < bufferCount; i++) this.recycle(i);
+
+      const counter = expect("eventfd", uring.eventCounter());
+      this.#counter = counter;
+      opened.push(() => uring.close(counter));
+      const descriptor = uring.allocatePages(4);
+      words(descriptor)[0] = counter;
+      expect(
+        "registering an event counter with io_uring",
+        uring.register(fd, IORING_REGISTER_EVENTFD, descriptor.address, 1),
+      );
+      this.#watch = wakeup.watch(counter, () => {
+        uring.clearCounter(counter);
+        this.#turn();
+      });
+    } catch (cause) {
+      for (const undo of opened.reverse()) undo();
+      throw cause;
+    }
+  }
+
+  enlist(completing: Completing): Result {
+    if (this.#closed) return -EBADF;
+    completing.slot = this.#vacant.pop() ?? this.#enlisted.length;
+    this.#enlisted[completing.slot] = completing;
+    return 0;
+  }
+
+  dismiss(completing: Completing): void {
+    const { slot } = completing;
+    if (slot === noSlot) return;
+    this.#enlisted[slot] = undefined;
+    this.#vacant.push(slot);
+    completing.slot = noSlot;
+  }
+
+  connect(completing: Completing, operation: number, fd: number, { address, length }: Destination): void {
+    const at = this.#begin(IORING_OP_CONNECT, fd, address.address, 0, completing.slot, operation);
+    this.#sqes[at + sqe.offset] = length;
+  }
+
+  receive(completing: Completing, operation: number, fd: number, now: boolean): void {
+    const head = IORING_OP_RECV | (IOSQE_BUFFER_SELECT << 8) | (now ? 0 : IORING_RECVSEND_POLL_FIRST << 16);
+    const at = this.#begin(head, fd, 0, 0, completing.slot, operation);
+    this.#sqes[at + sqe.bufferGroup] = group;
+  }
+
+  send(completing: Completing, operation: number, fd: number, buffer: number, length: number): void {
+    const address = this.#buffers.address + buffer * bufferSize;
+    const at = this.#begin(IORING_OP_SEND, fd, address, length, completing.slot, operation);
+    this.#sqes[at + sqe.operationFlags] = MSG_DONTWAIT | MSG_NOSIGNAL;
+  }
+
+  cancel({ slot }: Completing, operation: number): void {
+    const at = this.#begin(IORING_OP_ASYNC_CANCEL, -1, 0, 0, nobody, 0);
+    // What is cancelled is named by its user data, in the place of an address.
+    this.#sqes[at + sqe.address] = slot;
+    this.#sqes[at + sqe.address + 1] = operation;
+  }
+
+  bytes(buffer: number, length: number): Uint8Array {
+    const from = buffer * bufferSize;
+    return this.#buffers.bytes.subarray(from, from + length);
+  }
+
+  recycle(buffer: number): void {
+    const ring = this.#bufferWords;
+    const place = this.#bufferTail & (bufferCount - 1);
+    const at = place * bufferWords;
+    const address = this.#buffers.address + buffer * bufferSize;
+    ring[at + bufferEntry.address] = address >>> 0;
+    ring[at + bufferEntry.address + 1] = address / 2 ** 32;
+    ring[at + bufferEntry.length] = bufferSize;
+    // Half a word: beside the first entry's is the tail.
+    this.#bufferHalves[2 * (at + bufferEntry.id)] = buffer;
+    this.#bufferTail = (this.#bufferTail + 1) & 0xffff;
+    Atomics.store(this.#bufferHalves, bufferTail, this.#bufferTail);
+  }
+
+  shutdown(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#turning = true;
+    for (let i = 0; i < lastRounds && this.#underWay > 0; i++) {
+      this.#enter();
+      this.#collect();
+    }
+    this.#watch.close();
+    this.uring.close(this.#counter);
+    this.uring.close(this.#fd);
+    this.uring.unmap(this.#entries);
+    this.uring.unmap(this.#rings);
+  }
+
+  /** Queues an operation; answers where it stands, for what not every one has. */
+  #begin(head: number, fd: number, address: number, length: number, slot: number, operation: number): number {
+    if (this.#queued > this.#submissionMask) {
+      this.#enter();
+      if (this.#queued > this.#submissionMask) throw new RingError("the queue of io_uring is full");
+    }
+    const at = (this.#tail & this.#submissionMask) * submissionWords;
+    this.#tail = (this.#tail + 1) >>> 0;
+    this.#queued += 1;
+    this.#underWay += 1;
+    const entry = this.#sqes;
+    entry[at] = head;
+    entry[at + 1] = fd;
+    entry[at + 2] = 0;
+    entry[at + 3] = 0;
+    entry[at + 4] = address >>> 0;
+    entry[at + 5] = address / 2 ** 32;
+    entry[at + 6] = length;
+    entry[at + 7] = 0;
+    entry[at + 8] = slot;
+    entry[at + 9] = operation;
+    entry[at + 10] = 0;
+    entry[at + 11] = 0;
+    entry[at + 12] = 0;
+    entry[at + 13] = 0;
+    entry[at + 14] = 0;
+    entry[at + 15] = 0;
+    if (!this.#turning && !this.#due) this.#later();
+    return at;
+  }
+
+  #later(): void {
+    this.#due = true;
+    this.wakeup.soon(this.#proceed);
+  }
+
+  readonly #proceed = (): void => {
+    this.#due = false;
+    this.#turn();
+  };
+
+  /** Submits what is queued, and has the kernel do what is due. Answers whether the ring works. */
+  #enter(): boolean {
+    Atomics.store(this.#ring, this.#submissionTail, this.#tail);
+    const result = this.uring.enter(this.#fd, this.#queued);
+    if (result >= 0) {
+      this.#queued -= result;
+      return true;
+    }
+    return result === -EINTR || result === -EAGAIN || result === -EBUSY;
+  }
+
+  #turn(): void {
+    if (this.#closed || this.#turning) return;
+    this.#turning = true;
+    const until = this.wakeup.now() + turnMillis;
+    let works = true;
+    let idle = false;
+    do {
+      works = this.#enter();
+      const collected = this.#collect();
+      const flags = Atomics.load(this.#ring, this.#submissionFlags);
+      idle = collected === 0 && this.#queued === 0 && (flags & IORING_SQ_TASKRUN) === 0;
+    } while (works && !idle && !this.#closed && this.wakeup.now() < until);
+    if (this.#closed) return;
+    this.#turning = false;
+    if (!works) this.wakeup.after(pauseMillis, this.#proceed);
+    else if (!idle && !this.#due) this.#later();
+  }
+
+  /** Tells what has come to its end; answers how much that was. */
+  #collect(): number {
+    const ring = this.#ring;
+    const tail = Atomics.load(ring, this.#completionTail);
+    let head = ring[this.#completionHead] ?? 0;
+    let count = 0;
+    for (; head !== tail && count < completionsPerRound; count++) {
+      const at = this.#completionsAt + (head & this.#completionMask) * completionWords;
+      // Inside the ring, by its mask.
+      const slot = ring[at] as number;
+      const operation = ring[at + 1] as number;
+      const result = (ring[at + cqe.result] as number) | 0;
+      const flags = ring[at + cqe.flags] as number;
+      head = (head + 1) >>> 0;
+      this.#underWay -= 1;
+      if (slot === nobody) continue;
+      const buffer = (flags & IORING_CQE_F_BUFFER) === 0 ? noBuffer : flags >>> IORING_CQE_BUFFER_SHIFT;
+      const completing = this.#enlisted[slot];
+      if (completing === undefined) continue;
+      try {
+        completing.onCompletion(operation, result, buffer, (flags & IORING_CQE_F_SOCK_NONEMPTY) !== 0);
+      } catch (fault) {
+        this.fault(completing, fault);
+      }
+    }
+    Atomics.store(ring, this.#completionHead, head);
+    return count;
+  }
+}

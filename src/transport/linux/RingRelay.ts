@@ -1,0 +1,250 @@
+/**
+ * Two sockets and the bytes between them, by operations of a ring: for traffic that is small and that both sides take
+ * as it comes. Whatever is more than that (bulk, a slow reader, a side that broke off while it was written to) is
+ * handed over to {@link Relay}, which knows it all.
+ *
+ * Each direction does one thing at a time: it receives, and then sends what it received. So nothing overtakes, and a
+ * buffer of the ring is in use only from the end of a receive to the end of a send, which never waits.
+ */
+import type { Meter } from "../../net/Meter.js";
+import type { RelayEnd, RelayOutcome } from "../Transport.js";
+import { type Block, EAGAIN, ECANCELED, EINTR, ENOBUFS, EPOLLET, type Result } from "./Libc.js";
+import { type Progress, Relay } from "./Relay.js";
+import { type Completing, noBuffer, noSlot, type Ring } from "./Ring.js";
+import type { Owner, Socket } from "./Socket.js";
+
+/** So many whole buffers received, one after another, make a direction bulky. */
+const bulkyAfter = 2;
+
+/** Operations: of each one for the client's direction, and the next number for the backend's. */
+const receiving = 0;
+const sending = 2;
+
+/** One direction. */
+class Way implements Progress {
+  /** What is being sent. */
+  buffer = noBuffer;
+  length = 0;
+  /** Its sender may have more. */
+  more = false;
+  rest: Block | undefined;
+  ended = false;
+  finished = false;
+  bulky = false;
+  /** Whole buffers received, one after another. */
+  streak = 0;
+  count = 0;
+
+  constructor(
+    /** What is added to the number of an operation. */
+    readonly index: 0 | 1,
+    readonly from: Socket,
+    readonly to: Socket,
+  ) {}
+}
+
+export class RingRelay implements Owner, Completing {
+  slot = noSlot;
+  readonly #up: Way;
+  readonly #down: Way;
+  /** A bit for each operation that is under way. */
+  #underWay = 0;
+  #state: "running" | "handing-over" | "ending" | "over" = "running";
+  #first: RelayEnd | undefined;
+  /** How it ends; undefined when that is not to be told. */
+  #end: RelayEnd | undefined;
+  #reset = false;
+  /** The side that a send failed to, which it is handed over with. */
+  #refusing: Socket | undefined;
+  #successor: Relay | undefined;
+
+  constructor(
+    readonly ring: Ring,
+    readonly client: Socket,
+    readonly backend: Socket,
+    readonly meter: Meter,
+    /** Told once, when both descriptors are closed; not after {@link abort}. */
+    readonly onEnd: (outcome: RelayOutcome) => void,
+  ) {
+    this.#up = new Way(0, client, backend);
+    this.#down = new Way(1, backend, client);
+  }
+
+  start(): void {
+    const { client, backend, ring } = this;
+    client.owner = this;
+    backend.owner = this;
+    const lost = client.closed || ring.enlist(this) < 0 ? "client-reset" : undefined;
+    if (lost !== undefined) {
+      this.#leave(lost, true);
+      return;
+    }
+    if (backend.closed) {
+      this.#leave("backend-reset", true);
+      return;
+    }
+    client.engine.track(client);
+    backend.engine.track(backend);
+    // A client has mostly sent its request by now.
+    this.#receive(this.#up, true);
+    this.#receive(this.#down, false);
+  }
+
+  onCompletion(operation: number, result: Result, buffer: number, more: boolean): void {
+    this.#underWay &= ~(1 << operation);
+    const way = (operation & 1) === 0 ? this.#up : this.#down;
+    switch (operation & ~1) {
+      case receiving:
+        this.#received(way, result, buffer, more);
+        break;
+      case sending:
+        this.#sent(way, result);
+        break;
+    }
+    this.#settle();
+  }
+
+  onReady(socket: Socket): void {
+    if (socket.failed) this.#broken(socket);
+  }
+
+  onLost(socket: Socket, _reset: boolean): void {
+    this.#broken(socket);
+  }
+
+  onFault(): void {
+    this.#leave("client-reset", true);
+  }
+
+  /** Resets both sides. */
+  abort(): void {
+    if (this.#successor === undefined) this.#leave(undefined, true);
+    else this.#successor.abort();
+  }
+
+  #receive(way: Way, now: boolean): void {
+    const operation = receiving + way.index;
+    this.ring.receive(this, operation, way.from.fd, now);
+    this.#underWay |= 1 << operation;
+  }
+
+  #received(way: Way, result: Result, buffer: number, more: boolean): void {
+    if (result > 0) {
+      way.count += result;
+      if (way === this.#up) this.meter.received += result;
+      else this.meter.sent += result;
+      if (result < this.ring.bufferSize) way.streak = 0;
+      else if (++way.streak >= bulkyAfter) way.bulky = true;
+      way.buffer = buffer;
+      way.length = result;
+      if (this.#state !== "running") {
+        this.#keep(way, 0);
+        return;
+      }
+      way.more = more;
+      const operation = sending + way.index;
+      this.ring.send(this, operation, way.to.fd, buffer, result);
+      this.#underWay |= 1 << operation;
+      return;
+    }
+    if (buffer !== noBuffer) this.ring.recycle(buffer);
+    if (result === 0) {
+      way.ended = true;
+      this.#first ??= way === this.#up ? "client-closed" : "backend-closed";
+      if (this.#state === "running") this.#finish(way);
+    } else if (result === -ENOBUFS || result === -EAGAIN || result === -EINTR) {
+      if (this.#state === "running") this.#receive(way, true);
+    } else if (result !== -ECANCELED || this.#state === "running") {
+      if (this.#state !== "ending") this.#broken(way.from);
+    }
+  }
+
+  #sent(way: Way, result: Result): void {
+    if (this.#state === "running" && result === way.length && !way.bulky) {
+      this.#recycle(way);
+      this.#receive(way, way.more);
+      return;
+    }
+    this.#keep(way, Math.max(0, result));
+    if (result < 0 && result !== -EAGAIN && result !== -EINTR) this.#refusing ??= way.to;
+    if (this.#state === "running") this.#handOver();
+  }
+
+  /** All was delivered that came before FIN: now FIN itself. */
+  #finish(way: Way): void {
+    way.finished = true;
+    if (this.#up.finished && this.#down.finished) {
+      // Closing sends the second one.
+      this.#leave(this.#first, false);
+      return;
+    }
+    if (way.to.engine.libc.shutdown(way.to.fd) < 0) {
+      this.#broken(way.to);
+      return;
+    }
+    // Nothing more is received from this side, but that it breaks off has to be noticed. Not by the ring: what it polls
+    // for it adds RDHUP to, which from now on is always there.
+    if (way.from.watch(EPOLLET) < 0) this.#broken(way.from);
+  }
+
+  #recycle(way: Way): void {
+    this.ring.recycle(way.buffer);
+    way.buffer = noBuffer;
+  }
+
+  /** Keeps what was received from `from` on, and not sent, for the successor. */
+  #keep(way: Way, from: number): void {
+    if (this.#state !== "ending" && from < way.length) {
+      const bytes = this.ring.bytes(way.buffer, way.length);
+      const rest = this.client.engine.libc.allocate(way.length - from);
+      rest.bytes.set(bytes.subarray(from));
+      way.rest = rest;
+    }
+    this.#recycle(way);
+  }
+
+  #broken(socket: Socket): void {
+    this.#leave(socket === this.client ? "client-reset" : "backend-reset", true);
+  }
+
+  /** To the successor, once nothing is under way. */
+  #handOver(): void {
+    this.#state = "handing-over";
+    this.#cancel();
+  }
+
+  /** Ends both connections, once nothing is under way. */
+  #leave(end: RelayEnd | undefined, reset: boolean): void {
+    if (this.#state === "ending" || this.#state === "over") return;
+    this.#state = "ending";
+    this.#end = end;
+    this.#reset = reset;
+    this.#cancel();
+    this.#settle();
+  }
+
+  /** Sends end by themselves. */
+  #cancel(): void {
+    for (const operation of [receiving, receiving + 1]) {
+      if ((this.#underWay & (1 << operation)) !== 0) this.ring.cancel(this, operation);
+    }
+  }
+
+  /** Does what it was to do once nothing is under way. */
+  #settle(): void {
+    const { client, backend } = this;
+    const state = this.#state;
+    if (this.#underWay !== 0 || state === "running" || state === "over") return;
+    this.#state = "over";
+    this.ring.dismiss(this);
+    if (state === "handing-over") {
+      this.#successor = new Relay(client, backend, this.meter, this.onEnd);
+      this.#successor.takeOver(this.#up, this.#down, this.#first, this.#refusing);
+      return;
+    }
+    client.end(this.#reset);
+    backend.end(this.#reset);
+    const end = this.#end;
+    if (end !== undefined) this.onEnd({ end, received: this.#up.count, sent: this.#down.count });
+  }
+}

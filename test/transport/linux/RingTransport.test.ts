@@ -1,0 +1,4 @@
+import { ioUring } from "../../../src/transport/linux/LinuxTransport.js";
+import { conformance } from "../conformance.js";
+
+conformance("io_uring", ioUring);
