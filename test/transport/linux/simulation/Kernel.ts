@@ -206,7 +206,16 @@ class Epoll extends Descriptor {
   close(): void {}
 }
 
+/** What else the loop turns beside epoll. */
+export interface Beside {
+  readonly busy: () => boolean;
+  readonly turn: () => void;
+  /** The process is about to close this descriptor. */
+  readonly closing: (fd: number) => void;
+}
+
 export class Kernel {
+  besides: Beside | undefined;
   readonly #descriptors = new Map<number, Descriptor>();
   readonly #numbers = new Map<Descriptor, number>();
   readonly #senders = new Map<Peer, Peer>();
@@ -250,6 +259,11 @@ export class Kernel {
   peerOf(fd: number): { readonly peer: Peer; readonly socket: { readonly taken: number } } | undefined {
     const found = this.#descriptors.get(fd);
     return found instanceof Tcp && found.peer !== undefined ? { peer: found.peer, socket: found } : undefined;
+  }
+
+  /** What poll would answer for a descriptor. */
+  poll(fd: number): number {
+    return this.#get(fd, Tcp, "poll").poll();
   }
 
   get open(): number {
@@ -412,6 +426,7 @@ export class Kernel {
       this.#enter();
       const found = this.#descriptors.get(fd);
       if (found === undefined) throw new Violation(`descriptor ${fd} was closed, and is not open`);
+      this.besides?.closing(fd);
       this.#descriptors.delete(fd);
       this.#numbers.delete(found);
       this.#epoll?.ready.delete(found);
@@ -637,7 +652,7 @@ export class Kernel {
 
   /** A turn of the loop would have something to do. */
   get busy(): boolean {
-    return this.#soon.length > 0 || this.#told();
+    return this.#soon.length > 0 || this.#told() || this.besides?.busy() === true;
   }
 
   #told(): boolean {
@@ -651,8 +666,10 @@ export class Kernel {
     for (const task of tasks) task();
     const ready = this.#told();
     if (ready) this.#onReadable?.();
+    const beside = this.besides?.busy() === true;
+    if (beside) this.besides?.turn();
     if (this.calls > 20_000) throw new Violation(`one turn made ${this.calls} calls`);
-    return tasks.length > 0 || ready;
+    return tasks.length > 0 || ready || beside;
   }
 
   /** Lets time pass until the next timer. */

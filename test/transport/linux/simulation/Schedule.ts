@@ -3,15 +3,18 @@
  * and what has to be true of it whatever happens.
  */
 import { Acceptor } from "../../../../src/transport/linux/Acceptor.js";
-import { Connecting } from "../../../../src/transport/linux/Connecting.js";
+import { Connecting, type Settled } from "../../../../src/transport/linux/Connecting.js";
 import { Engine } from "../../../../src/transport/linux/Engine.js";
 import { addressSize, inetLength } from "../../../../src/transport/linux/Libc.js";
 import { Relay } from "../../../../src/transport/linux/Relay.js";
+import { RingConnecting } from "../../../../src/transport/linux/RingConnecting.js";
+import { RingRelay } from "../../../../src/transport/linux/RingRelay.js";
 import { Socket } from "../../../../src/transport/linux/Socket.js";
 import type { Connection, RelayOutcome } from "../../../../src/transport/Transport.js";
 import { Kernel, Violation } from "./Kernel.js";
 import { Peer } from "./Peer.js";
 import { Random } from "./Random.js";
+import { SimulatedRing } from "./SimulatedRing.js";
 import { Stream } from "./Stream.js";
 
 /** Steps after which something is taken to hang. */
@@ -56,6 +59,10 @@ export const run = (seed: number, log?: Array<string>): void => {
   );
   const destination = { family: 2, address: kernel.libc.allocate(addressSize), length: inetLength };
 
+  const ring = random.oneIn(2)
+    ? new SimulatedRing(kernel, random, (culprit, fault) => engine.fault(culprit, fault))
+    : undefined;
+
   const over = (life: Life): void => {
     life.ended += 1;
     life.interrupt = undefined;
@@ -69,7 +76,7 @@ export const run = (seed: number, log?: Array<string>): void => {
       life.backend = there.peer;
       kernel.pair(life.client, there.peer);
     }
-    const running = new Relay(client, server, life.meter, (outcome) => {
+    const ended = (outcome: RelayOutcome): void => {
       over(life);
       life.outcome = outcome;
       if (here !== undefined && there !== undefined) {
@@ -83,7 +90,11 @@ export const run = (seed: number, log?: Array<string>): void => {
           () => "the meter says another thing",
         );
       }
-    });
+    };
+    const running =
+      ring === undefined
+        ? new Relay(client, server, life.meter, ended)
+        : new RingRelay(ring, client, server, life.meter, ended);
     life.interrupt = () => {
       life.interrupted = true;
       over(life);
@@ -113,7 +124,7 @@ export const run = (seed: number, log?: Array<string>): void => {
       client.reset();
     };
     let settled = false;
-    const attempt = new Connecting(engine, { host: "127.0.0.1", port: 2 }, (result) => {
+    const settle = (result: Settled): void => {
       settled = true;
       if (!(result instanceof Socket)) {
         life.failed = true;
@@ -129,7 +140,12 @@ export const run = (seed: number, log?: Array<string>): void => {
       later.push(() => {
         if (life.ended === 0) relay(life, client, result);
       });
-    });
+    };
+    const remote = { host: "127.0.0.1", port: 2 };
+    const attempt =
+      ring === undefined
+        ? new Connecting(engine, remote, settle)
+        : new RingConnecting(engine, ring, remote, settle);
     life.interrupt = () => {
       life.interrupted = true;
       attempt.cancel();
@@ -237,6 +253,8 @@ export const run = (seed: number, log?: Array<string>): void => {
   }
   acceptor.close();
   engine.shutdown();
+  ring?.shutdown();
+  check(ring?.clean !== false, () => "operations or buffers of the ring are left");
   check(kernel.open === 0, () => `${kernel.open} descriptors are left`);
   check(faults.length === 0 && engine.faults === 0, () => `caught ${String(faults[0])}`);
 };
