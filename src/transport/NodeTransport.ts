@@ -42,12 +42,20 @@ class NodeConnection implements Connection {
     socket.on("error", ignore);
   }
   readonly close = (): void => this.socket.destroySoon();
-  readonly reset = (): void => {
-    this.socket.resetAndDestroy();
-  };
+  readonly reset = (): void => reset(this.socket);
 }
 
 const ignore = (): void => {};
+
+/**
+ * Breaks it off. Node is refused that while it sends FIN (EINVAL), and then forgets the descriptor without closing it:
+ * so it waits until that is done, which is in the next turn of the loop.
+ */
+const reset = (socket: net.Socket): void => {
+  const sendsFin = socket.writableEnded && !socket.writableFinished && socket.writableLength === 0;
+  if (sendsFin) socket.once("finish", () => socket.resetAndDestroy());
+  else socket.resetAndDestroy();
+};
 
 /**
  * Two sockets and what is between them. `data` and `drain` are the hot path: a write that the kernel does not
@@ -98,7 +106,7 @@ class Relay {
   #fail(reason: RelayEnd, other: net.Socket): void {
     if (!this.#failed) this.#ended = reason;
     this.#failed = true;
-    other.resetAndDestroy();
+    reset(other);
   }
 
   #end(): void {
@@ -111,8 +119,8 @@ class Relay {
   }
 
   abort(): void {
-    this.client.resetAndDestroy();
-    this.backend.resetAndDestroy();
+    reset(this.client);
+    reset(this.backend);
   }
 }
 
