@@ -213,17 +213,18 @@ export class Relay implements Owner, Unfinished {
       }
       if (flow.bulky) flow.pipe ??= pipes.acquire();
       const { pipe } = flow;
-      const received =
-        pipe === undefined
-          ? libc.read(from.fd, this.#engine.buffer, 0, copied)
-          : // The pipe is empty, so that EAGAIN can only mean the socket.
-            libc.splice(from.fd, pipe.input, pipe.size);
+      // The pipe is empty, so that EAGAIN can only mean the socket.
+      const spliced = pipe === undefined ? 0 : libc.splice(from.fd, pipe.input, pipe.size);
+      // Urgent data stops splice as if there were nothing, and with FIN behind it as if that were all: a read tells,
+      // and gets past it.
+      const copying = spliced === 0 || (spliced === -EAGAIN && from.greedy);
+      const received = copying ? libc.read(from.fd, this.#engine.buffer, 0, copied) : spliced;
       if (received > 0) {
         flow.count += received;
         flow.burst += received;
         if (flow === this.#up) this.meter.received += received;
         else this.meter.sent += received;
-        if (pipe !== undefined) {
+        if (pipe !== undefined && !copying) {
           pipe.filled = received;
         } else {
           // Less than was asked for is all there was, and what comes next brings an event of its own.

@@ -3,7 +3,17 @@ import { once } from "node:events";
 import * as net from "node:net";
 import { assert, describe, it } from "@effect/vitest";
 import { Deferred, Effect, Exit, Fiber, Layer, Logger, type Scope } from "effect";
-import { EINTR, EMFILE, Libc, type Service as LibcService } from "../../../src/transport/linux/Libc.js";
+import koffi from "koffi";
+import {
+  AF_INET6,
+  EADDRNOTAVAIL,
+  EAFNOSUPPORT,
+  EINTR,
+  EMFILE,
+  errnoName,
+  Libc,
+  type Service as LibcService,
+} from "../../../src/transport/linux/Libc.js";
 import { layer, system, tested } from "../../../src/transport/linux/LinuxTransport.js";
 import type { Wakeup } from "../../../src/transport/linux/Wakeup.js";
 import {
@@ -100,6 +110,14 @@ const hashOf = (socket: net.Socket): Promise<string> =>
     socket.once("end", () => resolve(hash.digest("hex")));
   });
 
+/** A byte of urgent data, for which Node has no call. */
+const sendUrgent = (socket: net.Socket): void => {
+  const fd: unknown = Reflect.get(Reflect.get(socket, "_handle"), "fd");
+  const urgent = 1; // MSG_OOB
+  const send = koffi.load(null).func("int send(int, const char *, size_t, int)");
+  assert.strictEqual(send(fd, "!", 1, urgent), 1);
+};
+
 describe("Linux transport: bytes", () => {
   // Small, then far more than any buffer on the way, then small again: both ways of moving bytes, and both changes.
   const blocks = [
@@ -122,6 +140,24 @@ describe("Linux transport: bytes", () => {
       const sentUp = yield* Effect.promise(() => send(client, blocks));
       const downwards = yield* Effect.promise(() => gotDown);
       assert.deepStrictEqual(yield* Effect.promise(async () => await far), [downwards, sentUp]);
+    }),
+  );
+
+  test(
+    "urgent data among bulk is left out, as from any socket that does not ask for it, and nothing else",
+    layer,
+    Effect.gen(function* () {
+      const backend = yield* serve((socket) => socket.pipe(socket));
+      const relay = yield* relayTo(backend.port);
+      const client = yield* dial(relay.port);
+      const answer = receive(client);
+      const half = randomBytes(10_000_000);
+      yield* Effect.promise(() => new Promise((resolve) => client.write(half, resolve)));
+      sendUrgent(client);
+      client.end(half);
+      const { bytes, end } = yield* Effect.promise(() => answer);
+      assert.strictEqual(end, "fin");
+      assert.isTrue(bytes.equals(Buffer.concat([half, half])));
     }),
   );
 
@@ -316,6 +352,37 @@ describe("Linux transport: listening", () => {
       clients[0]?.close();
     }),
   );
+
+  for (const errno of [EAFNOSUPPORT, EADDRNOTAVAIL]) {
+    test(
+      `listens on every IPv4 address of a host that has no IPv6 (${errnoName(errno)})`,
+      over(
+        altered((libc) => ({
+          socket: (family) => (family === AF_INET6 && errno === EAFNOSUPPORT ? -errno : libc.socket(family)),
+          bind: (fd, address, length) =>
+            address.bytes[0] === AF_INET6 ? -errno : libc.bind(fd, address, length),
+        })),
+      ),
+      Effect.gen(function* () {
+        const transport = yield* Transport;
+        const clients: Array<Connection> = [];
+        const before = descriptors();
+        const listener = yield* Effect.orDie(
+          transport.listen({
+            ...listening,
+            host: undefined,
+            onConnection: (client) => clients.push(client),
+          }),
+        );
+        assert.strictEqual(descriptors(), before + 1);
+        assert.strictEqual(listener.address.host, "0.0.0.0");
+        yield* dial(listener.address.port);
+        yield* eventually(() => clients.length === 1);
+        assert.strictEqual(clients[0]?.remote.host, "127.0.0.1");
+        clients[0]?.reset();
+      }),
+    );
+  }
 
   test(
     "lets several listen on one port when all ask for it, and not otherwise",
