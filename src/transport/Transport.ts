@@ -114,6 +114,7 @@ export const connectFailureOf = (code: string | undefined): ConnectFailure => {
     case "ENFILE":
     case "ENOBUFS":
     case "ENOMEM":
+    case "ENOSPC":
     case "EAGAIN":
     case "EADDRNOTAVAIL":
     case "EADDRINUSE":

@@ -7,6 +7,7 @@ import type { Engine, Watched } from "./Engine.js";
 import { format } from "./InetAddress.js";
 import {
   EAGAIN,
+  EBADF,
   ECONNABORTED,
   EHOSTDOWN,
   EHOSTUNREACH,
@@ -109,9 +110,9 @@ export class Acceptor implements Watched {
 
   #resume(): void {
     this.#timer = undefined;
-    // Where even this fails the kernel is out of memory, and it pauses again.
     const result = this.start();
-    if (result < 0) this.#failed(result);
+    // Where even this fails the kernel is out of memory, and it pauses again; or the engine was shut down.
+    if (result < 0 && result !== -EBADF) this.#failed(result);
   }
 
   onRound(): void {}

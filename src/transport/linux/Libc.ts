@@ -127,6 +127,7 @@ export const EEXIST = 17;
 export const EINVAL = 22;
 export const ENFILE = 23;
 export const EMFILE = 24;
+export const ENOSPC = 28;
 export const EPIPE = 32;
 export const ENONET = 64;
 export const EPROTO = 71;
@@ -164,6 +165,7 @@ const names: ReadonlyMap<number, string> = new Map(
     EINVAL,
     ENFILE,
     EMFILE,
+    ENOSPC,
     EPIPE,
     EPROTO,
     ENOTSOCK,

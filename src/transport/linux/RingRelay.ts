@@ -118,8 +118,13 @@ export class RingRelay implements Owner, Completing {
 
   /** Resets both sides. */
   abort(): void {
-    if (this.#successor === undefined) this.#leave(undefined, true);
-    else this.#successor.abort();
+    if (this.#successor !== undefined) {
+      this.#successor.abort();
+      return;
+    }
+    this.#leave(undefined, true);
+    // It may have been about to end by itself.
+    this.#end = undefined;
   }
 
   #receive(way: Way, now: boolean): void {

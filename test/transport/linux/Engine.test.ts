@@ -18,6 +18,7 @@ const machine = () => {
   let look = (): ReadonlyArray<number> => [];
   let now = 0;
   let wake = (): void => {};
+  let looks = 0;
   const refuse = (): never => {
     throw new Error("this kernel only knows epoll");
   };
@@ -50,6 +51,7 @@ const machine = () => {
       return 0;
     },
     epollWait: (_epoll, events, most) => {
+      looks += 1;
       const words = new Uint32Array(events.bytes.buffer);
       const due = look().slice(0, most);
       due.forEach((fd, i) => {
@@ -75,8 +77,12 @@ const machine = () => {
   };
   return {
     engine: new Engine(libc, wakeup, 10, (fault) => reported.push(fault)),
+    libc,
+    wakeup,
     closed,
     reported,
+    /** How often the kernel was asked for events. */
+    looks: () => looks,
     /** One turn, in which each look at the kernel finds what this answers. */
     wake: (answer: () => ReadonlyArray<number>) => {
       look = answer;
@@ -141,6 +147,17 @@ describe("Engine", () => {
     );
     deliver(7, 8);
     assert.deepStrictEqual(closed, [8]);
+  });
+
+  it("keeps an event from one that is not watched any more", () => {
+    const { engine, deliver } = machine();
+    const removed = watched(8, () => assert.fail("it was removed"));
+    engine.add(removed, EPOLLIN);
+    engine.add(
+      watched(7, () => engine.remove(removed)),
+      EPOLLIN,
+    );
+    deliver(7, 8);
   });
 
   it("takes in the same turn what came while it was busy, and stops when there is little", () => {
@@ -255,6 +272,87 @@ describe("Engine", () => {
     assert.strictEqual(proceeded, 2);
   });
 
+  it("goes on with each only as often as it asks for", () => {
+    const { engine, turn } = machine();
+    let proceeded = 0;
+    const once: Unfinished = {
+      proceed: () => {
+        proceeded += 1;
+      },
+      onFault: () => {},
+    };
+    engine.later(once);
+    turn();
+    for (let i = 0; i < 4; i++) {
+      engine.later({ proceed: () => {}, onFault: () => {} });
+      turn();
+    }
+    assert.strictEqual(proceeded, 1);
+  });
+
+  it("ends what throws when it goes on, and goes on with the others", () => {
+    const { engine, reported, turn } = machine();
+    const told: Array<string> = [];
+    const defect = new Error("a defect");
+    engine.later({
+      proceed: () => {
+        throw defect;
+      },
+      onFault: () => told.push("fault"),
+    });
+    engine.later({ proceed: () => told.push("other"), onFault: () => {} });
+    turn();
+    assert.deepStrictEqual(told, ["fault", "other"]);
+    assert.deepStrictEqual(reported, [defect]);
+  });
+
+  it("goes round every two seconds, by 512 places in a turn", () => {
+    const { engine, advance, turn } = machine();
+    let rounds = 0;
+    for (let fd = 0; fd < 600; fd++) {
+      engine.add(
+        {
+          ...watched(fd),
+          onRound: () => {
+            rounds += 1;
+          },
+        },
+        EPOLLIN,
+      );
+    }
+    const seen = [0, 1].flatMap(() => {
+      advance(1_999);
+      const early = rounds;
+      advance(1);
+      const first = rounds;
+      turn();
+      return [early, first, rounds];
+    });
+    assert.deepStrictEqual(seen, [0, 512, 600, 600, 1_112, 1_200]);
+  });
+
+  it("keeps the order of deadlines when the last of them is forgotten", () => {
+    const { engine, advance } = machine();
+    const expired: Array<number> = [];
+    const expiring = (millis: number): Expiring => {
+      const it = {
+        deadline: 0,
+        earlier: undefined,
+        later: undefined,
+        expire: () => expired.push(millis),
+      };
+      engine.expireAfter(it, millis);
+      return it;
+    };
+    expiring(100);
+    engine.forget(expiring(500));
+    expiring(300);
+    advance(100);
+    assert.deepStrictEqual(expired, [100]);
+    advance(200);
+    assert.deepStrictEqual(expired, [100, 300]);
+  });
+
   it("keeps every deadline, in whatever order they are set and forgotten", () => {
     const { engine, advance } = machine();
     const expired: Array<number> = [];
@@ -280,6 +378,27 @@ describe("Engine", () => {
     assert.deepStrictEqual(expired, [50, 100, 200, 300, 20]);
     advance(10_000);
     assert.strictEqual(expired.length, 5);
+  });
+
+  it("does nothing any more of what was due when it was shut down", () => {
+    const { engine, looks, turn, wake } = machine();
+    engine.later({ proceed: () => assert.fail("it was shut down"), onFault: () => {} });
+    engine.shutdown();
+    turn();
+    wake(() => [7]);
+    assert.strictEqual(looks(), 0);
+  });
+
+  it("leaves no descriptor where the loop does not watch it", () => {
+    const { closed, libc, wakeup } = machine();
+    const refusing: WakeupService = {
+      ...wakeup,
+      watch: () => {
+        throw new Error("not watched");
+      },
+    };
+    assert.throws(() => new Engine(libc, refusing, 10, () => {}), "not watched");
+    assert.deepStrictEqual(closed, [3]);
   });
 
   it("ends what is watched when it is shut down, once, and watches nothing afterwards", () => {

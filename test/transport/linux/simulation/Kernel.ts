@@ -8,17 +8,23 @@
  */
 import {
   type Block,
+  EADDRNOTAVAIL,
   EAGAIN,
   EBADF,
+  EBUSY,
   ECONNABORTED,
   ECONNREFUSED,
   ECONNRESET,
+  EHOSTUNREACH,
   EINPROGRESS,
   EINTR,
   EMFILE,
+  ENETUNREACH,
+  ENFILE,
   ENOBUFS,
   ENOENT,
   ENOMEM,
+  ENOSPC,
   ENOTCONN,
   EPERM,
   EPIPE,
@@ -29,7 +35,10 @@ import {
   EPOLLHUP,
   EPOLLIN,
   EPOLLOUT,
+  EPOLLPRI,
   EPOLLRDHUP,
+  EPROTO,
+  ETIMEDOUT,
   epollEvent,
   type Service as LibcService,
   type Result,
@@ -71,6 +80,8 @@ class Tcp extends Descriptor {
   received = 0;
   /** Read by the process. */
   taken = 0;
+  /** Urgent data is due before this byte of the stream. */
+  urgent: number | undefined;
   finReceived = false;
   error = 0;
   shut = false;
@@ -95,6 +106,7 @@ class Tcp extends Descriptor {
     if (this.finReceived || dead) mask |= EPOLLIN | EPOLLRDHUP;
     if (this.state === "established" || dead) {
       if (this.received > 0) mask |= EPOLLIN;
+      if (this.urgent !== undefined) mask |= EPOLLPRI;
       if (this.shut || dead || this.queued * 2 <= this.sendBuffer) mask |= EPOLLOUT;
     }
     if (this.error !== 0) mask |= EPOLLERR;
@@ -107,10 +119,10 @@ class Tcp extends Descriptor {
     return error;
   }
 
-  /** The peer broke off. */
+  /** The peer broke off, or does not answer any more. */
   reset(): void {
     if (this.state === "dead") return;
-    this.error = this.finReceived ? EPIPE : ECONNRESET;
+    this.error = this.kernel.random.oneIn(4) ? ETIMEDOUT : this.finReceived ? EPIPE : ECONNRESET;
     this.state = "dead";
     this.queued = 0;
     this.kernel.wake(this);
@@ -122,6 +134,18 @@ class Tcp extends Descriptor {
     if (this.error !== 0) return -this.takeError();
     if (this.state === "dead") return 0;
     return this.state === "established" ? -EAGAIN : -ENOTCONN;
+  }
+
+  /** Bytes that can be taken at once: not past urgent data, which a read that starts there has behind it. */
+  available(most: number, reading: boolean): number {
+    if (reading && this.urgent === this.taken) this.urgent = undefined;
+    return Math.min(most, this.received, (this.urgent ?? Number.POSITIVE_INFINITY) - this.taken);
+  }
+
+  /** These bytes are the process's. */
+  take(length: number): void {
+    this.received -= length;
+    this.taken += length;
   }
 
   /** Why nothing can be written; 0 when it can be tried. */
@@ -198,12 +222,17 @@ class PipeEnd extends Descriptor {
 }
 
 class Epoll extends Descriptor {
+  constructor(readonly kernel: Kernel) {
+    super();
+  }
   /** Those that may have something to tell, in the order in which they were woken. */
   readonly ready = new Set<Descriptor>();
   poll(): number {
     return 0;
   }
-  close(): void {}
+  close(): void {
+    if (this.kernel.watching) throw new Violation("epoll was closed while the loop was watching it");
+  }
 }
 
 /** What else the loop turns beside epoll. */
@@ -216,6 +245,8 @@ export interface Beside {
 
 export class Kernel {
   besides: Beside | undefined;
+  /** Ends that the process was told. */
+  ends = 0;
   readonly #descriptors = new Map<number, Descriptor>();
   readonly #numbers = new Map<Descriptor, number>();
   readonly #senders = new Map<Peer, Peer>();
@@ -225,19 +256,21 @@ export class Kernel {
   #onReadable: (() => void) | undefined;
   #now = 0;
   #connecting: Array<Tcp> = [];
-  /** Calls made, to see that no turn does too much. */
+  /** Calls made in this turn, to see that none does too much. */
   calls = 0;
+  /** The buffers of sockets from now on, in bytes, where they are not to be left to chance. */
+  buffers: number | undefined;
   /** What happened, for whoever looks for the reason. Kept only when it is wanted. */
   readonly log: Array<string> | undefined;
 
   constructor(
     readonly random: Random,
-    /** Once in so many calls there is an error for no reason; 0 for never. */
+    /** Once in so many calls there is an error for no reason; 0 for never, and for backends that all can be had. */
     readonly troubles: number,
     /** Descriptors that the process may have. */
     readonly limit: number,
     /** Who is connected to. */
-    readonly backend: () => Peer | undefined,
+    readonly backend: () => Peer,
     logged: boolean,
   ) {
     this.log = logged ? [] : undefined;
@@ -250,7 +283,9 @@ export class Kernel {
 
   pair(one: Peer, other: Peer): void {
     one.expects = other.stream;
+    one.awaited = other.total;
     other.expects = one.stream;
+    other.awaited = one.total;
     this.#senders.set(one, other);
     this.#senders.set(other, one);
   }
@@ -264,6 +299,15 @@ export class Kernel {
   /** What poll would answer for a descriptor. */
   poll(fd: number): number {
     return this.#get(fd, Tcp, "poll").poll();
+  }
+
+  get watching(): boolean {
+    return this.#onReadable !== undefined;
+  }
+
+  /** Timers that are set. */
+  get timers(): number {
+    return this.#timers.length;
   }
 
   get open(): number {
@@ -285,6 +329,14 @@ export class Kernel {
   #trouble(...errors: readonly [number, ...Array<number>]): Result {
     if (this.troubles === 0 || !this.random.oneIn(this.troubles)) return 0;
     return -this.random.pick(errors);
+  }
+
+  /** As {@link #trouble}, but it may be the end of this socket's connection, for which its peer has to do nothing. */
+  #harm(socket: Descriptor, ...errors: readonly [number, ...Array<number>]): Result {
+    if (this.troubles === 0 || !this.random.oneIn(8)) return 0;
+    const trouble = this.#trouble(...errors);
+    if (trouble < 0 && socket instanceof Tcp && socket.peer !== undefined) socket.peer.harmed = true;
+    return trouble;
   }
 
   #called(what: string, result: Result): Result {
@@ -337,6 +389,11 @@ export class Kernel {
         if (taken > 0) this.wake(socket);
         return taken;
       },
+      deliverUrgent: () => {
+        if (socket.state !== "established" || socket.finReceived) return;
+        socket.urgent = socket.taken + socket.received;
+        this.wake(socket);
+      },
       deliverFin: () => {
         if (socket.state !== "established") return;
         socket.finReceived = true;
@@ -355,6 +412,7 @@ export class Kernel {
   }
 
   #buffer(): number {
+    if (this.buffers !== undefined) return this.buffers;
     return this.random.pick([this.random.between(1_000, 5_000), 16_384, 100_000, 400_000]);
   }
 
@@ -370,7 +428,7 @@ export class Kernel {
     allocate: (size): Block => ({ bytes: new Uint8Array(size), address: 0 }),
     socket: () => {
       this.#enter();
-      const trouble = this.#trouble(EMFILE, ENOBUFS, ENOMEM);
+      const trouble = this.#trouble(EMFILE, ENFILE, ENOBUFS, ENOMEM);
       return this.#called("socket", trouble < 0 ? trouble : this.#add(this.#newTcp()));
     },
     bind: () => 0,
@@ -378,7 +436,7 @@ export class Kernel {
     accept: (fd, address) => {
       this.#enter();
       const listening = this.#get(fd, Listening, "accept");
-      const trouble = this.#trouble(EINTR, ECONNABORTED, EMFILE, ENOBUFS);
+      const trouble = this.#trouble(EINTR, ECONNABORTED, EPROTO, EPERM, EMFILE, ENFILE, ENOBUFS, ENOMEM);
       if (trouble < 0) return this.#called("accept", trouble);
       const peer = listening.pending[0];
       if (peer === undefined) return this.#called("accept", -EAGAIN);
@@ -397,16 +455,21 @@ export class Kernel {
     connect: (fd) => {
       this.#enter();
       const socket = this.#get(fd, Tcp, "connect");
-      const trouble = this.#trouble(ECONNREFUSED, ENOBUFS, EINTR);
+      const trouble = this.#trouble(ECONNREFUSED, EADDRNOTAVAIL, ENETUNREACH, EAGAIN, ENOBUFS, EINTR);
       if (trouble < 0 && trouble !== -EINTR) return this.#called("connect", trouble);
       socket.state = "connecting";
-      this.#connecting.push(socket);
+      if (trouble === 0 && this.random.oneIn(10)) {
+        this.#establish(socket);
+        return this.#called("connect", 0);
+      }
+      // Some hosts never answer.
+      if (this.troubles === 0 || !this.random.oneIn(30)) this.#connecting.push(socket);
       return this.#called("connect", trouble < 0 ? trouble : -EINPROGRESS);
     },
     socketName: () => 0,
     setOption: (fd) => {
       if (this.#refused(fd)) throw new Violation(`setsockopt of descriptor ${fd}, which is not open`);
-      return 0;
+      return this.#trouble(ENOBUFS, ENOMEM);
     },
     resetOnClose: (fd) => {
       this.#get(fd, Tcp, "SO_LINGER").linger = true;
@@ -418,7 +481,10 @@ export class Kernel {
       this.#enter();
       const socket = this.#get(fd, Tcp, "shutdown");
       if (socket.state !== "established") return this.#called("shutdown", -ENOTCONN);
-      if (!socket.shut) socket.finish();
+      const trouble = this.#harm(socket, ENOBUFS);
+      if (trouble < 0) return this.#called("shutdown", trouble);
+      if (socket.shut) throw new Violation(`shutdown of descriptor ${fd}, which has sent FIN`);
+      socket.finish();
       if (socket.finReceived) this.wake(socket);
       return this.#called(`shutdown ${fd}`, 0);
     },
@@ -437,20 +503,23 @@ export class Kernel {
     read: (fd, block, offset, length) => {
       this.#enter();
       const socket = this.#get(fd, Tcp, "read");
-      const trouble = this.#trouble(EINTR);
+      const trouble = this.#trouble(EINTR) || this.#harm(socket, ENOMEM);
       if (trouble < 0) return this.#called(`read ${fd}`, trouble);
-      const taken = Math.min(length, socket.received);
-      if (taken === 0) return this.#called(`read ${fd}`, socket.empty());
+      const taken = socket.available(length, true);
       const { peer } = socket;
+      if (taken === 0) {
+        const result = socket.empty();
+        if (result === 0 && peer?.endTold === Number.POSITIVE_INFINITY) peer.endTold = this.ends++;
+        return this.#called(`read ${fd}`, result);
+      }
       if (peer !== undefined) block.bytes.set(peer.stream.bytes(socket.taken, taken), offset);
-      socket.received -= taken;
-      socket.taken += taken;
+      socket.take(taken);
       return this.#called(`read ${fd}`, taken);
     },
     write: (fd, block, offset, length) => {
       this.#enter();
       const socket = this.#get(fd, Tcp, "write");
-      const trouble = this.#trouble(EINTR);
+      const trouble = this.#trouble(EINTR) || this.#harm(socket, ENOBUFS, ENOMEM);
       if (trouble < 0) return this.#called(`write ${fd}`, trouble);
       const refusal = socket.refusal();
       if (refusal < 0) return this.#called(`write ${fd}`, refusal);
@@ -470,9 +539,9 @@ export class Kernel {
     },
     pipe: (ends) => {
       this.#enter();
-      const trouble = this.#trouble(EMFILE, ENOMEM);
+      const trouble = this.#trouble(EMFILE, ENFILE, ENOMEM);
       if (trouble < 0) return this.#called("pipe2", trouble);
-      const pipe = { spans: [], filled: 0, size: 65_536 };
+      const pipe = { spans: [], filled: 0, size: 4_096 };
       const output = this.#add(new PipeEnd(pipe, true));
       if (output < 0) return this.#called("pipe2", output);
       const input = this.#add(new PipeEnd(pipe, false));
@@ -487,29 +556,31 @@ export class Kernel {
     },
     setPipeSize: (fd, bytes) => {
       const { pipe } = this.#get(fd, PipeEnd, "F_SETPIPE_SZ");
-      const trouble = this.#trouble(EPERM, ENOMEM);
+      const trouble = this.#trouble(EPERM, EBUSY, ENOMEM);
       if (trouble < 0) return this.#called("F_SETPIPE_SZ", trouble);
       pipe.size = bytes;
       return this.#called("F_SETPIPE_SZ", bytes);
     },
     splice: (from, to, length) => {
       this.#enter();
-      const trouble = this.#trouble(EINTR);
-      if (trouble < 0) return this.#called(`splice ${from} ${to}`, trouble);
       const source = this.#descriptors.get(from);
+      const socket = this.#get(source instanceof PipeEnd ? to : from, Tcp, "splice");
+      const trouble = this.#trouble(EINTR) || this.#harm(socket, ENOMEM);
+      if (trouble < 0) return this.#called(`splice ${from} ${to}`, trouble);
       const result =
         source instanceof PipeEnd
-          ? this.#spliceOut(source, this.#get(to, Tcp, "splice"), length)
-          : this.#spliceIn(this.#get(from, Tcp, "splice"), this.#get(to, PipeEnd, "splice"), length);
+          ? this.#spliceOut(source, socket, length)
+          : this.#spliceIn(socket, this.#get(to, PipeEnd, "splice"), length);
       return this.#called(`splice ${from} ${to}`, result);
     },
     epollCreate: () => {
-      const epoll = new Epoll();
+      const epoll = new Epoll(this);
       this.#epoll = epoll;
       return this.#add(epoll);
     },
-    epollControl: (_epoll, operation, fd, events, tag) => {
+    epollControl: (epoll, operation, fd, events, tag) => {
       this.#enter();
+      this.#get(epoll, Epoll, "epoll_ctl");
       const found = this.#descriptors.get(fd);
       if (found === undefined) throw new Violation(`epoll_ctl of descriptor ${fd}, which is not open`);
       if (operation === EPOLL_CTL_DEL) {
@@ -518,16 +589,21 @@ export class Kernel {
         return this.#called(`epoll_ctl del ${fd}`, 0);
       }
       if (operation === EPOLL_CTL_ADD) {
-        const trouble = this.#trouble(ENOMEM);
+        if (found.interest !== undefined) throw new Violation(`epoll_ctl add ${fd}, which it has`);
+        const trouble = this.#harm(found, ENOMEM, ENOSPC);
         if (trouble < 0) return this.#called(`epoll_ctl add ${fd}`, trouble);
       } else if (found.interest === undefined) {
         return this.#called(`epoll_ctl mod ${fd}`, -ENOENT);
+      } else {
+        const trouble = this.#harm(found, ENOMEM);
+        if (trouble < 0) return this.#called(`epoll_ctl mod ${fd}`, trouble);
       }
       found.interest = { events: events >>> 0, tag: tag >>> 0 };
       if (this.#due(found) !== 0) this.wake(found);
       return this.#called(`epoll_ctl ${operation === EPOLL_CTL_ADD ? "add" : "mod"} ${fd}`, 0);
     },
-    epollWait: (_epoll, events, most) => {
+    epollWait: (epoll, events, most) => {
+      this.#get(epoll, Epoll, "epoll_wait");
       const trouble = this.#trouble(EINTR);
       if (trouble < 0) return this.#called("epoll_wait", trouble);
       const words = new Uint32Array(events.bytes.buffer);
@@ -561,15 +637,15 @@ export class Kernel {
   #spliceIn(socket: Tcp, end: PipeEnd, length: number): Result {
     const { pipe } = end;
     if (end.reads) return -EBADF;
-    let taken = Math.min(length, socket.received, pipe.size - pipe.filled);
-    if (taken === 0) return socket.received > 0 ? -EAGAIN : socket.empty();
+    let taken = Math.min(socket.available(length, false), pipe.size - pipe.filled);
+    // At urgent data tcp_splice_read answers as where there is nothing more to come.
+    if (taken === 0) return pipe.filled === pipe.size ? -EAGAIN : socket.empty();
     // Pages with little in them fill a pipe too.
     if (this.random.oneIn(4)) taken = this.random.between(1, taken);
     const { peer } = socket;
     if (peer !== undefined) pipe.spans.push({ stream: peer.stream, from: socket.taken, length: taken });
     pipe.filled += taken;
-    socket.received -= taken;
-    socket.taken += taken;
+    socket.take(taken);
     return taken;
   }
 
@@ -637,17 +713,18 @@ export class Kernel {
     const socket = this.#connecting.splice(this.random.below(Math.max(1, this.#connecting.length)), 1)[0];
     if (socket === undefined) return false;
     if (socket.state !== "connecting" || !this.#numbers.has(socket)) return true;
-    const peer = this.random.oneIn(6) ? undefined : this.backend();
-    if (peer === undefined) {
+    if (this.troubles > 0 && this.random.oneIn(6)) {
       socket.state = "dead";
-      socket.error = ECONNREFUSED;
-    } else {
-      socket.state = "established";
-      socket.peer = peer;
-      this.#wire(socket);
-    }
+      socket.error = this.random.pick([ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH]);
+    } else this.#establish(socket);
     this.wake(socket);
     return true;
+  }
+
+  #establish(socket: Tcp): void {
+    socket.state = "established";
+    socket.peer = this.backend();
+    this.#wire(socket);
   }
 
   /** A turn of the loop would have something to do. */
@@ -664,7 +741,7 @@ export class Kernel {
     this.calls = 0;
     const tasks = this.#soon.splice(0);
     for (const task of tasks) task();
-    const ready = this.#told();
+    const ready = this.watching && this.#told();
     if (ready) this.#onReadable?.();
     const beside = this.besides?.busy() === true;
     if (beside) this.besides?.turn();

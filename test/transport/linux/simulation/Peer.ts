@@ -8,6 +8,8 @@ import type { Stream } from "./Stream.js";
 export interface Wire {
   /** Sends; answers how many bytes there was room for. */
   readonly deliver: (stream: Stream, from: number, length: number) => number;
+  /** What it sends next comes behind urgent data. */
+  readonly deliverUrgent: () => void;
   readonly deliverFin: () => void;
   readonly deliverReset: () => void;
   /** Makes room: it has read so much. */
@@ -19,21 +21,29 @@ export class Peer {
   readonly stream: Stream;
   /** What it is to be sent: the stream of the peer it was paired with. */
   expects: Stream | undefined;
+  /** How many bytes of it there are. */
+  awaited = 0;
   wire: Wire | undefined;
   /** Bytes sent so far, of `total`. */
   sent = 0;
   finSent = false;
   resetSent = false;
+  /** When the process was told of that, in the order of such ends. */
+  endTold = Number.POSITIVE_INFINITY;
   /** Bytes that have arrived, were checked, and were not read yet. */
   waiting = 0;
   arrived = 0;
   finArrived = false;
   resetArrived = false;
-  /** It answers nothing before it has been told the end. */
+  /** A call of the balancer's for this connection failed for no reason of the peer's. */
+  harmed = false;
+  /** A client ends when it has its whole answer, a backend when it has been told the end, and not before. */
   readonly #patient: boolean;
   readonly #total: number;
   readonly #chunk: number;
   readonly #appetite: number;
+  /** Once in so many times there is urgent data in between; 0 for never. */
+  readonly #urgency: number;
   /** It breaks off after so many steps. */
   #patience: number;
 
@@ -41,19 +51,23 @@ export class Peer {
     readonly name: string,
     stream: Stream,
     readonly random: Random,
+    /** It has far more to send than may be moved in one turn. */
+    huge = false,
   ) {
     this.stream = stream;
-    this.#total = random.pick([
+    const total = random.pick([
       0,
       1,
       random.between(2, 2_000),
       random.between(2_000, 90_000),
       random.between(90_000, 600_000),
     ]);
-    this.#chunk = random.pick([1 + random.below(10), random.between(100, 5_000), 300_000]);
+    this.#total = huge ? random.between(2_000_000, 8_000_000) : total;
+    this.#chunk = random.pick([1 + random.below(10), random.between(100, 5_000), 300_000, 10_000_000]);
     if (this.#total / this.#chunk > 200) this.#chunk = Math.ceil(this.#total / 200);
     this.#appetite = random.pick([random.between(3_000, 9_000), 65_536, 1_000_000]);
     this.#patient = random.oneIn(4);
+    this.#urgency = random.pick([0, 0, 0, 3]);
     this.#patience = random.oneIn(5) ? random.below(60) : Number.POSITIVE_INFINITY;
   }
 
@@ -66,9 +80,12 @@ export class Peer {
     return this.resetSent || this.resetArrived || (this.finSent && this.finArrived && this.waiting === 0);
   }
 
-  /** Two patient ones would wait for each other. */
+  /** With its end, for the other side. */
   #waits(): boolean {
-    return this.#patient && this.name === "backend" && !(this.finArrived && this.waiting === 0);
+    if (!this.#patient) return false;
+    return this.name === "backend"
+      ? !this.finArrived || this.waiting > 0
+      : this.expects === undefined || this.arrived < this.awaited;
   }
 
   /** Does one thing; answers whether there was anything to do. */
@@ -97,6 +114,7 @@ export class Peer {
   #send(wire: Wire): boolean {
     if (this.finSent) return false;
     if (this.sent < this.#total) {
+      if (this.#urgency > 0 && this.random.oneIn(this.#urgency)) wire.deliverUrgent();
       const length = Math.min(this.#total - this.sent, this.random.between(1, this.#chunk));
       const taken = wire.deliver(this.stream, this.sent, length);
       this.sent += taken;

@@ -26,9 +26,13 @@ interface Life {
   backend: Peer | undefined;
   /** What interruption does now; undefined once it is over. */
   interrupt: (() => void) | undefined;
+  /** What interruption does that comes when all is over, and the fiber has not heard of it. */
+  late: (() => void) | undefined;
   ended: number;
   outcome: RelayOutcome | undefined;
   interrupted: boolean;
+  /** It ended when the engine was shut down. */
+  stopped: boolean;
   failed: boolean;
   readonly meter: { received: number; sent: number };
 }
@@ -43,9 +47,10 @@ export const run = (seed: number, log?: Array<string>): void => {
   const peers: Array<Peer> = [];
   const lives: Array<Life> = [];
   let place = random.below(1 << 20);
+  const huge = random.oneIn(50);
   const peer = (name: string): Peer => {
     place += 65_521;
-    const made = new Peer(name, new Stream(place), random);
+    const made = new Peer(name, new Stream(place), random, huge);
     peers.push(made);
     return made;
   };
@@ -53,6 +58,7 @@ export const run = (seed: number, log?: Array<string>): void => {
   const limit = random.pick([1_000, 1_000, 12]);
   const kernel = new Kernel(random, troubles, limit, () => peer("backend"), log !== undefined);
   if (log !== undefined) Object.defineProperty(kernel, "log", { value: log });
+  if (huge) kernel.buffers = 8_000_000;
   const faults: Array<unknown> = [];
   const engine = new Engine(kernel.libc, kernel.wakeup, random.pick([1_000, 3]), (fault) =>
     faults.push(fault),
@@ -63,8 +69,10 @@ export const run = (seed: number, log?: Array<string>): void => {
     ? new SimulatedRing(kernel, random, (culprit, fault) => engine.fault(culprit, fault))
     : undefined;
 
+  let stopped = false;
   const over = (life: Life): void => {
     life.ended += 1;
+    life.stopped = stopped;
     life.interrupt = undefined;
     check(life.ended === 1, () => "a connection ended twice");
   };
@@ -72,13 +80,11 @@ export const run = (seed: number, log?: Array<string>): void => {
   const relay = (life: Life, client: Socket, server: Socket): void => {
     const here = kernel.peerOf(client.fd);
     const there = kernel.peerOf(server.fd);
-    if (there !== undefined) {
-      life.backend = there.peer;
-      kernel.pair(life.client, there.peer);
-    }
+    if (there !== undefined) kernel.pair(life.client, there.peer);
     const ended = (outcome: RelayOutcome): void => {
       over(life);
       life.outcome = outcome;
+      life.late = () => running.abort();
       if (here !== undefined && there !== undefined) {
         const { received, sent } = outcome;
         check(
@@ -103,6 +109,12 @@ export const run = (seed: number, log?: Array<string>): void => {
     running.start();
   };
 
+  const remote = { host: "127.0.0.1", port: 2 };
+  const connecting = (settle: (result: Settled) => void): Connecting =>
+    ring === undefined
+      ? new Connecting(engine, remote, settle)
+      : new RingConnecting(engine, ring, remote, settle);
+
   const serve = (connection: Connection): void => {
     check(connection instanceof Socket, () => "a connection that is no socket");
     const client = connection as Socket; // as was checked
@@ -112,9 +124,11 @@ export const run = (seed: number, log?: Array<string>): void => {
       client: found.peer,
       backend: undefined,
       interrupt: undefined,
+      late: undefined,
       ended: 0,
       outcome: undefined,
       interrupted: false,
+      stopped: false,
       failed: false,
       meter: { received: 0, sent: 0 },
     };
@@ -128,9 +142,13 @@ export const run = (seed: number, log?: Array<string>): void => {
       settled = true;
       if (!(result instanceof Socket)) {
         life.failed = true;
+        life.late = () => attempt.cancel();
+        check(result.reason !== "other" || stopped, () => `failed for no reason: ${result.message}`);
         refuse();
         return;
       }
+      life.backend = kernel.peerOf(result.fd)?.peer;
+      check(life.backend !== undefined, () => "connected to nobody");
       // The fiber hears of it a moment later; it may have been interrupted meanwhile.
       life.interrupt = () => {
         life.interrupted = true;
@@ -141,11 +159,7 @@ export const run = (seed: number, log?: Array<string>): void => {
         if (life.ended === 0) relay(life, client, result);
       });
     };
-    const remote = { host: "127.0.0.1", port: 2 };
-    const attempt =
-      ring === undefined
-        ? new Connecting(engine, remote, settle)
-        : new RingConnecting(engine, ring, remote, settle);
+    const attempt = connecting(settle);
     life.interrupt = () => {
       life.interrupted = true;
       attempt.cancel();
@@ -164,10 +178,12 @@ export const run = (seed: number, log?: Array<string>): void => {
     peers[random.below(Math.max(1, peers.length))]?.step();
   };
 
-  let coming = random.oneIn(20) ? 12 : random.between(1, 6);
+  let coming = huge ? 1 : random.oneIn(20) ? 12 : random.between(1, 6);
   // A loop that turns seldom has much to do in one turn.
   const laziness = random.pick([1, 1, 1, 10]);
   const interrupts = random.oneIn(4);
+  // The engine is shut down about after so many steps; 0 for when all is over.
+  const stops = random.oneIn(10) ? random.pick([20, 100, 500]) : 0;
   const happen = (): boolean => {
     switch (random.below(8)) {
       case 0:
@@ -207,6 +223,7 @@ export const run = (seed: number, log?: Array<string>): void => {
   while (
     !(quiet() && lives.length > 0 && peers.filter(({ name }) => name === "client").length === lives.length)
   ) {
+    if (stops > 0 && random.oneIn(stops)) break;
     steps += 1;
     if (happen()) idle = 0;
     else idle += 1;
@@ -222,14 +239,46 @@ export const run = (seed: number, log?: Array<string>): void => {
     );
   }
 
-  for (const { backend, client, failed, interrupted, outcome } of lives) {
+  const shutdown = (): void => {
+    engine.shutdown();
+    ring?.shutdown();
+  };
+  for (const { late } of lives) late?.();
+  // Mostly there is nothing left to stop.
+  stopped = true;
+  if (random.oneIn(2)) {
+    acceptor.close();
+    shutdown();
+    check(kernel.timers === 0, () => "a timer is left");
+  } else shutdown();
+  for (const task of later.splice(0)) task();
+  // What was due does nothing any more, nor does a new attempt.
+  while (kernel.turn() || kernel.pass()) {}
+  connecting((result) => check(!(result instanceof Socket), () => "connected after the end")).start(
+    destination,
+    5_000,
+  );
+  acceptor.close();
+  check(ring?.clean !== false, () => "operations or buffers of the ring are left");
+  check(kernel.open === 0, () => `${kernel.open} descriptors are left`);
+  check(faults.length === 0 && engine.faults === 0, () => `caught ${String(faults[0])}`);
+  check(engine.clients === 0, () => `${engine.clients} clients are counted, and none is left`);
+
+  for (const { backend, client, ended, failed, interrupted, outcome, stopped } of lives) {
+    check(ended === 1, () => "a connection was not told its end");
     if (outcome === undefined) {
       check(client.resetArrived || client.resetSent, () => "a client that was refused was not reset");
+      check(
+        backend === undefined || backend.resetArrived || backend.resetSent,
+        () => "the backend of a client that was refused was not reset",
+      );
       continue;
     }
     check(!failed && !interrupted, () => "an outcome of nothing");
     if (backend === undefined) continue;
     if (outcome.end === "client-closed" || outcome.end === "backend-closed") {
+      const first = client.endTold < backend.endTold ? "client-closed" : "backend-closed";
+      check(outcome.end === first, () => `${outcome.end}, and it was ${first}`);
       check(client.finArrived || client.resetSent, () => "the client was not told the end");
       check(backend.finArrived || backend.resetSent, () => "the backend was not told the end");
       check(
@@ -247,16 +296,10 @@ export const run = (seed: number, log?: Array<string>): void => {
         other.resetArrived || other.resetSent,
         () => `the ${other.name} was not reset with the ${broke.name}`,
       );
-      const reason = client.resetSent || backend.resetSent || troubles > 0;
-      check(reason, () => `${outcome.end}, and nobody broke off`);
+      const reason = [client, backend].some(({ harmed, resetSent }) => harmed || resetSent);
+      check(reason || stopped, () => `${outcome.end}, and nobody broke off`);
     }
   }
-  acceptor.close();
-  engine.shutdown();
-  ring?.shutdown();
-  check(ring?.clean !== false, () => "operations or buffers of the ring are left");
-  check(kernel.open === 0, () => `${kernel.open} descriptors are left`);
-  check(faults.length === 0 && engine.faults === 0, () => `caught ${String(faults[0])}`);
 };
 
 /** What went wrong in a schedule: its last events, and how to see them again. */

@@ -118,7 +118,8 @@ export class SimulatedRing implements Ring {
       const bytes = this.#bufferOf(buffer);
       const result = this.kernel.libc.read(fd, { bytes, address: 0 }, 0, this.bufferSize);
       if (result === -EAGAIN) return undefined;
-      if (result <= 0) return { result, buffer: noBuffer };
+      // Some kernels hand out a buffer with nothing in it.
+      if (result <= 0 && this.random.oneIn(2)) return { result, buffer: noBuffer };
       this.#free.shift();
       return { result, buffer };
     };

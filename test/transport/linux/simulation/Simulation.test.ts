@@ -1,15 +1,8 @@
 import { assert, describe, it } from "@effect/vitest";
-import { Acceptor } from "../../../../src/transport/linux/Acceptor.js";
-import { Connecting } from "../../../../src/transport/linux/Connecting.js";
-import { Engine } from "../../../../src/transport/linux/Engine.js";
 import { Relay } from "../../../../src/transport/linux/Relay.js";
-import { Socket } from "../../../../src/transport/linux/Socket.js";
 import type { RelayOutcome } from "../../../../src/transport/Transport.js";
-import { Kernel } from "./Kernel.js";
-import { Peer } from "./Peer.js";
-import { Random } from "./Random.js";
 import * as Schedule from "./Schedule.js";
-import { Stream } from "./Stream.js";
+import { simulated } from "./Simulated.js";
 
 const schedules = 5_000;
 
@@ -36,37 +29,8 @@ describe("the Linux transport over a simulated kernel", () => {
   });
 
   it("passes no end on that a read is told of after a write was told of the reset", () => {
-    const random = new Random(1);
-    const still = (name: string, place: number) =>
-      Object.assign(new Peer(name, new Stream(place), random), { step: () => false });
-    const client = still("client", 1);
-    const backend = still("backend", 2);
-    const kernel = new Kernel(random, 0, 100, () => backend, false);
-    const engine = new Engine(kernel.libc, kernel.wakeup, 10, (fault) => assert.fail(String(fault)));
-    const listener = kernel.listening();
-    const sockets: Array<Socket> = [];
-    const acceptor = new Acceptor(
-      engine,
-      listener.fd,
-      (connection) => {
-        assert.instanceOf(connection, Socket);
-        sockets.push(connection);
-      },
-      () => {},
-    );
-    acceptor.start();
-    listener.connect(client);
-    kernel.turn();
-    new Connecting(engine, { host: "127.0.0.1", port: 2 }, (result) => {
-      assert.instanceOf(result, Socket);
-      sockets.push(result);
-    }).start({ family: 2, address: engine.address, length: 16 }, 1_000);
-    kernel.settle();
-    kernel.turn();
-    kernel.pair(client, backend);
-    const [from, to] = sockets;
-    assert.isDefined(from);
-    assert.isDefined(to);
+    const { engine, pair } = simulated();
+    const { backend, client, from, to } = pair();
     // The backend has sent a part of its answer, and its reset is there before its event.
     backend.wire?.deliver(backend.stream, 0, 794);
     backend.wire?.deliverReset();
@@ -76,7 +40,6 @@ describe("the Linux transport over a simulated kernel", () => {
     assert.deepStrictEqual(outcomes, [{ end: "backend-reset", received: 9, sent: 794 }]);
     assert.isFalse(client.finArrived);
     assert.isTrue(client.resetArrived);
-    acceptor.close();
     engine.shutdown();
   });
 });

@@ -1,0 +1,126 @@
+import { assert, describe, it } from "@effect/vitest";
+import {
+  EAGAIN,
+  ECONNABORTED,
+  EINTR,
+  EMFILE,
+  ENFILE,
+  ENOBUFS,
+  ENOMEM,
+  errnoName,
+  type Result,
+} from "../../../src/transport/linux/Libc.js";
+import { simulated } from "./simulation/Simulated.js";
+
+describe("Acceptor", () => {
+  it("takes 64 in one turn, and leaves the rest to the next ones", () => {
+    let accepted = 0;
+    const { kernel, listen } = simulated();
+    const { connect } = listen((connection) => {
+      accepted += 1;
+      connection.reset();
+    });
+    for (let i = 0; i < 150; i++) connect();
+    const turns = [1, 2, 3, 4].map(() => {
+      kernel.turn();
+      return accepted;
+    });
+    assert.deepStrictEqual(turns, [64, 128, 150, 150]);
+  });
+
+  it("stops in the middle of a batch when it is closed there", () => {
+    let accepted = 0;
+    const { kernel, listen } = simulated();
+    const { acceptor, connect } = listen((connection) => {
+      accepted += 1;
+      connection.reset();
+      acceptor.close();
+    });
+    for (let i = 0; i < 3; i++) connect();
+    kernel.turn();
+    assert.strictEqual(accepted, 1);
+  });
+
+  for (const errno of [EMFILE, ENFILE, ENOBUFS, ENOMEM]) {
+    it(`asks again after ${errnoName(errno)} ever later, and at first soon again once there was success`, () => {
+      let answer: Result = -errno;
+      const asked: Array<number> = [];
+      const told: Array<string> = [];
+      const { kernel, listen } = simulated((libc) => ({
+        accept: (fd, address) => {
+          if (answer === 0) return libc.accept(fd, address);
+          asked.push(kernel.wakeup.now());
+          return answer;
+        },
+      }));
+      let accepted = 0;
+      const { connect } = listen(
+        (connection) => {
+          accepted += 1;
+          connection.reset();
+        },
+        ({ code }) => told.push(code),
+      );
+      connect();
+      const go = (tries: number): ReadonlyArray<number> => {
+        asked.length = 0;
+        while (asked.length < tries) {
+          // However often the loop turns, it does not ask before its time.
+          for (let i = 0; i < 5; i++) kernel.turn();
+          if (asked.length < tries) kernel.pass();
+        }
+        return asked.map((at) => at - (asked[0] ?? 0));
+      };
+      assert.deepStrictEqual(go(10), [0, 10, 30, 70, 150, 310, 630, 1_270, 2_270, 3_270]);
+      assert.deepStrictEqual(told, Array<string>(10).fill(errnoName(errno)));
+      answer = 0;
+      while (accepted === 0) {
+        kernel.pass();
+        kernel.turn();
+      }
+      answer = -errno;
+      connect();
+      assert.deepStrictEqual(go(3), [0, 10, 30]);
+    });
+  }
+
+  it("goes on at once after an error that was the connection's alone", () => {
+    const answers: Array<Result> = [-ECONNABORTED, -EINTR];
+    let accepted = 0;
+    const { kernel, listen } = simulated((libc) => ({
+      accept: (fd, address) => answers.shift() ?? libc.accept(fd, address),
+    }));
+    const { connect } = listen(
+      (connection) => {
+        accepted += 1;
+        connection.reset();
+      },
+      ({ code }) => assert.fail(code),
+    );
+    connect();
+    kernel.turn();
+    assert.strictEqual(accepted, 1);
+  });
+
+  it("tells no error of a queue that is empty", () => {
+    const { kernel, listen } = simulated(() => ({ accept: () => -EAGAIN }));
+    const { connect } = listen(
+      () => assert.fail("nobody came"),
+      ({ code }) => assert.fail(code),
+    );
+    connect();
+    kernel.turn();
+  });
+
+  it("closed while it pauses it asks no more", () => {
+    const { engine, kernel, listen } = simulated(() => ({ accept: () => -EMFILE }));
+    const { acceptor, connect } = listen(() => {});
+    connect();
+    kernel.turn();
+    acceptor.close();
+    acceptor.close();
+    engine.shutdown();
+    assert.strictEqual(kernel.timers, 0);
+    assert.strictEqual(kernel.open, 0);
+  });
+});

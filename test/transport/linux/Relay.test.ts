@@ -1,0 +1,112 @@
+import { assert, describe, it } from "@effect/vitest";
+import { Relay } from "../../../src/transport/linux/Relay.js";
+import { simulated } from "./simulation/Simulated.js";
+
+/** A relay over a kernel whose buffers hold `buffers` bytes, and what it asks of that kernel. */
+const relayed = (buffers: number) => {
+  const moved = { copied: 0, spliced: 0, asked: 0 };
+  const { engine, kernel, pair } = simulated((libc) => ({
+    read: (fd, block, offset, length) => {
+      const received = libc.read(fd, block, offset, length);
+      if (received > 0) moved.copied += received;
+      return received;
+    },
+    splice: (from, to, length) => {
+      moved.asked += 1;
+      const result = libc.splice(from, to, length);
+      // Into a pipe, and later out of it.
+      if (result > 0) moved.spliced += result / 2;
+      return result;
+    },
+  }));
+  kernel.buffers = buffers;
+  const { backend, client, from, to } = pair();
+  const relay = new Relay(from, to, { received: 0, sent: 0 }, () => assert.fail("it is not over"));
+  relay.start();
+  let sent = 0;
+  /** The client sends; the backend has as much room as it had, once it has read. */
+  const send = (length: number): void => {
+    assert.strictEqual(client.wire?.deliver(client.stream, sent, length), length);
+    sent += length;
+  };
+  const settle = (): void => {
+    while (kernel.turn()) {
+      backend.wire?.drained(backend.waiting);
+      backend.waiting = 0;
+    }
+    assert.strictEqual(backend.arrived, sent);
+  };
+  return { backend, engine, kernel, moved, relay, send, settle };
+};
+
+describe("Relay", () => {
+  it("copies while a flow is small, lets the kernel move it when it is bulky, and copies again", () => {
+    const { moved, send, settle } = relayed(1_000_000);
+    for (let i = 0; i < 10; i++) {
+      send(20_000);
+      settle();
+    }
+    assert.deepStrictEqual(moved, { copied: 200_000, spliced: 0, asked: 0 });
+    send(900_000);
+    settle();
+    // What made it bulky was copied.
+    assert.strictEqual(moved.copied, 200_000 + 65_536);
+    assert.strictEqual(moved.spliced, 900_000 - 65_536);
+    for (let i = 0; i < 4; i++) {
+      send(1_000);
+      settle();
+    }
+    const { asked } = moved;
+    send(1_000);
+    settle();
+    assert.strictEqual(moved.asked, asked);
+  });
+
+  it("takes a flow for bulky after four reads of half a buffer, one after another", () => {
+    const { moved, send, settle } = relayed(1_000_000);
+    for (const length of [40_000, 40_000, 40_000, 1, 40_000, 40_000, 40_000, 40_000]) {
+      send(length);
+      settle();
+    }
+    assert.strictEqual(moved.asked, 0);
+    send(40_000);
+    settle();
+    assert.isAbove(moved.asked, 0);
+  });
+
+  it("has no pipe while a bulky flow is quiet, so that others can have it", () => {
+    const { engine, kernel, send, settle } = relayed(1_000_000);
+    send(900_000);
+    settle();
+    const { open } = kernel;
+    const pipe = engine.pipes.acquire();
+    assert.isDefined(pipe);
+    assert.strictEqual(kernel.open, open);
+  });
+
+  it("moves no more than two megabytes in one turn, and the rest in those after it", () => {
+    const { backend, kernel, send, settle } = relayed(20_000_000);
+    send(10_000_000);
+    let before = 0;
+    while (backend.arrived < 8_000_000) {
+      kernel.turn();
+      // The last pipe may be filled beyond it.
+      assert.isAtMost(backend.arrived - before, 3 * 1024 * 1024);
+      before = backend.arrived;
+    }
+    settle();
+  });
+
+  it("does nothing any more when it is given up in the middle of bulk", () => {
+    const { backend, engine, kernel, relay, send } = relayed(20_000_000);
+    send(10_000_000);
+    kernel.turn();
+    relay.abort();
+    const { arrived } = backend;
+    while (kernel.turn()) {}
+    assert.strictEqual(backend.arrived, arrived);
+    assert.isTrue(backend.resetArrived);
+    engine.shutdown();
+    assert.strictEqual(kernel.open, 0);
+  });
+});
