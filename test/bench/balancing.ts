@@ -1,8 +1,9 @@
 /**
- * What a choice costs: `npm run bench:balancing`.
+ * What a choice costs, and what recording a connection's metrics does: `npm run bench:balancing`.
  *
  * Prints, for each algorithm and pool size, the median over several rounds (and the range of the middle half) of
- * one choice with its accounting, one release and one observation, on the pool itself and through the registry.
+ * one choice with its accounting, one release and one observation, on the pool itself and through the registry; and
+ * of all that is recorded of one connection, from its acceptance to its end.
  * With `--assert` it ends with 1 when a target is missed.
  */
 import { Effect, Logger, LogLevel } from "effect";
@@ -13,6 +14,7 @@ import type { Algorithm } from "../../src/balancing/Algorithm.js";
 import { ipHash } from "../../src/balancing/IpHash.js";
 import { leastConnections } from "../../src/balancing/LeastConnections.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
+import { Metrics } from "../../src/metrics/Metrics.js";
 
 const algorithms: ReadonlyArray<Algorithm> = [roundRobin, leastConnections, ipHash];
 const sizes = [100, 1_000, 10_000];
@@ -25,6 +27,8 @@ const targets: ReadonlyMap<number, number> = new Map([
   [1_000, 2],
   [10_000, 5],
 ]);
+/** The most that recording a connection may cost, in µs. */
+const recordingTarget = 2;
 const longestSliceMillis = 2;
 const longestBuildMillis = 150;
 
@@ -175,6 +179,33 @@ const buildCosts = (
   };
 };
 
+const ends = ["client/relaying", "backend/relaying", "client-reset/relaying", "backend-reset/relaying"];
+
+/** All that is recorded of a connection that one backend of so many served, as the proxy records it. */
+const recordingCosts = (size: number): Spread => {
+  const metrics = new Metrics();
+  const backends = Pool.backends(serving(roundRobin, size));
+  for (const backend of backends) metrics.track(backend);
+  const recording: Array<number> = [];
+  for (let round = -warmUpRounds; round < rounds; round++) {
+    const start = performance.now();
+    for (let i = 0; i < choices; i++) {
+      const backend = backends[i % size];
+      const end = ends[i % ends.length];
+      if (backend === undefined || end === undefined) throw new Error("there is nobody to record");
+      metrics.opened();
+      const counted = metrics.backend(backend);
+      counted.assigned(1 + (i & 63));
+      metrics.backend(backend).connected(0.1 * (1 + (i & 255)));
+      counted.meter.received += 1 << (i & 15);
+      counted.meter.sent += 1 << (i & 23);
+      metrics.ended(end, i & 4_095, 1 << (i & 15), 1 << (i & 23));
+    }
+    if (round >= 0) recording.push(each(start, choices));
+  }
+  return spreadOf(recording);
+};
+
 let missed = 0;
 const verdict = (what: string, value: number, limit: number, unit: string): void => {
   const met = value < limit;
@@ -204,6 +235,15 @@ for (const algorithm of algorithms) {
       );
     }
   }
+}
+print("");
+print("recording a connection's metrics, µs");
+for (const size of sizes) {
+  const recording = recordingCosts(size);
+  print(`${String(size).padEnd(8)}${show(recording)}`);
+  verdicts.push(() =>
+    verdict(`${size} backends, recording a connection`, recording.median, recordingTarget, "µs"),
+  );
 }
 print("");
 print("ip-hash's table, ms");
