@@ -21,6 +21,12 @@ export type Admin =
   /** Cut: no new connections, those it had were reset. */
   | "disabled";
 
+/** When an operator chose that, in milliseconds since the epoch, and who it was. */
+export interface Steered {
+  readonly at: number;
+  readonly by: string;
+}
+
 /** When and what was last seen of a backend. Times are in milliseconds since the epoch. */
 export interface Seen {
   /** When a probe or a connect last told something about it; undefined before the first. */
@@ -37,7 +43,18 @@ export interface Backend extends Instance, Candidate {
   readonly leaving: boolean;
   readonly seen: Seen;
   readonly admin: Admin;
+  /** Of the choice that holds; undefined before the first. */
+  readonly steered: Steered | undefined;
 }
+
+/**
+ * Since when it is what it is: up or down, or what an operator has chosen. In milliseconds since the epoch; undefined
+ * while nothing is known of it.
+ */
+export const since = ({ admin, seen, steered }: Backend): number | undefined => {
+  if (steered === undefined) return seen.since;
+  return admin === "enabled" ? Math.max(steered.at, seen.since ?? steered.at) : steered.at;
+};
 
 /**
  * Identity is id and address together: an id that comes back with another address is another backend.

@@ -183,7 +183,8 @@ export const make = ({ algorithm, rise, fall }: Options) =>
         }),
       steer: (id, admin, by) =>
         Effect.gen(function* () {
-          const steered = yield* change((pool) => Pool.steered(pool, id, admin));
+          const at = yield* Clock.currentTimeMillis;
+          const steered = yield* change((pool) => Pool.steered(pool, id, admin, { at, by }));
           if (steered === undefined) return undefined;
           const { backend, before } = steered;
           yield* Effect.logInfo(`backend is ${admin}`).pipe(

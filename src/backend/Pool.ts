@@ -5,7 +5,7 @@
  */
 import type { Algorithm, Client } from "../balancing/Algorithm.js";
 import * as Roster from "../balancing/Roster.js";
-import { type Admin, type Backend, type Instance, keyOf, type Seen } from "./Backend.js";
+import { type Admin, type Backend, type Instance, keyOf, type Seen, type Steered } from "./Backend.js";
 import * as Health from "./Health.js";
 
 /** `starting` until the first discovery has ended, `draining` once the balancer was told to stop. */
@@ -21,12 +21,13 @@ export interface Pool {
   /** Listed backends that no probe and no connect has told anything about yet. */
   readonly unchecked: number;
   /** What an operator has chosen, by the key of the backend: it holds when the backend leaves and comes back. */
-  readonly chosen: ReadonlyMap<string, Admin>;
+  readonly chosen: ReadonlyMap<string, Pick<Backend, "admin" | "steered">>;
   /** Connections assigned and not yet released, those of leaving backends included. */
   readonly connections: number;
 }
 
 const notSeen: Seen = { lastCheck: undefined, since: undefined, why: undefined };
+const notSteered = { admin: "enabled", steered: undefined } as const;
 
 // Choices outlive their backends, so they need a bound of their own.
 const mostChosen = 10_000;
@@ -92,7 +93,7 @@ export const discovered = (
           connections: 0,
           leaving: false,
           seen: notSeen,
-          admin: pool.chosen.get(key) ?? "enabled",
+          ...(pool.chosen.get(key) ?? notSteered),
         };
         added.push(backend);
         return backend;
@@ -145,6 +146,7 @@ const having = (backend: Backend, connections: number, health: Health.Health, se
   leaving: backend.leaving,
   seen,
   admin: backend.admin,
+  steered: backend.steered,
 });
 
 const holding = (
@@ -236,20 +238,23 @@ export const released = (pool: Pool, backend: Backend): Pool => {
 
 /**
  * An operator chooses what becomes of the listed backend with this id; undefined when there is none. The choice
- * stands until another is made, through discoveries that leave the backend out and list it again.
+ * stands until another is made, through discoveries that leave the backend out and list it again. To choose once more
+ * what holds already changes nothing.
  */
 export const steered = (
   pool: Pool,
   id: string,
   admin: Admin,
+  by: Steered,
 ): readonly [Pool, { readonly backend: Backend; readonly before: Admin } | undefined] => {
   const now = backends(pool).find((backend) => backend.id === id);
   if (now === undefined) return [pool, undefined];
-  const after = { ...now, admin, eligible: takesNew(now.health, now.leaving, admin) };
+  const steered = now.admin === admin ? now.steered : by;
+  const after = { ...now, admin, steered, eligible: takesNew(now.health, now.leaving, admin) };
   const chosen = new Map(pool.chosen);
   chosen.delete(now.key);
   if (admin !== "enabled") {
-    chosen.set(now.key, admin);
+    chosen.set(now.key, { admin, steered });
     const [oldest] = chosen.keys();
     if (chosen.size > mostChosen && oldest !== undefined) chosen.delete(oldest);
   }

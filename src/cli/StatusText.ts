@@ -26,6 +26,10 @@ export const ago = (instant: string | null, now: string): string => {
 
 const titles = ["ID", "ADDRESS", "STATE", "SINCE", "OPEN", "TOTAL", "FAILED", "CONNECT MS", "WHY"];
 
+/** Who chose the state, and why it is down. */
+const reason = ({ steered_by, why }: Backend): string =>
+  [steered_by === null ? "" : `by ${steered_by}`, why ?? ""].filter(Boolean).join("; ");
+
 const row = (backend: Backend, now: string): ReadonlyArray<Cell> => [
   cell(backend.id),
   cell(backend.address),
@@ -35,7 +39,7 @@ const row = (backend: Backend, now: string): ReadonlyArray<Cell> => [
   figure(backend.total),
   figure(backend.connect_failures, backend.connect_failures > 0 ? "yellow" : undefined),
   figure(backend.connect_ms),
-  cell(backend.healthy ? "" : (backend.why ?? "")),
+  cell(reason(backend)),
 ];
 
 /** A table of backends, as they are at `now` (RFC 3339). */

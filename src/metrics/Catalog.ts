@@ -111,7 +111,11 @@ export const catalog = {
     ...backend,
     "to",
   ]),
-  stateSeconds: gauge("backend_state_seconds", "Seconds since the backend last went up or down.", backend),
+  stateSeconds: gauge(
+    "backend_state_seconds",
+    "Seconds since the backend last went up or down, or an operator's choice changed.",
+    backend,
+  ),
 
   polls: counter("discovery_polls", "Times the list of backends was asked for.", ["result"]),
   listSeconds: gauge("discovery_last_success_seconds", "Seconds since the list of backends was last got."),

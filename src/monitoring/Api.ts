@@ -65,7 +65,12 @@ export const BackendStatus = Schema.Struct({
   admin: Schema.Literal("enabled", "draining", "disabled").annotations({
     description: "What an operator has chosen: normal, finishing (no new connections), or cut.",
   }),
-  since: Schema.NullOr(Instant).annotations({ description: "When it last went up or down." }),
+  steered_by: Schema.NullOr(Schema.String).annotations({
+    description: "The address from which it was drained or disabled; null while it is neither.",
+  }),
+  since: Schema.NullOr(Instant).annotations({
+    description: "When it last went up or down; of one that is drained or disabled, since when it is.",
+  }),
   why: Schema.NullOr(Schema.String).annotations({ description: "Why it is down." }),
   last_check: Schema.NullOr(Instant),
   open: Count.annotations({ description: "Connections open on it." }),

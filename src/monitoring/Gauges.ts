@@ -4,6 +4,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { type IntervalHistogram, monitorEventLoopDelay } from "node:perf_hooks";
 import { Effect, type Scope } from "effect";
+import { since } from "../backend/Backend.js";
 import * as Pool from "../backend/Pool.js";
 import { catalog } from "../metrics/Catalog.js";
 import type { Metrics } from "../metrics/Metrics.js";
@@ -35,8 +36,8 @@ export const ofPool = (pool: Pool.Pool, metrics: Metrics, now: number): Readonly
       series(catalog.backendBytes, meter.received, { ...labels, direction: "received" }),
       series(catalog.backendBytes, meter.sent, { ...labels, direction: "sent" }),
     );
-    const { since } = backend.seen;
-    if (since !== undefined) all.push(series(catalog.stateSeconds, (now - since) / 1000, labels));
+    const from = since(backend);
+    if (from !== undefined) all.push(series(catalog.stateSeconds, (now - from) / 1000, labels));
   }
   return all;
 };

@@ -2,7 +2,7 @@
  * The pool as monitoring shows it. Pure.
  */
 
-import type { Backend } from "../backend/Backend.js";
+import { type Backend, since } from "../backend/Backend.js";
 import * as Pool from "../backend/Pool.js";
 import type { Metrics } from "../metrics/Metrics.js";
 import { format } from "../net/SocketAddress.js";
@@ -45,7 +45,8 @@ export const backendStatus = (backend: Backend, metrics: Metrics): typeof Backen
     address: format(backend.address),
     healthy: backend.health.up,
     admin: backend.admin,
-    since: instant(backend.seen.since),
+    steered_by: backend.admin === "enabled" ? null : (backend.steered?.by ?? null),
+    since: instant(since(backend)),
     why: backend.seen.why ?? null,
     last_check: instant(backend.seen.lastCheck),
     open: backend.connections,

@@ -26,6 +26,12 @@ export const stateOf = ({ admin, healthy, last_check }: Backend): State => {
   return last_check === null ? "unchecked" : "down";
 };
 
+/** What the state alone does not tell: who chose it, and why the backend is down. */
+export const reason = ({ admin, steered_by, why }: Backend): string => {
+  const by = steered_by === null ? [] : [`by ${steered_by}`];
+  return [...by, ...(why === null ? [] : [admin === "enabled" ? why : `down: ${why}`])].join("; ");
+};
+
 export const row = (backend: Backend, shares: ReadonlyMap<string, number>): Row => {
   const key = keyOf(backend);
   return { ...backend, key, state: stateOf(backend), share: shares.get(key) };
@@ -178,7 +184,7 @@ export const passes = ({ state, text }: Filter): ((row: Row) => boolean) => {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   return (row) => {
     if (state !== "all" && row.state !== state) return false;
-    const within = `${row.id} ${row.address} ${row.why ?? ""}`.toLowerCase();
+    const within = `${row.id} ${row.address} ${reason(row)}`.toLowerCase();
     return words.every((word) => within.includes(word));
   };
 };

@@ -59,8 +59,7 @@ const line = (first: Rows.Row, steer: (verb: Verb, row: Rows.Row) => void): Line
       row = next;
       if (tr.dataset["state"] !== next.state) tr.dataset["state"] = next.state;
       setText(badge, next.state);
-      const health = next.admin === "enabled" || next.healthy || next.last_check === null ? "" : "down: ";
-      setText(why, next.why === null ? "" : `${health}${next.why}`);
+      setText(why, Rows.reason(next));
       for (const { cell, name, text } of cells) {
         setText(cell, text(next, now));
         if (name === "failures") cell.classList.toggle("bad", next.connect_failures > 0);

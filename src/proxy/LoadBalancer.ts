@@ -386,7 +386,7 @@ export const make = (options: Options) =>
         Effect.flatMap(registry.pool, ({ chosen }) =>
           Effect.forEach(
             [...lives].filter(
-              ({ backend }) => backend !== undefined && chosen.get(backend.key) === "disabled",
+              ({ backend }) => backend !== undefined && chosen.get(backend.key)?.admin === "disabled",
             ),
             (life) => {
               life.cut = true;

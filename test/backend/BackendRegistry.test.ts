@@ -1,7 +1,7 @@
 import { describe, it } from "@effect/vitest";
 import { Chunk, Deferred, Effect, Fiber, Layer, LogLevel, Option, Stream, TestClock } from "effect";
 import { assert } from "vitest";
-import type { Backend, Instance } from "../../src/backend/Backend.js";
+import { type Admin, type Backend, type Instance, since } from "../../src/backend/Backend.js";
 import { BackendRegistry, layer, type News } from "../../src/backend/BackendRegistry.js";
 import * as Pool from "../../src/backend/Pool.js";
 import type { Algorithm } from "../../src/balancing/Algorithm.js";
@@ -363,6 +363,32 @@ describe("BackendRegistry", () => {
       yield* TestClock.adjust("5 seconds");
       yield* observe("a", up, up);
       assert.deepStrictEqual(yield* seen, { lastCheck: 15_000, since: 15_000, why: undefined });
+    }).pipe(Effect.provide(registry(roundRobin))),
+  );
+
+  it.effect("says since when an operator's choice holds, and who made it", () =>
+    Effect.gen(function* () {
+      const { steer } = yield* BackendRegistry;
+      const shown = Effect.map(backendOf("a"), (backend) => [since(backend), backend.steered?.by]);
+      yield* discover("a", "b");
+      yield* observe("a", up);
+      const chosen = Effect.fnUntraced(function* (admin: Admin, by: string) {
+        yield* TestClock.adjust("5 seconds");
+        yield* steer("a", admin, by);
+        return yield* shown;
+      });
+      assert.deepStrictEqual(yield* chosen("enabled", "10.0.0.8"), [0, undefined], "it was so already");
+      assert.deepStrictEqual(yield* chosen("draining", "10.0.0.9"), [10_000, "10.0.0.9"]);
+      assert.deepStrictEqual(yield* chosen("draining", "10.0.0.8"), [10_000, "10.0.0.9"], "the same again");
+      yield* observe("a", down, down, down);
+      yield* discover("b");
+      yield* discover("a", "b");
+      yield* observe("a", up);
+      assert.deepStrictEqual(yield* shown, [10_000, "10.0.0.9"], "whatever probes and discovery say");
+      assert.deepStrictEqual(yield* chosen("enabled", "10.0.0.8"), [20_000, "10.0.0.8"]);
+      yield* TestClock.adjust("5 seconds");
+      yield* observe("a", down, down, down);
+      assert.deepStrictEqual(yield* shown, [25_000, "10.0.0.8"], "it went down later");
     }).pipe(Effect.provide(registry(roundRobin))),
   );
 

@@ -224,6 +224,7 @@ describe("load-balancer backends", () => {
         const { code, complaint, out } = yield* run(["backends", choice, id], here);
         assert.deepStrictEqual([code, complaint], [0, ""]);
         assert.include(lineOf(out, id), ` ${state} `);
+        assert.strictEqual(lineOf(out, id).endsWith(" by 127.0.0.1"), choice !== "enable");
         yield* program.healthy(healthy);
       }
     }),

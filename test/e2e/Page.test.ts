@@ -117,6 +117,7 @@ describe.skipIf(skipped)(`the live page${skipped ? " (chromium is not installed)
         await steering(page, token);
         await button("Drain").click();
         await reads(row(page, id), "draining");
+        await reads(row(page, id), "by 127.0.0.1");
         await reads(page.locator("#events li.steered"), "draining by");
       });
       assert.strictEqual(yield* client.says("still here"), "still here");

@@ -147,10 +147,10 @@ describe("steering", () => {
         assert.strictEqual((yield* ask(`${origin}/health`)).body["healthy_backends"], healthy);
         const shown = (yield* statusOf(origin)).backends;
         assert.deepStrictEqual(
-          shown.map(({ admin, id }) => [id, admin]),
+          shown.map(({ admin, id, steered_by }) => [id, admin, steered_by]),
           [
-            ["a", "enabled"],
-            ["b b", admin],
+            ["a", "enabled", null],
+            ["b b", admin, admin === "enabled" ? null : "127.0.0.1"],
           ],
         );
         const [line] = log.take();
@@ -231,6 +231,7 @@ describe("GET /status", () => {
         address: "10.0.0.1:1",
         healthy: false,
         admin: "enabled",
+        steered_by: null,
         why: "it refused",
         open: 1,
         peak: 1,

@@ -7,6 +7,7 @@ const backend = (id: string, more: Partial<Rows.Backend> = {}): Rows.Backend => 
   address: "10.0.0.1:80",
   healthy: true,
   admin: "enabled",
+  steered_by: null,
   since: null,
   why: null,
   last_check: "2026-01-01T00:00:00.000Z",
@@ -31,6 +32,18 @@ describe("a backend's state", () => {
     [{ admin: "disabled" }, "disabled"],
   ] as const)("of %j is %s", (more, state) => {
     expect(Rows.stateOf(backend("a", more))).toBe(state);
+  });
+
+  it.each([
+    [{}, ""],
+    [{ healthy: false, why: "it refused" }, "it refused"],
+    [{ admin: "draining", steered_by: "10.0.0.9" }, "by 10.0.0.9"],
+    [
+      { admin: "disabled", steered_by: "10.0.0.9", healthy: false, why: "it refused" },
+      "by 10.0.0.9; down: it refused",
+    ],
+  ] as const)("of %j is explained by: %s", (more, reason) => {
+    expect(Rows.reason(backend("a", more))).toBe(reason);
   });
 });
 
