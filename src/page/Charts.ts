@@ -102,7 +102,8 @@ const make = ({ least, lines, text, title }: Chart) => {
     {
       width: 300,
       height,
-      padding: [8, 10, 0, 0],
+      // The last time stands at the right edge, and half of it beyond.
+      padding: [8, 18, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
       scales: {

@@ -34,7 +34,7 @@ const line = (first: Rows.Row, steer: (verb: Verb, row: Rows.Row) => void): Line
   const why = element("small");
   const cells = plain.map((column) => ({
     ...column,
-    cell: element("td", { class: `figure ${column.name}` }),
+    cell: element("td", { class: `figure ${column.name}`, "data-title": column.title }),
   }));
   const buttons = verbs.map((each) => {
     const button = element(
@@ -49,7 +49,7 @@ const line = (first: Rows.Row, steer: (verb: Verb, row: Rows.Row) => void): Line
     "tr",
     {},
     element("th", { scope: "row" }, element("span", { class: "id" }, first.id), ...address),
-    element("td", {}, badge, why),
+    element("td", { class: "state" }, badge, why),
     ...cells.map(({ cell }) => cell),
     element("td", { class: "steering" }, ...buttons.map(({ button }) => button)),
   );

@@ -242,6 +242,16 @@ describe.skipIf(skipped)(`the live page${skipped ? " (chromium is not installed)
           // Only what is meant to scroll does: the page itself is never wider than the screen.
           const wider = "document.documentElement.scrollWidth > document.documentElement.clientWidth";
           assert.isFalse(await page.evaluate(wider));
+          // Nor is what it tells of a backend: nothing has to be scrolled into sight sideways.
+          const { width = 0 } = page.viewportSize() ?? {};
+          for (const cell of await row(page, id).locator("th, td").all()) {
+            const box = await cell.boundingBox();
+            assert.isAtMost(
+              (box?.x ?? width) + (box?.width ?? 0),
+              width,
+              (await cell.getAttribute("class")) ?? "",
+            );
+          }
         });
         yield* program.signal("SIGKILL");
         yield* Effect.promise(async () => {
