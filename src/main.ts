@@ -51,7 +51,7 @@ const logLevels: Readonly<Record<LogLevelName, LogLevel.LogLevel>> = {
 };
 
 const loggers: Readonly<Record<Environment, Layer.Layer<never, never, LogWriter.LogWriter>>> = {
-  development: Logger.pretty,
+  development: LogWriter.pretty(process.stdout.isTTY === true),
   staging: LogWriter.json,
   production: LogWriter.json,
 };

@@ -1,10 +1,13 @@
 /**
- * Writes log lines without ever waiting for whoever reads them. Node writes to a pipe synchronously: a reader that
- * is stuck would stop every connection. Here at most one write is under way, off the event loop; what comes
- * meanwhile waits in a bounded queue, and what does not fit there is dropped and counted.
+ * Writes log lines without ever waiting for whoever reads them. Node writes to a terminal synchronously, where one
+ * Ctrl-S would stop every connection, and keeps what a pipe does not take in memory without a bound. Here at most one
+ * write is under way, off the event loop; what comes meanwhile waits in a bounded queue, and what does not fit there
+ * is dropped and counted.
  */
+import { Console as NodeConsole } from "node:console";
 import { write } from "node:fs";
-import { Context, Duration, Effect, Layer, Logger } from "effect";
+import { Writable } from "node:stream";
+import { Console, Context, Duration, Effect, Layer, Logger } from "effect";
 
 /** What may wait to be written, in bytes. */
 const mostQueued = 1024 * 1024;
@@ -108,3 +111,23 @@ export const json: Layer.Layer<never, never, LogWriter> = Logger.replaceEffect(
     Logger.make((options) => write(`${Logger.jsonLogger.log(options)}\n`)),
   ),
 );
+
+/** Logs for people to read, in place of the default logger; `colours` on a terminal. */
+export const pretty = (colours: boolean): Layer.Layer<never, never, LogWriter> =>
+  Layer.unwrapEffect(
+    Effect.zipWith(LogWriter, Console.consoleWith(Effect.succeed), ({ write }, console) => {
+      const stdout = new Writable({
+        decodeStrings: false,
+        write: (text, _encoding, done) => {
+          write(String(text));
+          done();
+        },
+      });
+      // Effect's logger prints on the console that is in place, with its groups.
+      const unsafe = new NodeConsole({ stdout, colorMode: colours });
+      return Layer.merge(
+        Logger.replace(Logger.defaultLogger, Logger.prettyLogger({ colors: colours })),
+        Console.setConsole({ ...console, unsafe }),
+      );
+    }),
+  );

@@ -1,8 +1,9 @@
 import { createHash, randomBytes } from "node:crypto";
 import type * as net from "node:net";
 import { assert, describe, it } from "@effect/vitest";
-import { Effect } from "effect";
+import { Effect, Exit } from "effect";
 import { ask, exchange, listOf, named, restartable, talk } from "../support/Backends.js";
+import * as Real from "../support/RealServer.js";
 import * as Program from "../support/RunningProgram.js";
 import { closedPort, dial, receive, serve } from "../support/Sockets.js";
 
@@ -13,8 +14,39 @@ const idle = (program: Program.Program) =>
     Effect.map(program.backends, (list) => list.every(({ connections }) => connections === 0)),
   );
 
+const python = Real.missing({ python3: "python3" });
+
+/** Runs a command on a terminal that shows nothing any more, as after Ctrl-S. */
+const onStoppedTerminal = `
+import os, pty, sys
+shown, terminal = pty.openpty()
+os.set_inheritable(shown, True)
+os.dup2(terminal, 1)
+os.execvp(sys.argv[1], sys.argv[1:])
+`;
+
 for (const transport of Program.transports) {
   describe(`faults on ${transport}`, () => {
+    it.scopedLive.skipIf(python !== undefined)("are not made by a log whose terminal is stopped", () =>
+      Effect.gen(function* () {
+        const backend = yield* named("a");
+        const port = yield* closedPort;
+        yield* Program.launch(
+          {
+            ...Program.quick(transport),
+            BACKENDS: listOf(backend),
+            PORT: String(port),
+            ENVIRONMENT: "development",
+            ACCESS_LOG: "all",
+          },
+          { command: [Real.pathOf("python3"), "-c", onStoppedTerminal, Program.executable] },
+        );
+        yield* Program.untilTrue(Effect.map(Effect.exit(ask(port)), Exit.isSuccess));
+        // A terminal takes 4 KiB, which is a dozen of these.
+        for (let i = 0; i < 200; i++) assert.strictEqual(yield* ask(port), "a");
+      }),
+    );
+
     it.scopedLive("resets clients at once while no backend is healthy, and warns of the first of many", () =>
       Effect.gen(function* () {
         const program = yield* Program.start(transport, { BACKENDS: `127.0.0.1:${yield* closedPort}` });

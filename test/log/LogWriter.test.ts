@@ -63,4 +63,20 @@ describe("LogWriter", () => {
       assert.strictEqual(yield* read, "again\n");
     }),
   );
+
+  it.scopedLive(
+    "writes for people too, with the annotations under their message, and no colours unasked",
+    () =>
+      Effect.gen(function* () {
+        const { read, writer } = yield* piped;
+        yield* Effect.logWarning("it is down").pipe(
+          Effect.annotateLogs({ why: "it refused", times: 3 }),
+          Effect.provide(LogWriter.pretty(false)),
+          Effect.provideService(LogWriter.LogWriter, writer),
+        );
+        let text = "";
+        while (!text.includes("times")) text += yield* read;
+        assert.match(text, /^\[[0-9:.]+\] WARN \(#\d+\): it is down\n( {2}(why: it refused|times: 3)\n){2}$/);
+      }),
+  );
 });
