@@ -145,6 +145,28 @@ export const catalog = {
   ]),
 } satisfies Record<string, Family>;
 
+/**
+ * What labels can be that take few values. Each of these series is there from the beginning, with a 0: of one that
+ * begins with what happened first, Prometheus sees no increase.
+ * https://prometheus.io/docs/practices/instrumentation/#avoid-missing-metrics
+ */
+export const values = {
+  refused: ["no-backend", "connect-failed"],
+  /** `by/phase`, of connections that were relayed; those that the balancer ends otherwise begin with their first. */
+  ended: ["client", "backend", "client-reset", "backend-reset"].flatMap((by) => [
+    `${by}/relaying`,
+    `${by}/draining`,
+  ]),
+  connectFailures: ["refused", "timeout", "unreachable", "reset", "exhausted", "other"],
+  probes: ["success", "failure"],
+  transitions: ["up", "down"],
+  polls: ["success", "unreachable", "timeout", "status", "too-large", "malformed", "defect"],
+} as const;
+
+export type ConnectFailureReason = (typeof values.connectFailures)[number];
+export type RefusedReason = (typeof values.refused)[number];
+export type PollResult = (typeof values.polls)[number];
+
 /** Every family, in the order in which they are written out. */
 export const families: ReadonlyArray<Family> = Object.values(catalog);
 

@@ -8,7 +8,16 @@
 import { type MetricHook, MetricRegistry } from "effect";
 import type { Meter } from "../net/Meter.js";
 import { format, type SocketAddress } from "../net/SocketAddress.js";
-import { catalog, counterKey, type Family, histogramKey } from "./Catalog.js";
+import {
+  type ConnectFailureReason,
+  catalog,
+  counterKey,
+  type Family,
+  histogramKey,
+  type PollResult,
+  type RefusedReason,
+  values,
+} from "./Catalog.js";
 
 /** A backend, as metrics name it. */
 export interface Subject {
@@ -19,22 +28,26 @@ export interface Subject {
 
 type Counter = MetricHook.MetricHook.Counter<number>;
 
-/** The counters of one family that differ in one or more labels, each made when it is first used. */
-class Counters<Label extends string> {
-  readonly #counters = new Map<string, Counter>();
+/** The counters of one family that differ in one or more labels: those of known values, and others as they come. */
+class Counters<Label extends string, Value extends string> {
+  readonly #counters = new Map<Value, Counter>();
   constructor(
     readonly registry: MetricRegistry.MetricRegistry,
     readonly family: Family<Label>,
-    readonly labelsOf: (value: string) => Readonly<Record<Label, string>>,
-  ) {}
+    known: ReadonlyArray<Value>,
+    readonly labelsOf: (value: Value) => Readonly<Record<Label, string>>,
+  ) {
+    for (const value of known) this.#made(value);
+  }
 
-  increment(value: string): void {
-    let counter = this.#counters.get(value);
-    if (counter === undefined) {
-      counter = this.registry.getCounter(counterKey(this.family, this.labelsOf(value)));
-      this.#counters.set(value, counter);
-    }
-    counter.update(1);
+  #made(value: Value): Counter {
+    const counter = this.registry.getCounter(counterKey(this.family, this.labelsOf(value)));
+    this.#counters.set(value, counter);
+    return counter;
+  }
+
+  increment(value: Value): void {
+    (this.#counters.get(value) ?? this.#made(value)).update(1);
   }
 }
 
@@ -47,9 +60,9 @@ export class BackendMetrics {
   readonly #redispatches: Counter;
   readonly #connectSeconds: MetricHook.MetricHook.Histogram;
   readonly #probeSeconds: MetricHook.MetricHook.Histogram;
-  readonly #failures: Counters<"backend" | "address" | "reason">;
-  readonly #probes: Counters<"backend" | "address" | "result">;
-  readonly #transitions: Counters<"backend" | "address" | "to">;
+  readonly #failures: Counters<"backend" | "address" | "reason", ConnectFailureReason>;
+  readonly #probes: Counters<"backend" | "address" | "result", "success" | "failure">;
+  readonly #transitions: Counters<"backend" | "address" | "to", "up" | "down">;
   #total = 0;
   #peak = 0;
   #failed = 0;
@@ -61,15 +74,20 @@ export class BackendMetrics {
     this.#redispatches = this.registry.getCounter(counterKey(catalog.redispatches, labels));
     this.#connectSeconds = this.registry.getHistogram(histogramKey(catalog.connectSeconds, labels));
     this.#probeSeconds = this.registry.getHistogram(histogramKey(catalog.probeSeconds, labels));
-    this.#failures = new Counters(this.registry, catalog.connectFailures, (reason) => ({
-      ...labels,
-      reason,
-    }));
-    this.#transitions = new Counters(this.registry, catalog.transitions, (to) => ({
+    this.#failures = new Counters(
+      this.registry,
+      catalog.connectFailures,
+      values.connectFailures,
+      (reason) => ({ ...labels, reason }),
+    );
+    this.#transitions = new Counters(this.registry, catalog.transitions, values.transitions, (to) => ({
       ...labels,
       to,
     }));
-    this.#probes = new Counters(this.registry, catalog.probes, (result) => ({ ...labels, result }));
+    this.#probes = new Counters(this.registry, catalog.probes, values.probes, (result) => ({
+      ...labels,
+      result,
+    }));
   }
 
   /** Connections made to it. */
@@ -104,7 +122,7 @@ export class BackendMetrics {
     return count === 0 ? undefined : (sum / count) * 1000;
   }
 
-  connectFailed(reason: string): void {
+  connectFailed(reason: ConnectFailureReason): void {
     this.#failed += 1;
     this.#failures.increment(reason);
   }
@@ -141,9 +159,9 @@ export class Metrics {
     histogramKey(catalog.connectionBytes, { direction: "received" }),
   );
   readonly #sent = this.registry.getHistogram(histogramKey(catalog.connectionBytes, { direction: "sent" }));
-  readonly #refused = new Counters(this.registry, catalog.refused, (reason) => ({ reason }));
-  readonly #polls = new Counters(this.registry, catalog.polls, (result) => ({ result }));
-  readonly #ended = new Counters(this.registry, catalog.ended, (code) => {
+  readonly #refused = new Counters(this.registry, catalog.refused, values.refused, (reason) => ({ reason }));
+  readonly #polls = new Counters(this.registry, catalog.polls, values.polls, (result) => ({ result }));
+  readonly #ended = new Counters(this.registry, catalog.ended, values.ended, (code) => {
     const [by = "", phase = ""] = code.split("/");
     return { by, phase };
   });
@@ -175,7 +193,7 @@ export class Metrics {
   }
 
   /** A connection was reset because no backend could take it. */
-  refused(reason: string): void {
+  refused(reason: RefusedReason): void {
     this.#refusals += 1;
     this.#refused.increment(reason);
   }
@@ -190,7 +208,7 @@ export class Metrics {
   }
 
   /** Discovery was asked, and this is what came of it: "success", or why not. */
-  polled(result: string, at: number): void {
+  polled(result: PollResult, at: number): void {
     this.#polls.increment(result);
     if (result === "success") this.#listedAt = at;
   }

@@ -146,7 +146,7 @@ for (const transport of Program.transports) {
             { type: "counter", help: "Connections accepted from clients." },
           ]);
 
-          // Two scrapes make a rate. What has not happened yet (a refusal, say) has no series.
+          // Two scrapes make a rate. What seldom happens (a backend that is disabled, say) has no series before.
           for (const query of Dashboard.queries()) {
             const metrics = yield* Effect.forEach(named(query), prometheus.query);
             const values = prometheus.query(query);

@@ -59,6 +59,23 @@ describe("Metrics", () => {
     );
   });
 
+  it("has series at 0 of what did not happen yet, for the first time to be an increase", () => {
+    const metrics = new Metrics();
+    metrics.track(subject("a"));
+    const of = metrics.backend(subject("a"));
+    const { connectFailures, ended, polls, probes, refused, transitions } = catalog;
+    assert.strictEqual(counted(metrics, refused.name, { reason: "no-backend" }), 0);
+    assert.strictEqual(counted(metrics, ended.name, { by: "backend-reset", phase: "relaying" }), 0);
+    assert.strictEqual(counted(metrics, polls.name, { result: "unreachable" }), 0);
+    assert.strictEqual(counted(of, connectFailures.name, { reason: "timeout", backend: "a" }), 0);
+    assert.strictEqual(counted(of, probes.name, { result: "failure", backend: "a" }), 0);
+    assert.strictEqual(counted(of, transitions.name, { to: "down", backend: "a" }), 0);
+    metrics.refused("no-backend");
+    assert.strictEqual(counted(metrics, refused.name, { reason: "no-backend" }), 1);
+    metrics.ended("disabled/relaying", 1, 0, 0);
+    assert.strictEqual(counted(metrics, ended.name, { by: "disabled", phase: "relaying" }), 1);
+  });
+
   it("does not lose the bytes of a backend that is gone", () => {
     const metrics = new Metrics();
     metrics.track(subject("a"));
