@@ -47,21 +47,21 @@ const escaped = (text: string): string =>
 const number = (value: number): string =>
   value === Number.POSITIVE_INFINITY ? "+Inf" : value === Number.NEGATIVE_INFINITY ? "-Inf" : String(value);
 
-const line = (name: string, labels: Labels, value: number): string => {
-  const pairs = Object.entries(labels).map(([label, text]) => `${label}="${escaped(text)}"`);
-  return `${name}${pairs.length === 0 ? "" : `{${pairs.join(",")}}`} ${number(value)}\n`;
-};
+/** `pairs` are the labels as they are written, each with a comma behind it. */
+const line = (name: string, pairs: string, value: number): string =>
+  `${name}${pairs === "" ? "" : `{${pairs.slice(0, -1)}}`} ${number(value)}\n`;
 
+// The labels are written once for all lines of a series: hundreds of backends have tens of thousands of lines, and
+// while they are written no connection is served.
 const linesOf = ({ name, type }: Family, { labels, value }: Series): string => {
-  if (typeof value === "number") return line(type === "counter" ? `${name}_total` : name, labels, value);
-  const buckets = value.buckets.map(([bound, count]) =>
-    line(`${name}_bucket`, { ...labels, le: number(bound) }, count),
-  );
-  return [
-    ...buckets,
-    line(`${name}_sum`, labels, value.sum),
-    line(`${name}_count`, labels, value.count),
-  ].join("");
+  let pairs = "";
+  for (const label in labels) pairs += `${label}="${escaped(labels[label] ?? "")}",`;
+  if (typeof value === "number") return line(type === "counter" ? `${name}_total` : name, pairs, value);
+  let text = "";
+  for (const [bound, count] of value.buckets) {
+    text += line(`${name}_bucket`, `${pairs}le="${number(bound)}",`, count);
+  }
+  return text + line(`${name}_sum`, pairs, value.sum) + line(`${name}_count`, pairs, value.count);
 };
 
 /** A format that `/metrics` can answer in. */
