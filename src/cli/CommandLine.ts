@@ -2,7 +2,7 @@
  * The commands beside running: `check`, `status`, `backends`, `demo`. Loaded only when one of them is asked for.
  */
 import { stripVTControlCharacters } from "node:util";
-import { Args, Command, HelpDoc, Options, Span, type ValidationError } from "@effect/cli";
+import { Args, CliConfig, Command, HelpDoc, Options, Span, type ValidationError } from "@effect/cli";
 import { NodeContext, NodeHttpClient } from "@effect/platform-node";
 import { Console, Effect, type Layer, Logger, LogLevel, Option, Ref, Schedule, Schema } from "effect";
 import { settings as readSettings, type Settings, variables } from "../config/Settings.js";
@@ -148,15 +148,14 @@ const backends = Command.make("backends").pipe(
 );
 
 const about = HelpDoc.blocks([
+  HelpDoc.p("A layer 4 (TCP) load balancer. Without a command it runs until SIGTERM or SIGINT."),
   HelpDoc.p(
-    "A layer 4 (TCP) load balancer. Without a command it runs until SIGTERM or SIGINT. It is set by environment variables:",
+    "--help tells of each command, --version says which it is, and --completions bash (or zsh, fish, sh) prints what your shell can source.",
   ),
+  HelpDoc.p("It is set by environment variables:"),
   ...variables.map(({ about, accepted, default: fallback, name }) =>
     HelpDoc.descriptionList([
-      [
-        Span.strong(`${name}${fallback === undefined ? "" : ` (default ${fallback})`}`),
-        HelpDoc.p(`${about}. Accepted: ${accepted}`),
-      ],
+      [Span.strong(`${name} (default ${fallback ?? "none"})`), HelpDoc.p(`${about}. Accepted: ${accepted}`)],
     ]),
   ),
 ]);
@@ -173,6 +172,10 @@ const command = (parts: Parts) =>
       ),
     ]),
   );
+
+// The library lists options of its own with every command, and one of them, --log-level, would promise what only
+// LOG_LEVEL does.
+const config = CliConfig.layer({ showBuiltIns: false });
 
 // The library's own texts always have colours, and it prints an error that is told here anyway.
 const plainWhereAsked = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
@@ -199,5 +202,5 @@ export const run = (argv: ReadonlyArray<string>, parts: Parts): Effect.Effect<vo
       (error) =>
         new Refusal({ message: `${oneLine(error)} (load-balancer --help lists what there is)`, code: usage }),
     ),
-    Effect.provide([NodeContext.layer, NodeHttpClient.layer]),
+    Effect.provide([NodeContext.layer, NodeHttpClient.layer, config]),
   );

@@ -269,8 +269,10 @@ describe("load-balancer", () => {
       const { code, out } = yield* run(["--help"]);
       assert.strictEqual(code, 0);
       for (const { default: fallback, name } of variables) {
-        assert.include(out, fallback === undefined ? `\n${name}\n` : `\n${name} (default ${fallback})\n`);
+        assert.include(out, `\n${name} (default ${fallback ?? "none"})\n`);
       }
+      for (const option of ["--help", "--version", "--completions"]) assert.include(out, option);
+      assert.notInclude(out, "--log-level", "LOG_LEVEL is what sets it");
       assert.notInclude(out, escapeCharacter);
     }),
   );
