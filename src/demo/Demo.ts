@@ -201,7 +201,7 @@ const program = Effect.gen(function* () {
     }),
   );
   const monitoring = onPort("HEALTH_PORT", given.healthPort, (port) =>
-    monitoringLayer({ host: given.healthBindAddress, port }),
+    monitoringLayer({ host: given.healthBindAddress, port, adminToken: given.adminToken }),
   );
   const balancer = Layer.mergeAll(discovery, health, proxy).pipe(
     Layer.provideMerge(monitoring),
@@ -219,7 +219,7 @@ const program = Effect.gen(function* () {
         ...instances.map((instance) => `  ${instance.id} at ${format(instance.address)}`),
         `It found them by asking the Operator at ${operator.url.origin}.`,
         "",
-        "Try in another terminal:",
+        `Open ${http}/ in a browser to watch it. Or try in another terminal:`,
         `  curl http://${format(address)}  # a backend says who it is; ask again`,
         `  curl ${http}/health  # how the load balancer is`,
         `  curl ${http}/backends  # what it knows of each backend`,

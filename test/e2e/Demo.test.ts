@@ -53,10 +53,12 @@ const json = async (url: string): Promise<unknown> => JSON.parse(await text(url)
 describe("npm run demo", () => {
   it("prints addresses that answer, shows a backend dying and returning, and ends at Ctrl-C", async () => {
     const demo = start({ PAUSE: "200 millis" });
+    const [, page = ""] = await demo.until(/Open (http:\S+) in a browser/);
     const [, proxy = ""] = await demo.until(/curl (http:\S+) /);
     const [, health = ""] = await demo.until(/curl (http:\S+\/health) /);
     const [, backends = ""] = await demo.until(/curl (http:\S+\/backends) /);
     const [, readyz = ""] = await demo.until(/curl (http:\S+\/readyz) /);
+    assert.include(await text(page), "<title>Load balancer</title>");
     assert.match(await text(proxy), /^hello from backend-[123]\n$/);
     assert.property(await json(health), "status");
     assert.lengthOf((await json(backends)) as ReadonlyArray<unknown> /* lengthOf says if not */, 3);
