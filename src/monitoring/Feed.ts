@@ -39,8 +39,8 @@ const sampling = Duration.seconds(2);
 const samplesKept = 150;
 /** How many events are kept for those who come later. */
 const eventsKept = 100;
-/** How many messages a viewer may be behind before the oldest are dropped. */
-const behind = 16;
+/** How many messages of the status a viewer may be behind: what was so is of no use to anybody. */
+const behind = 1;
 
 const happened = (item: News): Pick<Event, "kind" | "backend" | "detail"> => {
   switch (item._tag) {
@@ -133,9 +133,8 @@ const make = (build: Build | undefined) =>
       status,
       messages: Stream.concat(
         Stream.fromEffect(Effect.map(Ref.get(samples), (all) => message("history", all))),
-        Stream.merge(happening, watched).pipe(
-          Stream.buffer({ capacity: eventsKept + behind, strategy: "sliding" }),
-        ),
+        // Each is a subscription with a buffer of its own: it goes on sliding while a viewer does not read.
+        Stream.merge(happening, watched),
       ).pipe(Stream.interruptWhenDeferred(over)),
       end: Effect.asVoid(Deferred.succeed(over, undefined)),
     });
