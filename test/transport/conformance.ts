@@ -262,6 +262,41 @@ export const conformance = <E>(name: string, layer: Layer.Layer<Transport, E>): 
     );
 
     test(
+      "300 clients that do not read keep nobody else waiting",
+      Effect.gen(function* () {
+        const backend = yield* serve((socket) => {
+          socket.once("data", (request) => {
+            if (String(request) === "echo") socket.end(request);
+            else socket.write(Buffer.alloc(8_000_000));
+          });
+        });
+        const relay = yield* relayTo(backend.port);
+        for (const client of yield* Effect.replicateEffect(dial(relay.port), 300)) {
+          client.pause();
+          client.write("flood");
+        }
+        yield* eventually(
+          () => backend.sockets.size === 300 && relay.meter.received === 300 * "flood".length,
+        );
+        const echo = Effect.gen(function* () {
+          const client = yield* dial(relay.port);
+          const answer = receive(client);
+          client.end("echo");
+          assert.strictEqual((yield* Effect.promise(() => answer)).bytes.toString(), "echo");
+          return relay.meter.sent;
+        });
+        // Until the flood has come to a stand, and so waits in the transport for each of them.
+        let before = 0;
+        let sent = yield* echo;
+        while (sent > before + "echo".length) {
+          before = sent;
+          sent = yield* echo;
+        }
+        assert.isAbove(sent, 300 * 100_000);
+      }),
+    );
+
+    test(
       "what is written byte by byte arrives whole, both ways",
       Effect.gen(function* () {
         const backend = yield* serve((socket) => {
