@@ -138,7 +138,7 @@ describe("Engine", () => {
   });
 
   it("keeps an event from one that was closed and has no successor", () => {
-    const { engine, deliver, closed } = machine();
+    const { engine, deliver, closed, reported } = machine();
     const old = watched(8, () => assert.fail("it was closed"));
     engine.add(old, EPOLLIN);
     engine.add(
@@ -147,10 +147,11 @@ describe("Engine", () => {
     );
     deliver(7, 8);
     assert.deepStrictEqual(closed, [8]);
+    assert.deepStrictEqual(reported, []);
   });
 
   it("keeps an event from one that is not watched any more", () => {
-    const { engine, deliver } = machine();
+    const { engine, deliver, reported } = machine();
     const removed = watched(8, () => assert.fail("it was removed"));
     engine.add(removed, EPOLLIN);
     engine.add(
@@ -158,6 +159,7 @@ describe("Engine", () => {
       EPOLLIN,
     );
     deliver(7, 8);
+    assert.deepStrictEqual(reported, []);
   });
 
   it("takes in the same turn what came while it was busy, and stops when there is little", () => {
@@ -381,12 +383,13 @@ describe("Engine", () => {
   });
 
   it("does nothing any more of what was due when it was shut down", () => {
-    const { engine, looks, turn, wake } = machine();
+    const { engine, looks, reported, turn, wake } = machine();
     engine.later({ proceed: () => assert.fail("it was shut down"), onFault: () => {} });
     engine.shutdown();
     turn();
     wake(() => [7]);
     assert.strictEqual(looks(), 0);
+    assert.deepStrictEqual(reported, []);
   });
 
   it("leaves no descriptor where the loop does not watch it", () => {

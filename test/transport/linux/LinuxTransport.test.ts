@@ -77,7 +77,7 @@ const relayTo = (backendPort: number, onAcceptError: (error: AcceptError) => voi
       }),
     );
     yield* Effect.addFinalizer(() => Fiber.interruptAll(fibers));
-    return { port: listener.address.port, outcomes, fibers };
+    return { port: listener.address.port, outcomes, fibers, meter };
   });
 
 const test = <E>(
@@ -194,7 +194,7 @@ describe("Linux transport: bytes", () => {
         { concurrency: "unbounded" },
       );
       // All wait for their reader at the same time, with bytes in whatever holds them.
-      yield* Effect.sleep(200);
+      yield* eventually(() => relay.meter.sent >= 100 * 100_000);
       yield* Effect.forEach(
         clients,
         (client) =>

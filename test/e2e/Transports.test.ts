@@ -1,0 +1,53 @@
+import { assert, describe, it } from "@effect/vitest";
+import { Effect } from "effect";
+import { ask, listOf, named } from "../support/Backends.js";
+import * as Program from "../support/RunningProgram.js";
+
+/** A system for which there is no binary of koffi's: none can be loaded. */
+const withoutKoffi = {
+  NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(
+    'process.dlopen = () => { throw new Error("no binary for this system"); };',
+  )}`,
+};
+
+describe.runIf(process.platform === "linux")("LB_TRANSPORT", () => {
+  it.scopedLive("is Linux's by itself where that runs", () =>
+    Effect.gen(function* () {
+      const program = yield* Program.start("auto", { BACKENDS: listOf(yield* named("a")) });
+      assert.strictEqual((yield* program.tells("listening")).annotations["transport"], "linux");
+      assert.lengthOf(program.told("Node's sockets are used"), 0);
+      yield* program.healthy(1);
+      assert.strictEqual(yield* ask(program.port), "a");
+    }),
+  );
+
+  it.scopedLive("is Node's by itself where Linux's cannot be loaded, and says why once", () =>
+    Effect.gen(function* () {
+      const program = yield* Program.start("auto", {
+        BACKENDS: listOf(yield* named("a")),
+        ...withoutKoffi,
+      });
+      assert.strictEqual((yield* program.tells("listening")).annotations["transport"], "node");
+      const told = program.told("Node's sockets are used");
+      assert.lengthOf(told, 1);
+      assert.match(String(told[0]?.annotations["why"]), /koffi cannot be loaded.*no binary for this system/s);
+      yield* program.healthy(1);
+      assert.strictEqual(yield* ask(program.port), "a");
+    }),
+  );
+
+  it.scopedLive("ends the start when Linux's is asked for and cannot be loaded", () =>
+    Effect.gen(function* () {
+      const program = yield* Program.launch({
+        ...Program.quick("linux"),
+        BACKENDS: "127.0.0.1:1",
+        ...withoutKoffi,
+      });
+      assert.deepStrictEqual(yield* program.ended, { code: 1, signal: null });
+      assert.match(
+        program.stdout() + program.stderr(),
+        /koffi cannot be loaded.*set LB_TRANSPORT to auto or node/s,
+      );
+    }),
+  );
+});
