@@ -50,4 +50,15 @@ describe.runIf(process.platform === "linux")("LB_TRANSPORT", () => {
       );
     }),
   );
+
+  it.scopedLive("is Linux's where io_uring is asked for and not allowed here, and says why", () =>
+    Effect.gen(function* () {
+      const program = yield* Program.start("io_uring", { BACKENDS: listOf(yield* named("a")) });
+      const { transport } = (yield* program.tells("listening")).annotations;
+      const told = program.told("epoll is used in place of io_uring");
+      assert.strictEqual(transport, told.length === 0 ? "io_uring" : "linux");
+      yield* program.healthy(1);
+      assert.strictEqual(yield* ask(program.port), "a");
+    }),
+  );
 });

@@ -14,7 +14,7 @@ import {
   Libc,
   type Service as LibcService,
 } from "../../../src/transport/linux/Libc.js";
-import { layer, system, tested } from "../../../src/transport/linux/LinuxTransport.js";
+import { ioUring, layer, system, tested } from "../../../src/transport/linux/LinuxTransport.js";
 import type { Wakeup } from "../../../src/transport/linux/Wakeup.js";
 import {
   type AcceptError,
@@ -26,6 +26,12 @@ import { blackHole, descriptors, dial, eventually, receive, serve } from "../../
 import { conformance } from "../conformance.js";
 
 conformance("Linux", layer);
+
+/** With epoll alone, and with io_uring beside it. */
+const both = [
+  ["Linux", layer],
+  ["io_uring", ioUring],
+] as const;
 
 const second = 1_000;
 
@@ -118,221 +124,225 @@ const sendUrgent = (socket: net.Socket): void => {
   assert.strictEqual(send(fd, "!", 1, urgent), 1);
 };
 
-describe("Linux transport: bytes", () => {
-  // Small, then far more than any buffer on the way, then small again: both ways of moving bytes, and both changes.
-  const blocks = [
-    ...Array.from({ length: 50 }, () => randomBytes(randomInt(1, 2_000))),
-    ...Array.from({ length: 40 }, () => randomBytes(1_000_000)),
-    ...Array.from({ length: 50 }, () => randomBytes(randomInt(1, 2_000))),
-  ];
+for (const [name, layer] of both) {
+  describe(`${name} transport: bytes`, () => {
+    // Small, then far more than any buffer on the way, then small again: both ways of moving bytes, and both changes.
+    const blocks = [
+      ...Array.from({ length: 50 }, () => randomBytes(randomInt(1, 2_000))),
+      ...Array.from({ length: 40 }, () => randomBytes(1_000_000)),
+      ...Array.from({ length: 50 }, () => randomBytes(randomInt(1, 2_000))),
+    ];
 
-  test(
-    "a flow that turns bulky and small again arrives byte for byte, both ways at once",
-    layer,
-    Effect.gen(function* () {
-      let far: Promise<readonly [sent: string, got: string]> | undefined;
-      const backend = yield* serve((socket) => {
-        far = Promise.all([send(socket, blocks), hashOf(socket)]);
-      });
-      const relay = yield* relayTo(backend.port);
-      const client = yield* dial(relay.port);
-      const gotDown = hashOf(client);
-      const sentUp = yield* Effect.promise(() => send(client, blocks));
-      const downwards = yield* Effect.promise(() => gotDown);
-      assert.deepStrictEqual(yield* Effect.promise(async () => await far), [downwards, sentUp]);
-    }),
-  );
-
-  test(
-    "urgent data among bulk is left out, as from any socket that does not ask for it, and nothing else",
-    layer,
-    Effect.gen(function* () {
-      const backend = yield* serve((socket) => socket.pipe(socket));
-      const relay = yield* relayTo(backend.port);
-      const client = yield* dial(relay.port);
-      const answer = receive(client);
-      const half = randomBytes(10_000_000);
-      yield* Effect.promise(() => new Promise((resolve) => client.write(half, resolve)));
-      sendUrgent(client);
-      client.end(half);
-      const { bytes, end } = yield* Effect.promise(() => answer);
-      assert.strictEqual(end, "fin");
-      assert.isTrue(bytes.equals(Buffer.concat([half, half])));
-    }),
-  );
-
-  test(
-    "a client that has shut its side and then breaks off is noticed at once, however silent its backend is",
-    layer,
-    Effect.gen(function* () {
-      let ended = false;
-      const backend = yield* serve((socket) => {
-        socket.resume();
-        socket.once("end", () => {
-          ended = true;
+    test(
+      "a flow that turns bulky and small again arrives byte for byte, both ways at once",
+      layer,
+      Effect.gen(function* () {
+        let far: Promise<readonly [sent: string, got: string]> | undefined;
+        const backend = yield* serve((socket) => {
+          far = Promise.all([send(socket, blocks), hashOf(socket)]);
         });
-      });
-      const relay = yield* relayTo(backend.port);
-      const client = yield* dial(relay.port);
-      client.end("request");
-      yield* eventually(() => ended);
-      client.resetAndDestroy();
-      yield* eventually(() => relay.outcomes.length === 1);
-      assert.strictEqual(relay.outcomes[0]?.end, "client-reset");
-    }),
-  );
-
-  test(
-    "a hundred bulky flows at once share the pipes, and arrive byte for byte",
-    layer,
-    Effect.gen(function* () {
-      const block = randomBytes(2_000_000);
-      const backend = yield* serve((socket) => socket.end(block));
-      const relay = yield* relayTo(backend.port);
-      const clients = yield* Effect.all(
-        Array.from({ length: 100 }, () => dial(relay.port)),
-        { concurrency: "unbounded" },
-      );
-      // All wait for their reader at the same time, with bytes in whatever holds them.
-      yield* eventually(() => relay.meter.sent >= 100 * 100_000);
-      yield* Effect.forEach(
-        clients,
-        (client) =>
-          Effect.promise(async () => {
-            const answer = receive(client);
-            client.end();
-            assert.isTrue((await answer).bytes.equals(block));
-          }),
-        { concurrency: "unbounded" },
-      );
-    }),
-  );
-
-  test(
-    "calls that are interrupted and writes that are cut short lose nothing",
-    over(
-      altered((libc) => {
-        let calls = 0;
-        const odd = () => ++calls % 3 === 0;
-        return {
-          read: (fd, block, offset, length) => (odd() ? -EINTR : libc.read(fd, block, offset, length)),
-          write: (fd, block, offset, length) =>
-            odd() ? -EINTR : libc.write(fd, block, offset, Math.max(1, length >> 1)),
-          splice: (from, to, length) => (odd() ? -EINTR : libc.splice(from, to, Math.max(1, length >> 1))),
-        };
+        const relay = yield* relayTo(backend.port);
+        const client = yield* dial(relay.port);
+        const gotDown = hashOf(client);
+        const sentUp = yield* Effect.promise(() => send(client, blocks));
+        const downwards = yield* Effect.promise(() => gotDown);
+        assert.deepStrictEqual(yield* Effect.promise(async () => await far), [downwards, sentUp]);
       }),
-    ),
-    Effect.gen(function* () {
-      const backend = yield* serve((socket) => socket.pipe(socket));
-      const relay = yield* relayTo(backend.port);
-      const client = yield* dial(relay.port);
-      const sent = randomBytes(300_000);
-      const answer = receive(client);
-      client.end(sent);
-      assert.isTrue((yield* Effect.promise(() => answer)).bytes.equals(sent));
-    }),
-  );
-});
+    );
 
-describe("Linux transport: ends", () => {
-  test(
-    "clients and backends that reset at random moments leave no descriptor, and each relay is told of once",
-    layer,
-    Effect.gen(function* () {
-      const block = randomBytes(200_000);
-      const backend = yield* serve((socket) => {
-        socket.pipe(socket);
-        if (randomInt(3) === 0) setTimeout(() => socket.resetAndDestroy(), randomInt(20));
-      });
-      const relay = yield* relayTo(backend.port);
-      yield* Effect.promise(() => new Promise(setImmediate));
-      const before = descriptors();
-      const client = Effect.gen(function* () {
-        const socket = yield* dial(relay.port);
-        const closed = new Promise((resolve) => socket.once("close", resolve));
-        socket.resume();
-        for (let i = randomInt(6); i > 0; i--) socket.write(block);
-        if (randomInt(2) === 0) socket.end();
-        setTimeout(() => socket.resetAndDestroy(), randomInt(20));
-        yield* Effect.promise(() => closed);
-      });
-      yield* Effect.all(
-        Array.from({ length: 300 }, () => Effect.scoped(client)),
-        { concurrency: 50, discard: true },
-      );
-      yield* eventually(() => relay.outcomes.length === relay.fibers.length);
-      // Up to eight pipes may be kept for the next ones.
-      yield* eventually(() => backend.sockets.size === 0 && descriptors() <= before + 16);
-    }),
-  );
+    test(
+      "urgent data among bulk is left out, as from any socket that does not ask for it, and nothing else",
+      layer,
+      Effect.gen(function* () {
+        const backend = yield* serve((socket) => socket.pipe(socket));
+        const relay = yield* relayTo(backend.port);
+        const client = yield* dial(relay.port);
+        const answer = receive(client);
+        const half = randomBytes(10_000_000);
+        yield* Effect.promise(() => new Promise((resolve) => client.write(half, resolve)));
+        sendUrgent(client);
+        client.end(half);
+        const { bytes, end } = yield* Effect.promise(() => answer);
+        assert.strictEqual(end, "fin");
+        assert.isTrue(bytes.equals(Buffer.concat([half, half])));
+      }),
+    );
 
-  test(
-    "interrupting at any moment of a connection leaves no descriptor",
-    layer,
-    Effect.gen(function* () {
-      const transport = yield* Transport;
-      const backend = yield* serve((socket) => socket.write("greeting"));
-      yield* Effect.promise(() => new Promise(setImmediate));
-      const before = descriptors();
-      for (let turns = 0; turns < 200; turns++) {
-        const fiber = yield* Effect.fork(
-          Effect.uninterruptible(transport.connect({ host: "127.0.0.1", port: backend.port }, second)),
+    test(
+      "a client that has shut its side and then breaks off is noticed at once, however silent its backend is",
+      layer,
+      Effect.gen(function* () {
+        let ended = false;
+        const backend = yield* serve((socket) => {
+          socket.resume();
+          socket.once("end", () => {
+            ended = true;
+          });
+        });
+        const relay = yield* relayTo(backend.port);
+        const client = yield* dial(relay.port);
+        client.end("request");
+        yield* eventually(() => ended);
+        client.resetAndDestroy();
+        yield* eventually(() => relay.outcomes.length === 1);
+        assert.strictEqual(relay.outcomes[0]?.end, "client-reset");
+      }),
+    );
+
+    test(
+      "a hundred bulky flows at once share the pipes, and arrive byte for byte",
+      layer,
+      Effect.gen(function* () {
+        const block = randomBytes(2_000_000);
+        const backend = yield* serve((socket) => socket.end(block));
+        const relay = yield* relayTo(backend.port);
+        const clients = yield* Effect.all(
+          Array.from({ length: 100 }, () => dial(relay.port)),
+          { concurrency: "unbounded" },
         );
-        for (let i = turns % 8; i > 0; i--) {
-          yield* Effect.promise(
-            () => new Promise<void>((resolve) => (i % 2 ? setImmediate(resolve) : resolve())),
+        // All wait for their reader at the same time, with bytes in whatever holds them.
+        yield* eventually(() => relay.meter.sent >= 100 * 100_000);
+        yield* Effect.forEach(
+          clients,
+          (client) =>
+            Effect.promise(async () => {
+              const answer = receive(client);
+              client.end();
+              assert.isTrue((await answer).bytes.equals(block));
+            }),
+          { concurrency: "unbounded" },
+        );
+      }),
+    );
+
+    test(
+      "calls that are interrupted and writes that are cut short lose nothing",
+      over(
+        altered((libc) => {
+          let calls = 0;
+          const odd = () => ++calls % 3 === 0;
+          return {
+            read: (fd, block, offset, length) => (odd() ? -EINTR : libc.read(fd, block, offset, length)),
+            write: (fd, block, offset, length) =>
+              odd() ? -EINTR : libc.write(fd, block, offset, Math.max(1, length >> 1)),
+            splice: (from, to, length) => (odd() ? -EINTR : libc.splice(from, to, Math.max(1, length >> 1))),
+          };
+        }),
+      ),
+      Effect.gen(function* () {
+        const backend = yield* serve((socket) => socket.pipe(socket));
+        const relay = yield* relayTo(backend.port);
+        const client = yield* dial(relay.port);
+        const sent = randomBytes(300_000);
+        const answer = receive(client);
+        client.end(sent);
+        assert.isTrue((yield* Effect.promise(() => answer)).bytes.equals(sent));
+      }),
+    );
+  });
+}
+
+for (const [name, layer] of both) {
+  describe(`${name} transport: ends`, () => {
+    test(
+      "clients and backends that reset at random moments leave no descriptor, and each relay is told of once",
+      layer,
+      Effect.gen(function* () {
+        const block = randomBytes(200_000);
+        const backend = yield* serve((socket) => {
+          socket.pipe(socket);
+          if (randomInt(3) === 0) setTimeout(() => socket.resetAndDestroy(), randomInt(20));
+        });
+        const relay = yield* relayTo(backend.port);
+        yield* Effect.promise(() => new Promise(setImmediate));
+        const before = descriptors();
+        const client = Effect.gen(function* () {
+          const socket = yield* dial(relay.port);
+          const closed = new Promise((resolve) => socket.once("close", resolve));
+          socket.resume();
+          for (let i = randomInt(6); i > 0; i--) socket.write(block);
+          if (randomInt(2) === 0) socket.end();
+          setTimeout(() => socket.resetAndDestroy(), randomInt(20));
+          yield* Effect.promise(() => closed);
+        });
+        yield* Effect.all(
+          Array.from({ length: 300 }, () => Effect.scoped(client)),
+          { concurrency: 50, discard: true },
+        );
+        yield* eventually(() => relay.outcomes.length === relay.fibers.length);
+        // Up to eight pipes may be kept for the next ones.
+        yield* eventually(() => backend.sockets.size === 0 && descriptors() <= before + 16);
+      }),
+    );
+
+    test(
+      "interrupting at any moment of a connection leaves no descriptor",
+      layer,
+      Effect.gen(function* () {
+        const transport = yield* Transport;
+        const backend = yield* serve((socket) => socket.write("greeting"));
+        yield* Effect.promise(() => new Promise(setImmediate));
+        const before = descriptors();
+        for (let turns = 0; turns < 200; turns++) {
+          const fiber = yield* Effect.fork(
+            Effect.uninterruptible(transport.connect({ host: "127.0.0.1", port: backend.port }, second)),
           );
+          for (let i = turns % 8; i > 0; i--) {
+            yield* Effect.promise(
+              () => new Promise<void>((resolve) => (i % 2 ? setImmediate(resolve) : resolve())),
+            );
+          }
+          const exit = yield* Fiber.interrupt(fiber);
+          if (Exit.isSuccess(exit)) exit.value.reset();
         }
-        const exit = yield* Fiber.interrupt(fiber);
-        if (Exit.isSuccess(exit)) exit.value.reset();
-      }
-      yield* eventually(() => backend.sockets.size === 0 && descriptors() <= before);
-    }),
-  );
+        yield* eventually(() => backend.sockets.size === 0 && descriptors() <= before);
+      }),
+    );
 
-  test(
-    "a connection that was interrupted with others waiting leaves their deadlines alone",
-    layer,
-    Effect.gen(function* () {
-      const transport = yield* Transport;
-      const port = yield* blackHole;
-      const address = { host: "127.0.0.1", port };
-      const slow = yield* Effect.fork(transport.connect(address, 60 * second));
-      const quick = yield* Effect.fork(Effect.flip(transport.connect(address, 150)));
-      const quicker = yield* Effect.fork(Effect.flip(transport.connect(address, 100)));
-      yield* Effect.yieldNow();
-      yield* Fiber.interrupt(slow);
-      assert.strictEqual((yield* Effect.orDie(Fiber.join(quicker))).reason, "timeout");
-      assert.strictEqual((yield* Effect.orDie(Fiber.join(quick))).reason, "timeout");
-    }),
-  );
+    test(
+      "a connection that was interrupted with others waiting leaves their deadlines alone",
+      layer,
+      Effect.gen(function* () {
+        const transport = yield* Transport;
+        const port = yield* blackHole;
+        const address = { host: "127.0.0.1", port };
+        const slow = yield* Effect.fork(transport.connect(address, 60 * second));
+        const quick = yield* Effect.fork(Effect.flip(transport.connect(address, 150)));
+        const quicker = yield* Effect.fork(Effect.flip(transport.connect(address, 100)));
+        yield* Effect.yieldNow();
+        yield* Fiber.interrupt(slow);
+        assert.strictEqual((yield* Effect.orDie(Fiber.join(quicker))).reason, "timeout");
+        assert.strictEqual((yield* Effect.orDie(Fiber.join(quick))).reason, "timeout");
+      }),
+    );
 
-  it.scopedLive("ending the transport ends what is connected, and leaves no descriptor", () =>
-    Effect.gen(function* () {
-      const backend = yield* serve((socket) => socket.write("greeting"));
-      yield* Effect.scoped(Effect.provide(Effect.asVoid(Transport), layer));
-      const before = descriptors();
-      const ready = yield* Deferred.make<net.Socket>();
-      const running = yield* Effect.fork(
-        Effect.scoped(
-          Effect.gen(function* () {
-            const relay = yield* relayTo(backend.port);
-            const client = net.connect(relay.port, "127.0.0.1");
-            client.on("error", () => {});
-            yield* Effect.promise(() => once(client, "data"));
-            yield* Deferred.succeed(ready, client);
-            yield* Effect.never;
-          }),
-        ).pipe(Effect.provide(layer)),
-      );
-      const client = yield* Deferred.await(ready);
-      const closed = new Promise((resolve) => client.once("close", resolve));
-      yield* Fiber.interrupt(running);
-      yield* Effect.promise(() => closed);
-      yield* eventually(() => backend.sockets.size === 0 && descriptors() <= before);
-    }).pipe(Effect.orDie),
-  );
-});
+    it.scopedLive("ending the transport ends what is connected, and leaves no descriptor", () =>
+      Effect.gen(function* () {
+        const backend = yield* serve((socket) => socket.write("greeting"));
+        yield* Effect.scoped(Effect.provide(Effect.asVoid(Transport), layer));
+        const before = descriptors();
+        const ready = yield* Deferred.make<net.Socket>();
+        const running = yield* Effect.fork(
+          Effect.scoped(
+            Effect.gen(function* () {
+              const relay = yield* relayTo(backend.port);
+              const client = net.connect(relay.port, "127.0.0.1");
+              client.on("error", () => {});
+              yield* Effect.promise(() => once(client, "data"));
+              yield* Deferred.succeed(ready, client);
+              yield* Effect.never;
+            }),
+          ).pipe(Effect.provide(layer)),
+        );
+        const client = yield* Deferred.await(ready);
+        const closed = new Promise((resolve) => client.once("close", resolve));
+        yield* Fiber.interrupt(running);
+        yield* Effect.promise(() => closed);
+        yield* eventually(() => backend.sockets.size === 0 && descriptors() <= before);
+      }).pipe(Effect.orDie),
+    );
+  });
+}
 
 describe("Linux transport: listening", () => {
   test(
