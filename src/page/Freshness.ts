@@ -8,10 +8,21 @@ export const staleAfter = 3_000;
 /** A connection over which nothing came for so long is given up, though nobody said that it is broken. */
 export const giveUpAfter = 10_000;
 
-/** What to say; undefined while all is well. `heard` is when the last message came, undefined before the first. */
-export const warning = (heard: number | undefined, opened: number, now: number): string | undefined => {
+/**
+ * What to say; undefined while all is well. `heard` is when the last message came, undefined before the first, and
+ * `late` how much longer than the quickest one it was on its way.
+ */
+export const warning = (
+  heard: number | undefined,
+  opened: number,
+  now: number,
+  late: number,
+): string | undefined => {
   const silent = now - (heard ?? opened);
-  if (silent < staleAfter) return undefined;
+  if (silent < staleAfter) {
+    if (late < staleAfter) return undefined;
+    return `Late: this was so ${Format.duration(late)} ago. News comes more slowly than it happens.`;
+  }
   if (heard === undefined) {
     return `The balancer has not answered since ${Format.clock(opened)} (${Format.duration(silent)}). Trying again.`;
   }

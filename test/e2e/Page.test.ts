@@ -170,6 +170,27 @@ describe.skipIf(skipped)(`the live page${skipped ? " (chromium is not installed)
     }),
   );
 
+  it.scopedLive("says when what it hears is old, whatever clock the viewer has", () =>
+    Effect.gen(function* () {
+      const backend = yield* named("a");
+      const program = yield* Program.start("node", { BACKENDS: listOf(backend) });
+      yield* program.healthy(1);
+      const { page } = yield* view(program.healthPort);
+      const moved = (seconds: number) =>
+        `{ const now = Date.now; Date.now = () => now() + ${seconds * 1000}; }`;
+      yield* Effect.promise(async () => {
+        await page.addInitScript(moved(-1_000_000));
+        await page.reload();
+        await reads(tile(page, "Healthy"), "1 of 1");
+        assert.isTrue(await page.locator("#stale").isHidden());
+        await page.evaluate(moved(5));
+        await reads(page.locator("#stale"), /^Late: this was so [45] s ago\./);
+        await page.evaluate(moved(-5));
+        await page.locator("#stale").waitFor({ state: "hidden" });
+      });
+    }),
+  );
+
   it.scopedLive("shows 500 backends, sorts them by keyboard and filters them", () =>
     Effect.gen(function* () {
       const backend = yield* named("a");

@@ -6,18 +6,24 @@ describe("what is shown", () => {
   const heard = 1_000_000;
 
   it("is fresh until nothing was heard for three seconds", () => {
-    expect(warning(heard, 0, heard + 2_999)).toBeUndefined();
+    expect(warning(heard, 0, heard + 2_999, 2_999)).toBeUndefined();
   });
 
   it("is stale from then on, and says since when", () => {
-    expect(warning(heard, 0, heard + 3_000)).toBe(
+    expect(warning(heard, 0, heard + 3_000, 0)).toBe(
       `Stale: nothing was heard since ${clock(heard)} (3 s ago). Reconnecting.`,
     );
   });
 
+  it("is late when it was on its way for three seconds longer than it needs", () => {
+    expect(warning(heard, 0, heard + 500, 25_000)).toBe(
+      "Late: this was so 25 s ago. News comes more slowly than it happens.",
+    );
+  });
+
   it("is said to be missing when nothing was ever heard", () => {
-    expect(warning(undefined, heard, heard + 2_999)).toBeUndefined();
-    expect(warning(undefined, heard, heard + 65_000)).toBe(
+    expect(warning(undefined, heard, heard + 2_999, 0)).toBeUndefined();
+    expect(warning(undefined, heard, heard + 65_000, 0)).toBe(
       `The balancer has not answered since ${clock(heard)} (1 min 5 s). Trying again.`,
     );
   });
