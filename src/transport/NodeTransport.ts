@@ -47,6 +47,8 @@ class NodeConnection implements Connection {
 
 const ignore = (): void => {};
 
+const nothing = new Uint8Array();
+
 /**
  * Breaks it off. Node is refused that while it sends FIN (EINVAL), and then forgets the descriptor without closing it:
  * so it waits until that is done, which is in the next turn of the loop.
@@ -94,7 +96,14 @@ class Relay {
     from.on("drain", () => to.resume());
     from.on("end", () => {
       this.#ended ??= closed;
-      to.end();
+      // Node tells of an end where a reset comes right behind the last bytes. A write of nothing tells them apart: it
+      // fails after a reset. It cannot be asked of a side that was sent FIN, and would wait behind what is unsent.
+      if (from.writableEnded || from.writableLength > 0) to.end();
+      else {
+        from.write(nothing, (error) => {
+          if (error == null) to.end();
+        });
+      }
     });
     from.on("error", () => this.#fail(broken, to));
     from.on("close", () => {

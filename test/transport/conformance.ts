@@ -367,6 +367,27 @@ export const conformance = <E>(name: string, layer: Layer.Layer<Transport, E>): 
     );
 
     test(
+      "a reset right behind the last bytes is no end, 100 times",
+      Effect.gen(function* () {
+        const backend = yield* serve((socket) => {
+          socket.once("data", () => socket.write("a part of the answer", () => socket.resetAndDestroy()));
+        });
+        const relay = yield* relayTo(backend.port);
+        for (let i = 1; i <= 100; i++) {
+          const client = yield* dial(relay.port);
+          client.on("error", () => {});
+          client.resume();
+          client.write("hello");
+          yield* eventually(() => relay.outcomes.length === i);
+        }
+        assert.deepStrictEqual(
+          relay.outcomes.map(({ end }) => end).filter((end) => end !== "backend-reset"),
+          [],
+        );
+      }),
+    );
+
+    test(
       "a reset by the client is a reset for the backend",
       Effect.gen(function* () {
         const backend = yield* collecting((socket) => socket.write("greeting"));

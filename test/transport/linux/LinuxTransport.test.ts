@@ -245,6 +245,29 @@ for (const [name, layer] of both) {
 for (const [name, layer] of both) {
   describe(`${name} transport: ends`, () => {
     test(
+      "a reset right behind the last bytes is no end for a client that has shut its side, 100 times",
+      layer,
+      Effect.gen(function* () {
+        const backend = yield* serve((socket) => {
+          socket.resume();
+          socket.once("end", () => socket.write("a part of the answer", () => socket.resetAndDestroy()));
+        });
+        const relay = yield* relayTo(backend.port);
+        for (let i = 1; i <= 100; i++) {
+          const client = yield* dial(relay.port);
+          client.on("error", () => {});
+          client.resume();
+          client.end("hello");
+          yield* eventually(() => relay.outcomes.length === i);
+        }
+        assert.deepStrictEqual(
+          relay.outcomes.map(({ end }) => end).filter((end) => end !== "backend-reset"),
+          [],
+        );
+      }),
+    );
+
+    test(
       "clients and backends that reset at random moments leave no descriptor, and each relay is told of once",
       layer,
       Effect.gen(function* () {
