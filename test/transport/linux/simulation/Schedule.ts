@@ -204,11 +204,12 @@ export const run = (seed: number, log?: Array<string>): void => {
       case 5:
         return peers[random.below(Math.max(1, peers.length))]?.step() ?? false;
       default: {
+        if (later.length > 0 && random.oneIn(2)) {
+          for (const task of later.splice(0)) task();
+          return true;
+        }
         if (!random.oneIn(laziness)) return kernel.busy || later.length > 0;
-        const turned = kernel.turn();
-        const due = later.splice(0);
-        for (const task of due) task();
-        return turned || due.length > 0;
+        return kernel.turn() || later.length > 0;
       }
     }
   };
