@@ -114,11 +114,13 @@ const guarded = <R>(app: HttpApp.Default<never, R>, page: Page.Page) =>
     if (tooLarge(request))
       return Effect.succeed(failure(413, "the request is too large", { connection: "close" }));
     if (shown !== undefined) return Effect.succeed(shown);
-    return Effect.map(
-      path === openApiPath ? Effect.succeed(openApi) : app,
-      HttpServerResponse.setHeaders(
-        path === docsPath ? { ...headers, "content-security-policy": docsPolicy } : headers,
-      ),
+    return Effect.map(path === openApiPath ? Effect.succeed(openApi) : app, (response) =>
+      HttpServerResponse.setHeaders(response, {
+        ...headers,
+        ...(path === docsPath ? { "content-security-policy": docsPolicy } : {}),
+        // RFC 9110, 11.6.1: an answer that asks for a credential says for which.
+        ...(response.status === 401 ? { "www-authenticate": "Bearer" } : {}),
+      }),
     );
   }).pipe(
     Effect.catchAllCause((cause) =>

@@ -49,7 +49,7 @@ const ask = (url: string, init: RequestInit = {}) =>
   Effect.promise(async () => {
     const response = await fetch(url, { ...init, signal: AbortSignal.timeout(10_000) });
     const body = Schema.decodeUnknownSync(Fields)(await response.json());
-    return { status: response.status, body };
+    return { status: response.status, headers: response.headers, body };
   });
 
 const post = (url: string, token?: string) =>
@@ -123,8 +123,9 @@ describe("steering", () => {
     Effect.gen(function* () {
       const { log, origin } = yield* start(secret);
       for (const token of [undefined, "", "x", `${secret}x`, secret.slice(1), secret.toUpperCase()]) {
-        const { body, status } = yield* post(`${origin}/backends/a/disable`, token);
+        const { body, headers, status } = yield* post(`${origin}/backends/a/disable`, token);
         assert.strictEqual(status, 401, token);
+        assert.strictEqual(headers.get("www-authenticate"), "Bearer");
         assert.strictEqual(body["reason"], "unauthorized");
       }
       assert.strictEqual((yield* ask(`${origin}/health`)).body["healthy_backends"], 2);
