@@ -74,13 +74,12 @@ export class RingRelay implements Owner, Completing {
     const { client, backend, ring } = this;
     client.owner = this;
     backend.owner = this;
-    const lost = client.closed || ring.enlist(this) < 0 ? "client-reset" : undefined;
-    if (lost !== undefined) {
-      this.#leave(lost, true);
+    if (backend.closed && !client.closed) {
+      this.#leave("backend-reset", true);
       return;
     }
-    if (backend.closed) {
-      this.#leave("backend-reset", true);
+    if (client.closed || ring.enlist(this) < 0) {
+      this.#leave("client-reset", true);
       return;
     }
     client.engine.track(client);
@@ -241,6 +240,8 @@ export class RingRelay implements Owner, Completing {
     const state = this.#state;
     if (this.#underWay !== 0 || state === "running" || state === "over") return;
     this.#state = "over";
+    // Still there after a fault alone.
+    for (const way of [this.#up, this.#down]) if (way.buffer !== noBuffer) this.#recycle(way);
     this.ring.dismiss(this);
     if (state === "handing-over") {
       this.#successor = new Relay(client, backend, this.meter, this.onEnd);
