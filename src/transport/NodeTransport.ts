@@ -49,6 +49,21 @@ const ignore = (): void => {};
 
 const nothing = new Uint8Array();
 
+// Numbers the turns of the loop in which something is read.
+let turn = 0;
+let counting = false;
+const nextTurn = (): void => {
+  counting = false;
+  turn += 1;
+};
+const thisTurn = (): number => {
+  if (!counting) {
+    counting = true;
+    setImmediate(nextTurn);
+  }
+  return turn;
+};
+
 /**
  * Breaks it off. Node is refused that while it sends FIN (EINVAL), and then forgets the descriptor without closing it:
  * so it waits until that is done, which is in the next turn of the loop.
@@ -89,16 +104,23 @@ class Relay {
       return;
     }
     const { meter } = this;
+    let lastRead = -1;
+    let paused = false;
     from.on("data", (chunk) => {
+      lastRead = thisTurn();
       meter[counter] += chunk.length;
-      if (!to.write(chunk)) from.pause();
+      paused = !to.write(chunk);
+      if (paused) from.pause();
     });
     from.on("drain", () => to.resume());
     from.on("end", () => {
       this.#ended ??= closed;
-      // Node tells of an end where a reset comes right behind the last bytes. A write of nothing tells them apart: it
-      // fails after a reset. It cannot be asked of a side that was sent FIN, and would wait behind what is unsent.
-      if (from.writableEnded || from.writableLength > 0) to.end();
+      // Node tells of an end where a reset comes right behind the last bytes, in the turn in which it reads them; an
+      // end it finds in a later one. A write of nothing tells them apart: it fails after a reset. It cannot be asked
+      // of a side that was sent FIN, and would wait behind what is unsent.
+      // What came while it was paused is told later.
+      const sameTurn = paused || lastRead === turn;
+      if (!sameTurn || from.writableEnded || from.writableLength > 0) to.end();
       else {
         from.write(nothing, (error) => {
           if (error == null) to.end();

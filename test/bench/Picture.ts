@@ -52,7 +52,7 @@ export const svg = (rows: ReadonlyArray<Row>, titles: ReadonlyMap<string, string
     y += gap;
   }
   const legend = peers.map((peer, i) => {
-    const at = left + i * 130;
+    const at = 10 + i * ((width - 10) / peers.length);
     const name = escaped(titles.get(peer) ?? peer);
     return `<rect x="${at}" y="32" width="10" height="10" fill="${colour(peer)}"/><text x="${at + 15}" y="41">${name}</text>`;
   });

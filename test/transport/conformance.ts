@@ -369,8 +369,14 @@ export const conformance = <E>(name: string, layer: Layer.Layer<Transport, E>): 
     test(
       "a reset right behind the last bytes is no end, 100 times",
       Effect.gen(function* () {
+        // A few bytes, and more than is passed on at once.
+        const parts = [Buffer.alloc(20), Buffer.alloc(400_000)];
+        let answers = 0;
         const backend = yield* serve((socket) => {
-          socket.once("data", () => socket.write("a part of the answer", () => socket.resetAndDestroy()));
+          socket.once("data", () => {
+            answers += 1;
+            socket.write(parts[answers % parts.length] ?? "", () => socket.resetAndDestroy());
+          });
         });
         const relay = yield* relayTo(backend.port);
         for (let i = 1; i <= 100; i++) {
