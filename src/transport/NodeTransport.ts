@@ -115,10 +115,9 @@ class Relay {
     from.on("drain", () => to.resume());
     from.on("end", () => {
       this.#ended ??= closed;
-      // Node tells of an end where a reset comes right behind the last bytes, in the turn in which it reads them; an
-      // end it finds in a later one. A write of nothing tells them apart: it fails after a reset. It cannot be asked
-      // of a side that was sent FIN, and would wait behind what is unsent.
-      // What came while it was paused is told later.
+      // Node tells of an end where a reset comes right behind the last bytes, in the turn in which it reads them (or
+      // later, if it was paused then); an end it finds in a later one. A write of nothing tells them apart: it fails
+      // after a reset. It cannot be asked of a side that was sent FIN, and would wait behind what is unsent.
       const sameTurn = paused || lastRead === turn;
       if (!sameTurn || from.writableEnded || from.writableLength > 0) to.end();
       else {

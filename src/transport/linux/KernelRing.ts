@@ -3,6 +3,7 @@
  * their end, and a turn submits and collects until there is nothing left to do, or for a millisecond.
  */
 import type { Destination } from "./Connecting.js";
+import type { Engine } from "./Engine.js";
 import { type Block, EAGAIN, EBADF, EBUSY, EINTR, errnoName, type Result } from "./Libc.js";
 import { type Completing, noBuffer, noSlot, type Ring } from "./Ring.js";
 import {
@@ -41,7 +42,7 @@ import {
   submissionWords,
   type Uring,
 } from "./Uring.js";
-import type { Service as WakeupService, Watch } from "./Wakeup.js";
+import type { Watch } from "./Wakeup.js";
 
 /** Operations that may be queued before they are submitted. */
 const entries = 4096;
@@ -128,10 +129,9 @@ export class KernelRing implements Ring {
   /** Throws a {@link RingError} where the kernel does not allow it, or is too old. */
   constructor(
     readonly uring: Uring,
-    readonly wakeup: WakeupService,
-    /** Told of every exception of a callback. */
-    readonly fault: (culprit: Completing, fault: unknown) => void,
+    readonly engine: Engine,
   ) {
+    const { libc, wakeup } = engine;
     const block = uring.allocatePages(params.size);
     const asked = words(block);
     asked[params.completionEntries >> 2] = completions;
@@ -141,7 +141,7 @@ export class KernelRing implements Ring {
     try {
       const fd = expect("io_uring_setup", uring.setup(entries, block));
       this.#fd = fd;
-      opened.push(() => uring.close(fd));
+      opened.push(() => libc.close(fd));
       if ((told(params.features) & features) !== features) {
         throw new RingError("this kernel's io_uring lacks what is needed");
       }
@@ -187,7 +187,7 @@ export class KernelRing implements Ring {
       const registration = uring.allocatePages(bufferRegistration.size);
       const registered = words(registration);
       registered[bufferRegistration.address >> 2] = this.#bufferRing.address >>> 0;
-      registered[(bufferRegistration.address >> 2) + 1] = Math.floor(this.#bufferRing.address / 2 ** 32);
+      registered[(bufferRegistration.address >> 2) + 1] = this.#bufferRing.address / 2 ** 32;
       registered[bufferRegistration.entries >> 2] = bufferCount;
       registered[bufferRegistration.group >> 2] = group;
       expect(
@@ -198,7 +198,7 @@ export class KernelRing implements Ring {
 
       const counter = expect("eventfd", uring.eventCounter());
       this.#counter = counter;
-      opened.push(() => uring.close(counter));
+      opened.push(() => libc.close(counter));
       const descriptor = uring.allocatePages(4);
       words(descriptor)[0] = counter;
       expect(
@@ -282,8 +282,8 @@ export class KernelRing implements Ring {
       this.#collect();
     }
     this.#watch.close();
-    this.uring.close(this.#counter);
-    this.uring.close(this.#fd);
+    this.engine.libc.close(this.#counter);
+    this.engine.libc.close(this.#fd);
     this.uring.unmap(this.#entries);
     this.uring.unmap(this.#rings);
   }
@@ -299,29 +299,21 @@ export class KernelRing implements Ring {
     this.#queued += 1;
     this.#underWay += 1;
     const entry = this.#sqes;
-    entry[at] = head;
-    entry[at + 1] = fd;
-    entry[at + 2] = 0;
-    entry[at + 3] = 0;
-    entry[at + 4] = address >>> 0;
-    entry[at + 5] = address / 2 ** 32;
-    entry[at + 6] = length;
-    entry[at + 7] = 0;
-    entry[at + 8] = slot;
-    entry[at + 9] = operation;
-    entry[at + 10] = 0;
-    entry[at + 11] = 0;
-    entry[at + 12] = 0;
-    entry[at + 13] = 0;
-    entry[at + 14] = 0;
-    entry[at + 15] = 0;
+    for (let i = 0; i < submissionWords; i++) entry[at + i] = 0;
+    entry[at + sqe.head] = head;
+    entry[at + sqe.fd] = fd;
+    entry[at + sqe.address] = address >>> 0;
+    entry[at + sqe.address + 1] = address / 2 ** 32;
+    entry[at + sqe.length] = length;
+    entry[at + sqe.userData] = slot;
+    entry[at + sqe.userData + 1] = operation;
     if (!this.#turning && !this.#due) this.#later();
     return at;
   }
 
   #later(): void {
     this.#due = true;
-    this.wakeup.soon(this.#proceed);
+    this.engine.wakeup.soon(this.#proceed);
   }
 
   readonly #proceed = (): void => {
@@ -343,7 +335,7 @@ export class KernelRing implements Ring {
   #turn(): void {
     if (this.#closed || this.#turning) return;
     this.#turning = true;
-    const until = this.wakeup.now() + turnMillis;
+    const until = this.engine.wakeup.now() + turnMillis;
     let works = true;
     let idle = false;
     do {
@@ -351,10 +343,10 @@ export class KernelRing implements Ring {
       const collected = this.#collect();
       const flags = Atomics.load(this.#ring, this.#submissionFlags);
       idle = collected === 0 && this.#queued === 0 && (flags & IORING_SQ_TASKRUN) === 0;
-    } while (works && !idle && !this.#closed && this.wakeup.now() < until);
+    } while (works && !idle && !this.#closed && this.engine.wakeup.now() < until);
     if (this.#closed) return;
     this.#turning = false;
-    if (!works) this.wakeup.after(pauseMillis, this.#proceed);
+    if (!works) this.engine.wakeup.after(pauseMillis, this.#proceed);
     else if (!idle && !this.#due) this.#later();
   }
 
@@ -367,8 +359,8 @@ export class KernelRing implements Ring {
     for (; head !== tail && count < completionsPerRound; count++) {
       const at = this.#completionsAt + (head & this.#completionMask) * completionWords;
       // Inside the ring, by its mask.
-      const slot = ring[at] as number;
-      const operation = ring[at + 1] as number;
+      const slot = ring[at + cqe.userData] as number;
+      const operation = ring[at + cqe.userData + 1] as number;
       const result = (ring[at + cqe.result] as number) | 0;
       const flags = ring[at + cqe.flags] as number;
       head = (head + 1) >>> 0;
@@ -380,7 +372,7 @@ export class KernelRing implements Ring {
       try {
         completing.onCompletion(operation, result, buffer, (flags & IORING_CQE_F_SOCK_NONEMPTY) !== 0);
       } catch (fault) {
-        this.fault(completing, fault);
+        this.engine.fault(completing, fault);
       }
     }
     Atomics.store(ring, this.#completionHead, head);

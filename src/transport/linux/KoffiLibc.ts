@@ -38,12 +38,21 @@ const F_SETPIPE_SZ = 1031;
 const SPLICE_F_MOVE = 1;
 const SPLICE_F_NONBLOCK = 2;
 
-/** Throws where the process does not have one of the functions. */
-export const make = (koffi: Koffi): Service => {
+/** The functions of this process. */
+const functionsOf = (koffi: Koffi) => {
   // The process itself: both C libraries are in it, whatever their file is called.
   const library = koffi.load(null);
-  // koffi has no types for its functions' arguments; each prototype is right here to compare with.
+  // koffi has no types for its functions' arguments; each prototype stands where it is called, to compare with.
   const call = (prototype: string) => library.func(prototype) as (...args: ReadonlyArray<number>) => number;
+  // A failure without an errno is one that something overwrote; a call that is tried again says what it was.
+  const failed = (): Result => -(koffi.errno() || EAGAIN);
+  const checked = (result: number): Result => (result < 0 ? failed() : result);
+  return { library, call, failed, checked };
+};
+
+/** Throws where the process does not have one of the functions. */
+export const make = (koffi: Koffi): Service => {
+  const { call, checked, failed, library } = functionsOf(koffi);
   const socket = call("int socket(int, int, int)");
   const bind = call("int bind(int, uintptr_t, uint)");
   const listen = call("int listen(int, int)");
@@ -78,10 +87,6 @@ export const make = (koffi: Koffi): Service => {
   const words = new Int32Array(scratch.bytes.buffer);
   const event = allocate(4 * epollEvent.words);
   const eventWords = new Uint32Array(event.bytes.buffer);
-
-  // A failure without an errno is one that something overwrote; a call that is tried again says what it was.
-  const failed = (): Result => -(koffi.errno() || EAGAIN);
-  const checked = (result: number): Result => (result < 0 ? failed() : result);
 
   const addressed = (
     named: (fd: number, address: number, length: number) => number,
@@ -160,8 +165,7 @@ const pageSize = 65_536;
 
 /** The calls of io_uring, which the C libraries have no functions for. Throws like {@link make}. */
 export const makeUring = (koffi: Koffi): Uring => {
-  const library = koffi.load(null);
-  const call = (prototype: string) => library.func(prototype) as (...args: ReadonlyArray<number>) => number;
+  const { call, checked } = functionsOf(koffi);
   const setup = call("int syscall(long, uint, uintptr_t)");
   const enter = call("int syscall(long, int, uint, uint, uint, uintptr_t, size_t)");
   const register = call("int syscall(long, int, uint, uintptr_t, uint)");
@@ -169,8 +173,6 @@ export const makeUring = (koffi: Koffi): Uring => {
   const munmap = call("int munmap(uintptr_t, size_t)");
   const eventfd = call("int eventfd(uint, int)");
   const read = call("int read(int, uintptr_t, size_t)");
-  const close = call("int close(int)");
-  const checked = (result: number): Result => (result < 0 ? -(koffi.errno() || EAGAIN) : result);
   const count = new Uint8Array(new ArrayBuffer(8));
   const countAddress = Number(koffi.address(count));
 
@@ -196,7 +198,6 @@ export const makeUring = (koffi: Koffi): Uring => {
     },
     eventCounter: () => checked(eventfd(0, EFD_CLOEXEC_NONBLOCK)),
     clearCounter: (counter) => checked(read(counter, countAddress, count.length)),
-    close: (fd) => checked(close(fd)),
   };
 };
 

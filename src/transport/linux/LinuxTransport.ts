@@ -318,8 +318,7 @@ export const ioUring: Layer.Layer<Transport, TransportUnavailable> = Layer.unwra
         Layer.provide(
           tested({
             capacity: capacity(),
-            ring: (engine) =>
-              new KernelRing(uring, engine.wakeup, (culprit, fault) => engine.fault(culprit, fault)),
+            ring: (engine) => new KernelRing(uring, engine),
           }),
           system,
         ),

@@ -53,7 +53,6 @@ export class RingRelay implements Owner, Completing {
   #first: RelayEnd | undefined;
   /** How it ends; undefined when that is not to be told. */
   #end: RelayEnd | undefined;
-  #reset = false;
   /** The side that a send failed to, which it is handed over with. */
   #refusing: Socket | undefined;
   #successor: Relay | undefined;
@@ -75,11 +74,11 @@ export class RingRelay implements Owner, Completing {
     client.owner = this;
     backend.owner = this;
     if (backend.closed && !client.closed) {
-      this.#leave("backend-reset", true);
+      this.#leave("backend-reset");
       return;
     }
     if (client.closed || ring.enlist(this) < 0) {
-      this.#leave("client-reset", true);
+      this.#leave("client-reset");
       return;
     }
     client.engine.track(client);
@@ -112,7 +111,7 @@ export class RingRelay implements Owner, Completing {
   }
 
   onFault(): void {
-    this.#leave("client-reset", true);
+    this.#leave("client-reset");
   }
 
   /** Resets both sides. */
@@ -121,7 +120,7 @@ export class RingRelay implements Owner, Completing {
       this.#successor.abort();
       return;
     }
-    this.#leave(undefined, true);
+    this.#leave(undefined);
     // It may have been about to end by itself.
     this.#end = undefined;
   }
@@ -159,7 +158,7 @@ export class RingRelay implements Owner, Completing {
     } else if (result === -ENOBUFS || result === -EAGAIN || result === -EINTR) {
       if (this.#state === "running") this.#receive(way, true);
     } else if (result !== -ECANCELED || this.#state === "running") {
-      if (this.#state !== "ending") this.#broken(way.from);
+      this.#broken(way.from);
     }
   }
 
@@ -179,7 +178,7 @@ export class RingRelay implements Owner, Completing {
     way.finished = true;
     if (this.#up.finished && this.#down.finished) {
       // Closing sends the second one.
-      this.#leave(this.#first, false);
+      this.#leave(this.#first);
       return;
     }
     if (way.to.engine.libc.shutdown(way.to.fd) < 0) {
@@ -208,7 +207,7 @@ export class RingRelay implements Owner, Completing {
   }
 
   #broken(socket: Socket): void {
-    this.#leave(socket === this.client ? "client-reset" : "backend-reset", true);
+    this.#leave(socket === this.client ? "client-reset" : "backend-reset");
   }
 
   /** To the successor, once nothing is under way. */
@@ -218,11 +217,10 @@ export class RingRelay implements Owner, Completing {
   }
 
   /** Ends both connections, once nothing is under way. */
-  #leave(end: RelayEnd | undefined, reset: boolean): void {
+  #leave(end: RelayEnd | undefined): void {
     if (this.#state === "ending" || this.#state === "over") return;
     this.#state = "ending";
     this.#end = end;
-    this.#reset = reset;
     this.#cancel();
     this.#settle();
   }
@@ -248,8 +246,9 @@ export class RingRelay implements Owner, Completing {
       this.#successor.takeOver(this.#up, this.#down, this.#first, this.#refusing);
       return;
     }
-    client.end(this.#reset);
-    backend.end(this.#reset);
+    const reset = !(this.#up.finished && this.#down.finished);
+    client.end(reset);
+    backend.end(reset);
     const end = this.#end;
     if (end !== undefined) this.onEnd({ end, received: this.#up.count, sent: this.#down.count });
   }

@@ -19,7 +19,6 @@ export interface Uring {
   readonly eventCounter: () => Result;
   /** Sets it back to zero. */
   readonly clearCounter: (counter: number) => Result;
-  readonly close: (fd: number) => Result;
 }
 
 /** `struct io_uring_params`: its size, and where what is used here stands, in bytes. */
@@ -29,8 +28,8 @@ export const params = {
   completionEntries: 4,
   flags: 8,
   features: 20,
-  submission: { head: 40, tail: 44, mask: 48, entries: 52, flags: 56, dropped: 60, array: 64 },
-  completion: { head: 80, tail: 84, mask: 88, entries: 92, overflow: 96, entriesAt: 100 },
+  submission: { tail: 44, mask: 48, flags: 56, array: 64 },
+  completion: { head: 80, tail: 84, mask: 88, entriesAt: 100 },
 } as const;
 
 export const IORING_SETUP_CQSIZE = 1 << 3;

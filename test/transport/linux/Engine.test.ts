@@ -119,6 +119,22 @@ const watched = (fd: number, onEvents: () => void = () => {}, onFault: () => voi
   onFault,
 });
 
+/** Sets deadlines, and gathers those that came. */
+const deadlines = (engine: Engine) => {
+  const expired: Array<number> = [];
+  const expiring = (millis: number): Expiring => {
+    const it = {
+      deadline: 0,
+      earlier: undefined,
+      later: undefined,
+      expire: () => expired.push(millis),
+    };
+    engine.expireAfter(it, millis);
+    return it;
+  };
+  return { expired, expiring };
+};
+
 describe("Engine", () => {
   it("keeps an event from a descriptor's successor", () => {
     const { engine, deliver } = machine();
@@ -335,17 +351,7 @@ describe("Engine", () => {
 
   it("keeps the order of deadlines when the last of them is forgotten", () => {
     const { engine, advance } = machine();
-    const expired: Array<number> = [];
-    const expiring = (millis: number): Expiring => {
-      const it = {
-        deadline: 0,
-        earlier: undefined,
-        later: undefined,
-        expire: () => expired.push(millis),
-      };
-      engine.expireAfter(it, millis);
-      return it;
-    };
+    const { expired, expiring } = deadlines(engine);
     expiring(100);
     engine.forget(expiring(500));
     expiring(300);
@@ -357,17 +363,7 @@ describe("Engine", () => {
 
   it("keeps every deadline, in whatever order they are set and forgotten", () => {
     const { engine, advance } = machine();
-    const expired: Array<number> = [];
-    const expiring = (millis: number): Expiring => {
-      const it = {
-        deadline: 0,
-        earlier: undefined,
-        later: undefined,
-        expire: () => expired.push(millis),
-      };
-      engine.expireAfter(it, millis);
-      return it;
-    };
+    const { expired, expiring } = deadlines(engine);
     const [forgotten] = [expiring(5_000), expiring(100), expiring(300), expiring(50), expiring(200)];
     const middle = expiring(150);
     engine.forget(forgotten as Expiring);

@@ -16,8 +16,7 @@ conformance("io_uring", ioUring);
 
 const on = (uring: Uring) => ({
   capacity: 1_000,
-  ring: (engine: Engine) =>
-    new KernelRing(uring, engine.wakeup, (culprit, fault) => engine.fault(culprit, fault)),
+  ring: (engine: Engine) => new KernelRing(uring, engine),
 });
 
 describe("io_uring transport: what it leaves to epoll", () => {
