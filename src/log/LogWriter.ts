@@ -5,9 +5,10 @@
  * is dropped and counted.
  */
 import { Console as NodeConsole } from "node:console";
-import { write } from "node:fs";
+import { closeSync, constants, openSync, write } from "node:fs";
 import { Writable } from "node:stream";
-import { Console, Context, Duration, Effect, Layer, Logger } from "effect";
+import { isatty } from "node:tty";
+import { Console, Context, Duration, Effect, Layer, Logger, type Scope } from "effect";
 
 /** What may wait to be written, in bytes. */
 const mostQueued = 1024 * 1024;
@@ -53,6 +54,14 @@ class Queue {
     else done();
   }
 
+  /** Drops what is not being written yet, and whatever comes. */
+  abandon(): void {
+    this.#broken = true;
+    this.dropped += this.#waiting.length;
+    this.#waiting = [];
+    this.#queued = 0;
+  }
+
   #next(): void {
     if (this.#waiting.length === 0) {
       this.#writing = false;
@@ -67,14 +76,12 @@ class Queue {
 
   #write(bytes: Buffer, lines: number): void {
     write(this.fd, bytes, (error, written) => {
-      if (error?.code === "EAGAIN") {
+      if (error?.code === "EAGAIN" && !this.#broken) {
         setTimeout(() => this.#write(bytes, lines), pauseMillis);
       } else if (error !== null) {
         // Nobody reads any more: nothing of what follows can be told.
-        this.#broken = true;
-        this.dropped += lines + this.#waiting.length;
-        this.#waiting = [];
-        this.#queued = 0;
+        this.dropped += lines;
+        this.abandon();
         this.#next();
       } else {
         this.#queued -= written;
@@ -85,22 +92,49 @@ class Queue {
   }
 }
 
-/** Writes to a descriptor. When its scope closes it waits a second for what is not written yet. */
+/**
+ * A terminal opened once more, for writes that do not wait: one that waited for a stopped terminal would occupy a
+ * thread, and a process does not end before its threads. Pipes and sockets Node has set so already; a file takes all.
+ */
+const ready = (fd: number): Effect.Effect<number, never, Scope.Scope> =>
+  isatty(fd)
+    ? Effect.acquireRelease(
+        Effect.try(() =>
+          openSync(`/dev/fd/${fd}`, constants.O_WRONLY | constants.O_NOCTTY | constants.O_NONBLOCK),
+        ),
+        (own) => Effect.sync(() => closeSync(own)),
+      ).pipe(Effect.orElseSucceed(() => fd))
+    : Effect.succeed(fd);
+
+const idle = (queue: Queue): Effect.Effect<void> =>
+  Effect.async((resume) => queue.whenIdle(() => resume(Effect.void)));
+
+/** Waits, but not for ever. A release cannot be interrupted; its wait can. */
+const patiently = (wait: Effect.Effect<void>): Effect.Effect<void> =>
+  wait.pipe(
+    Effect.interruptible,
+    Effect.fork,
+    Effect.flatMap((fiber) => fiber.await),
+    Effect.timeoutOption(patience),
+  );
+
+/** Writes to a descriptor. When its scope closes it waits a second for what is not written yet, and drops the rest. */
 export const layer = (fd: number): Layer.Layer<LogWriter> =>
   Layer.scoped(
     LogWriter,
-    Effect.map(
-      Effect.acquireRelease(
-        Effect.sync(() => new Queue(fd)),
-        (queue) =>
-          Effect.async<void>((resume) => queue.whenIdle(() => resume(Effect.void))).pipe(
-            Effect.interruptible,
-            Effect.fork,
-            Effect.flatMap((fiber) => fiber.await),
-            Effect.timeoutOption(patience),
-          ),
+    Effect.flatMap(ready(fd), (ready) =>
+      Effect.map(
+        Effect.acquireRelease(
+          Effect.sync(() => new Queue(ready)),
+          (queue) =>
+            patiently(idle(queue)).pipe(
+              Effect.zipRight(Effect.sync(() => queue.abandon())),
+              // A write under way has the descriptor until it is told how it went.
+              Effect.zipRight(patiently(idle(queue))),
+            ),
+        ),
+        (queue) => ({ write: (line) => queue.add(line), dropped: () => queue.dropped }),
       ),
-      (queue) => ({ write: (line) => queue.add(line), dropped: () => queue.dropped }),
     ),
   );
 

@@ -27,11 +27,12 @@ os.execvp(sys.argv[1], sys.argv[1:])
 
 for (const transport of Program.transports) {
   describe(`faults on ${transport}`, () => {
-    it.scopedLive.skipIf(python !== undefined)("are not made by a log whose terminal is stopped", () =>
-      Effect.gen(function* () {
+    describe.skipIf(python !== undefined)("on a terminal that is stopped", () => {
+      /** The program, when it has told more than the terminal takes: 4 KiB, which is a dozen connections. */
+      const stopped = Effect.gen(function* () {
         const backend = yield* named("a");
         const port = yield* closedPort;
-        yield* Program.launch(
+        const program = yield* Program.launch(
           {
             ...Program.quick(transport),
             BACKENDS: listOf(backend),
@@ -42,10 +43,20 @@ for (const transport of Program.transports) {
           { command: [Real.pathOf("python3"), "-c", onStoppedTerminal, Program.executable] },
         );
         yield* Program.untilTrue(Effect.map(Effect.exit(ask(port)), Exit.isSuccess));
-        // A terminal takes 4 KiB, which is a dozen of these.
         for (let i = 0; i < 200; i++) assert.strictEqual(yield* ask(port), "a");
-      }),
-    );
+        return program;
+      });
+
+      it.scopedLive("serves on", () => stopped);
+
+      it.scopedLive("ends at SIGTERM, without waiting for the terminal", () =>
+        Effect.gen(function* () {
+          const program = yield* stopped;
+          yield* program.signal("SIGTERM");
+          assert.deepStrictEqual(yield* program.ended, { code: 0, signal: null });
+        }),
+      );
+    });
 
     it.scopedLive("resets clients at once while no backend is healthy, and warns of the first of many", () =>
       Effect.gen(function* () {

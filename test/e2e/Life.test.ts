@@ -7,6 +7,13 @@ import * as Program from "../support/RunningProgram.js";
 import * as ScriptedOperator from "../support/ScriptedOperator.js";
 import { dial, receive } from "../support/Sockets.js";
 
+const exitCalled = "process.exit was called";
+
+/** Tells on stderr of a process that did not end by itself. */
+const tellsOfExit = `--import=data:text/javascript,${encodeURIComponent(
+  `const { exit } = process; process.exit = (code) => { process.stderr.write("${exitCalled}"); exit(code); };`,
+)}`;
+
 for (const transport of Program.transports) {
   /** A running program in front of one backend. */
   const running = (environment: Readonly<Record<string, string>> = {}) =>
@@ -126,6 +133,33 @@ for (const transport of Program.transports) {
         silent.write("GET /openapi.json HTTP/1.1\r\nhost: a\r\n\r\n".repeat(2000));
         yield* program.signal("SIGTERM");
         assert.deepStrictEqual(yield* program.ended, { code: 0, signal: null });
+      }),
+    );
+
+    it.scopedLive("ends because nothing is left to do, with every code (nodejs/node#54918)", () =>
+      Effect.gen(function* () {
+        const backend = yield* named("a");
+        const settings = {
+          ...Program.quick(transport),
+          BACKENDS: listOf(backend),
+          DRAIN_TIMEOUT: "0s",
+          NODE_OPTIONS: tellsOfExit,
+        };
+        const serving = yield* Program.start(transport, settings);
+        yield* serving.healthy(1);
+        const client = yield* talk(serving.port);
+        const viewer = yield* dial(serving.healthPort);
+        viewer.write("GET /events HTTP/1.1\r\nhost: a\r\n\r\n");
+        yield* Effect.promise(() => once(viewer, "data"));
+        const atClient = receive(client.socket);
+        const taken = yield* Program.launch({ ...settings, PORT: String(serving.port) });
+        assert.deepStrictEqual(yield* taken.ended, { code: 1, signal: null });
+        yield* serving.signal("SIGTERM");
+        assert.deepStrictEqual(yield* serving.ended, { code: 0, signal: null });
+        yield* Effect.promise(() => atClient);
+        const wrong = yield* Program.launch({ ...settings, PORT: "http" });
+        assert.deepStrictEqual(yield* wrong.ended, { code: 64, signal: null });
+        for (const { stderr } of [serving, taken, wrong]) assert.notInclude(stderr(), exitCalled);
       }),
     );
 
