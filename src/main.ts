@@ -123,15 +123,21 @@ const transport = (name: TransportName): Layer.Layer<Transport, Refusal> => {
   }
 };
 
+/** What the metrics tell of this program. */
+const ourselves = Effect.zipWith(Transport, LogWriter.LogWriter, ({ faults, name }, { dropped }) => ({
+  build: { version, transport: name },
+  linesDropped: dropped,
+  transportFaults: faults,
+}));
+
 const monitoring = (settings: Settings) =>
   Layer.unwrapEffect(
-    Effect.zipWith(Transport, LogWriter.LogWriter, ({ name }, { dropped }) =>
+    Effect.map(ourselves, (program) =>
       listening(
         Monitoring.layer({
+          ...program,
           host: settings.healthBindAddress,
           port: settings.healthPort,
-          build: { version, transport: name },
-          linesDropped: dropped,
           adminToken: settings.adminToken,
         }),
         "HEALTH_PORT",
@@ -168,8 +174,9 @@ const exported = (settings: Settings) => {
     : Layer.unwrapEffect(
         Effect.zipWith(
           Effect.promise(() => import("./telemetry/Otlp.js")),
-          Transport,
-          (Otlp, { name }) => Otlp.metrics(otlp(settings, otlpEndpoint, name)),
+          ourselves,
+          (Otlp, program) =>
+            Otlp.metrics({ ...otlp(settings, otlpEndpoint, program.build.transport), ...program }),
         ),
       ).pipe(Layer.provide(NodeHttpClient.layer));
 };

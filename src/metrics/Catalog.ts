@@ -77,6 +77,11 @@ export const catalog = {
   ),
 
   backendUp: gauge("backend_up", "1 while the backend takes new connections, 0 while it does not.", backend),
+  backendSteered: gauge(
+    "backend_steered",
+    "1 while an operator keeps new connections from the backend: it is drained or disabled.",
+    backend,
+  ),
   backendOpen: gauge("backend_connections_open", "Connections open on the backend.", backend),
   backendOpened: counter("backend_connections_opened", "Connections made to the backend.", backend),
   backendBytes: counter<OfBackend | "direction">(
@@ -125,6 +130,10 @@ export const catalog = {
   linesDropped: counter(
     "log_lines_dropped",
     "Log lines that were dropped because they could not be written.",
+  ),
+  transportFaults: counter(
+    "transport_faults",
+    "Exceptions in the transport, each of which reset a connection. More than 0 is a bug of the balancer.",
   ),
 
   loopDelay: gauge(

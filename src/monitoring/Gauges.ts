@@ -17,6 +17,15 @@ export interface Build {
   readonly transport: string;
 }
 
+/** What only the program around the balancer knows. What is not given is not among the metrics. */
+export interface Program {
+  readonly build?: Build;
+  /** How many log lines were dropped. */
+  readonly linesDropped?: () => number;
+  /** How many exceptions the transport caught: `faults` of the transport in use. */
+  readonly transportFaults?: () => number;
+}
+
 /** Of the pool and its backends, and what metrics know beside their registries. Pure. */
 export const ofPool = (pool: Pool.Pool, metrics: Metrics, now: number): ReadonlyArray<Series> => {
   const all: Array<Series> = [
@@ -32,6 +41,7 @@ export const ofPool = (pool: Pool.Pool, metrics: Metrics, now: number): Readonly
     const { labels, meter } = metrics.backend(backend);
     all.push(
       series(catalog.backendUp, backend.eligible ? 1 : 0, labels),
+      series(catalog.backendSteered, backend.admin === "enabled" ? 0 : 1, labels),
       series(catalog.backendOpen, backend.connections, labels),
       series(catalog.backendBytes, meter.received, { ...labels, direction: "received" }),
       series(catalog.backendBytes, meter.sent, { ...labels, direction: "sent" }),
@@ -62,10 +72,9 @@ const ofDescriptors = (): ReadonlyArray<Series> => {
 
 /** Of the process. Takes what the histogram of event loop delays has, and begins it anew. */
 export const ofProcess = (
-  build: Build | undefined,
+  { build, linesDropped, transportFaults }: Program,
   algorithm: string,
   delays: IntervalHistogram,
-  linesDropped: number | undefined,
   now: number,
 ): ReadonlyArray<Series> => {
   const { system, user } = process.cpuUsage();
@@ -80,7 +89,8 @@ export const ofProcess = (
     series(catalog.cpu, (user + system) / 1e6, {}),
     series(catalog.memory, process.memoryUsage.rss(), {}),
     ...ofDescriptors(),
-    ...(linesDropped === undefined ? [] : [series(catalog.linesDropped, linesDropped, {})]),
+    ...(linesDropped === undefined ? [] : [series(catalog.linesDropped, linesDropped(), {})]),
+    ...(transportFaults === undefined ? [] : [series(catalog.transportFaults, transportFaults(), {})]),
     series(catalog.started, now / 1000 - process.uptime(), {}),
     ...(build === undefined
       ? []
@@ -92,21 +102,13 @@ export const ofProcess = (
 export const everything = (
   pool: Pool.Pool,
   metrics: Metrics,
-  {
-    build,
-    delays,
-    linesDropped,
-    now,
-  }: {
-    readonly build: Build | undefined;
-    readonly delays: IntervalHistogram;
-    readonly linesDropped: number | undefined;
-    readonly now: number;
-  },
+  program: Program,
+  delays: IntervalHistogram,
+  now: number,
 ): ReadonlyArray<Series> => [
   ...[metrics, ...metrics.backends.values()].flatMap(({ registry }) => fromSnapshot(registry.snapshot())),
   ...ofPool(pool, metrics, now),
-  ...ofProcess(build, pool.algorithm.name, delays, linesDropped, now),
+  ...ofProcess(program, pool.algorithm.name, delays, now),
 ];
 
 /** Samples the delay of the event loop for as long as the scope is open. */

@@ -15,7 +15,7 @@ import * as Views from "./Views.js";
 /** What `/openapi.json` answers. */
 export const openApi = OpenApi.fromApi(Api);
 
-const monitoring = (build: Gauges.Build | undefined, linesDropped: (() => number) | undefined) =>
+const monitoring = (program: Gauges.Program) =>
   HttpApiBuilder.group(Api, "monitoring", (handlers) =>
     Effect.gen(function* () {
       const { metrics, pool } = yield* BackendRegistry;
@@ -24,12 +24,7 @@ const monitoring = (build: Gauges.Build | undefined, linesDropped: (() => number
       const exposition = (format: Exposition.Format) =>
         Effect.gen(function* () {
           const now = yield* Clock.currentTimeMillis;
-          const all = Gauges.everything(yield* pool, metrics, {
-            build,
-            delays,
-            linesDropped: linesDropped?.(),
-            now,
-          });
+          const all = Gauges.everything(yield* pool, metrics, program, delays, now);
           return Exposition.render(all, format);
         });
 
@@ -95,6 +90,5 @@ const steering = HttpApiBuilder.group(Api, "steering", (handlers) =>
   }),
 );
 
-/** Answers from the registry and the feed; `build` and `linesDropped` are for the metrics. */
-export const layer = (build: Gauges.Build | undefined, linesDropped: (() => number) | undefined) =>
-  Layer.mergeAll(monitoring(build, linesDropped), live, steering);
+/** Answers from the registry and the feed; the metrics also tell of the program. */
+export const layer = (program: Gauges.Program) => Layer.mergeAll(monitoring(program), live, steering);

@@ -20,20 +20,16 @@ import { failureOf, ListenError } from "../net/ListenError.js";
 import { format, type SocketAddress } from "../net/SocketAddress.js";
 import { Api } from "./Api.js";
 import { Feed, layer as feedLayer } from "./Feed.js";
-import type { Build } from "./Gauges.js";
+import type { Program } from "./Gauges.js";
 import * as Handlers from "./Handlers.js";
 import * as Page from "./Page.js";
 import * as Steering from "./Steering.js";
 
-export interface Options {
+export interface Options extends Program {
   /** The address to listen on; undefined is every address, IPv6 and IPv4 (IPv4 alone on a host without IPv6). */
   readonly host: string | undefined;
   /** 0 is any free port. */
   readonly port: number;
-  /** What runs, as the metrics say; without it they do not. */
-  readonly build?: Build;
-  /** How many log lines were dropped, as the metrics say; without it they do not. */
-  readonly linesDropped?: () => number;
   /** Whoever sends it as a bearer token may steer; without it nobody may. At least 16 characters. */
   readonly adminToken?: Redacted.Redacted | undefined;
 }
@@ -218,12 +214,7 @@ export const layer = (options: Options): Layer.Layer<Monitoring, ListenError, Ba
     Layer.provide(HttpApiSwagger.layer({ path: docsPath })),
     Layer.provide([
       HttpApiBuilder.api(Api).pipe(
-        Layer.provide(
-          Layer.provide(
-            Handlers.layer(options.build, options.linesDropped),
-            Steering.layer(options.adminToken),
-          ),
-        ),
+        Layer.provide(Layer.provide(Handlers.layer(options), Steering.layer(options.adminToken))),
       ),
       HttpApiBuilder.Router.Live,
       HttpApiBuilder.Middleware.layer,

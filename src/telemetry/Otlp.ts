@@ -104,9 +104,9 @@ export const layer = (options: Options): Layer.Layer<Telemetry, never, HttpClien
     ),
   ).pipe(Layer.provide(client));
 
-/** Sends the metrics of the registry every ten seconds, and once more at the end. */
+/** Sends the metrics of the registry, and of the program, every ten seconds, and once more at the end. */
 export const metrics = (
-  options: Options,
+  options: Options & Gauges.Program,
 ): Layer.Layer<never, never, BackendRegistry | HttpClient.HttpClient> =>
   Layer.scopedDiscard(
     Effect.gen(function* () {
@@ -120,12 +120,7 @@ export const metrics = (
       const send = Effect.gen(function* () {
         const now = yield* Clock.currentTimeNanos;
         const state = yield* registry.pool;
-        const all = Gauges.everything(state, registry.metrics, {
-          build: options.build,
-          delays,
-          linesDropped: undefined,
-          now: Number(now / 1_000_000n),
-        });
+        const all = Gauges.everything(state, registry.metrics, options, delays, Number(now / 1_000_000n));
         const scope = { name: options.serviceName };
         const request = HttpClientRequest.post(url, { headers }).pipe(
           HttpClientRequest.setBody(

@@ -283,5 +283,5 @@ const relay: Mechanism["relay"] = (client, backend, meter, ended) => {
 /** Node's own sockets: runs wherever Node runs, with no privilege and nothing to install. */
 export const layer: Layer.Layer<Transport> = Layer.succeed(
   Transport,
-  make({ name: "node", listen, connect, relay }),
+  make({ name: "node", faults: () => 0, listen, connect, relay }),
 );

@@ -172,6 +172,7 @@ export const waiting = <A, E = never>(
  */
 export interface Mechanism {
   readonly name: string;
+  readonly faults: () => number;
   readonly listen: (options: ListenOptions) => Effect.Effect<Listener, ListenError, Scope.Scope>;
   /**
    * `made` never before this has returned. Giving up leaves nothing behind, unless the connection was made: that
@@ -197,6 +198,11 @@ export class Transport extends Context.Tag("zeitwork-load-balancer/Transport")<
   {
     /** The implementation's name, for logs. */
     readonly name: string;
+    /**
+     * Exceptions of its own that it has caught since it began: each reset a connection, was logged, and is a bug. An
+     * implementation that catches none has none.
+     */
+    readonly faults: () => number;
     /** Listens until the scope closes. */
     readonly listen: (options: ListenOptions) => Effect.Effect<Listener, ListenError, Scope.Scope>;
     /**
@@ -233,8 +239,15 @@ export class Transport extends Context.Tag("zeitwork-load-balancer/Transport")<
 >() {}
 
 /** The transport of an implementation. */
-export const make = ({ name, listen, connect, relay }: Mechanism): Context.Tag.Service<typeof Transport> => ({
+export const make = ({
   name,
+  faults,
+  listen,
+  connect,
+  relay,
+}: Mechanism): Context.Tag.Service<typeof Transport> => ({
+  name,
+  faults,
   listen,
   connect: (address, timeoutMillis) =>
     waiting((resume) => {

@@ -165,6 +165,9 @@ describe("OpenTelemetry", () => {
       const found = new Map(metrics().map((metric) => [metric.name, metric]));
       assert.strictEqual(found.get("lb_connections_opened")?.sum?.dataPoints[0]?.asDouble, 3);
       assert.strictEqual(found.get("lb_connections_open")?.gauge?.dataPoints[0]?.asDouble, 0);
+      for (const name of ["lb_log_lines_dropped", "lb_transport_faults"]) {
+        assert.strictEqual(found.get(name)?.sum?.dataPoints[0]?.asDouble, 0, name);
+      }
       const duration = found.get("lb_connection_duration_seconds")?.histogram?.dataPoints[0];
       assert.strictEqual(duration?.count, 3);
       assert.strictEqual(

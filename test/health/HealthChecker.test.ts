@@ -20,6 +20,7 @@ const network = () => {
     Effect.fail(new ConnectError({ reason, address, code: undefined }));
   const layer = Layer.mock(Transport, {
     name: "scripted",
+    faults: () => 0,
     connect: (address, timeoutMillis) =>
       Effect.suspend(() => {
         connects.push({ port: address.port, timeoutMillis });

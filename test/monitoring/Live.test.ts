@@ -23,6 +23,8 @@ const start = (adminToken?: string) =>
         host: "127.0.0.1",
         port: 0,
         build: { version: "1.2.3", transport: "test" },
+        linesDropped: () => 3,
+        transportFaults: () => 2,
         adminToken: adminToken === undefined ? undefined : Redacted.make(adminToken),
       }).pipe(
         Layer.provideMerge(Registry.layer({ algorithm: roundRobin, rise: 2, fall: 3 })),
@@ -136,6 +138,7 @@ describe("steering", () => {
   it.scopedLive("drains, disables and enables, shows it, and logs who asked", () =>
     Effect.gen(function* () {
       const { log, origin } = yield* start(secret);
+      const metrics = Effect.promise(async () => (await fetch(`${origin}/metrics`)).text());
       for (const [path, admin, healthy] of [
         ["drain", "draining", 1],
         ["disable", "disabled", 1],
@@ -154,6 +157,11 @@ describe("steering", () => {
             ["b b", admin, admin === "enabled" ? null : "127.0.0.1"],
           ],
         );
+        const text = yield* metrics;
+        assert.include(text, 'lb_backend_steered{backend="a",address="10.0.0.1:1"} 0\n');
+        const steered = admin === "enabled" ? 0 : 1;
+        assert.include(text, `lb_backend_steered{backend="b b",address="10.0.0.1:3"} ${steered}\n`);
+        assert.include(text, `lb_backend_up{backend="b b",address="10.0.0.1:3"} ${1 - steered}\n`);
         const [line] = log.take();
         assert.strictEqual(line?.message, `backend is ${admin}`);
         assert.strictEqual(line?.annotations["by"], "127.0.0.1");
@@ -188,6 +196,18 @@ describe("the client", () => {
         reason: "unauthorized",
       });
     }).pipe(Effect.provide(FetchHttpClient.layer)),
+  );
+});
+
+describe("GET /metrics", () => {
+  it.scopedLive("has what the program around the balancer tells", () =>
+    Effect.gen(function* () {
+      const { origin } = yield* start();
+      const text = yield* Effect.promise(async () => (await fetch(`${origin}/metrics`)).text());
+      assert.include(text, "lb_log_lines_dropped_total 3\n");
+      assert.include(text, "lb_transport_faults_total 2\n");
+      assert.match(text, /^lb_build_info\{version="1.2.3",.*transport="test",.*\} 1$/m);
+    }),
   );
 });
 

@@ -521,6 +521,7 @@ describe("LoadBalancer", () => {
       let resets = 0;
       const transport = Layer.mock(Transport, {
         name: "scripted",
+        faults: () => 0,
         listen: (options) =>
           Effect.as(Deferred.succeed(handed, options.onConnection), {
             address: { host: "127.0.0.1", port: 1 },
@@ -559,6 +560,7 @@ describe("LoadBalancer", () => {
       });
       const transport = Layer.mock(Transport, {
         name: "scripted",
+        faults: () => 0,
         listen: (options) =>
           Effect.as(Deferred.succeed(handed, options.onConnection), {
             address: { host: "127.0.0.1", port: 1 },
@@ -587,6 +589,7 @@ describe("LoadBalancer", () => {
       const relays: Array<(outcome: Effect.Effect<RelayOutcome>) => void> = [];
       const transport = Layer.mock(Transport, {
         name: "scripted",
+        faults: () => 0,
         listen: (options) =>
           Effect.as(Deferred.succeed(handed, options.onConnection), {
             address: { host: "127.0.0.1", port: 1 },
@@ -624,6 +627,7 @@ describe("LoadBalancer", () => {
       const handed = yield* Deferred.make<(error: AcceptError) => void>();
       const transport = Layer.mock(Transport, {
         name: "scripted",
+        faults: () => 0,
         listen: (options) =>
           Effect.as(Deferred.succeed(handed, options.onAcceptError), {
             address: { host: "127.0.0.1", port: 1 },

@@ -29,6 +29,7 @@ const scripted = <A>(
     let end: () => void = () => assert.fail("it is not relayed");
     const transport = makeTransport({
       name: "scripted",
+      faults: () => 0,
       listen: () => Effect.die("not asked for"),
       connect: (_address, _timeout, made, failed) => {
         make = () => made(connection);

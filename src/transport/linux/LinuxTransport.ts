@@ -252,7 +252,13 @@ export const make = (
       return () => running.abort();
     };
 
-    return makeTransport({ name: ring === undefined ? "linux" : "io_uring", listen, connect, relay });
+    return makeTransport({
+      name: ring === undefined ? "linux" : "io_uring",
+      faults: () => engine.faults,
+      listen,
+      connect,
+      relay,
+    });
   });
 
 const wordsOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));

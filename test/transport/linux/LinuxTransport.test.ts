@@ -502,12 +502,13 @@ describe("Linux transport: listening", () => {
       assert.strictEqual((yield* Effect.promise(() => receive(broken))).end, "reset");
       const next = yield* dial(listener.address.port);
       assert.strictEqual((yield* Effect.promise(() => receive(next))).end, "fin");
+      assert.strictEqual(transport.faults(), 1);
     }),
   );
 
   let faulty = 0;
   test(
-    "a fault while bytes are moved resets that connection, is told, and others go on",
+    "a fault while bytes are moved resets that connection, is told and counted, and others go on",
     over(
       altered((libc) => ({
         shutdown: (fd) => {
@@ -533,6 +534,7 @@ describe("Linux transport: listening", () => {
       const rest = receive(other);
       other.end("after");
       assert.strictEqual((yield* Effect.promise(() => rest)).bytes.toString(), "after");
+      assert.strictEqual((yield* Transport).faults(), 1);
     }),
   );
 });
