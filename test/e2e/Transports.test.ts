@@ -1,7 +1,20 @@
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
 import { assert, describe, it } from "@effect/vitest";
 import { Effect } from "effect";
 import { ask, listOf, named } from "../support/Backends.js";
 import * as Program from "../support/RunningProgram.js";
+
+const built = (path: string): string => JSON.stringify(new URL(`../../dist/${path}`, import.meta.url).href);
+
+/** Tells the name of the transport that it could make. */
+const inWorker = `(async () => {
+  const { Effect } = await import("effect");
+  const { layer } = await import(${built("transport/linux/LinuxTransport.js")});
+  const { Transport } = await import(${built("transport/Transport.js")});
+  const name = Effect.map(Transport, ({ name }) => name);
+  require("node:worker_threads").parentPort.postMessage(await Effect.runPromise(Effect.provide(name, layer)));
+})()`;
 
 /** A system for which there is no binary of koffi's: none can be loaded. */
 const withoutKoffi = {
@@ -59,6 +72,16 @@ describe.runIf(process.platform === "linux")("LB_TRANSPORT", () => {
       assert.strictEqual(transport, told.length === 0 ? "io_uring" : "linux");
       yield* program.healthy(1);
       assert.strictEqual(yield* ask(program.port), "a");
+    }),
+  );
+
+  it.live("Linux's runs in a worker thread too, as its self-test says", () =>
+    Effect.gen(function* () {
+      const worker = new Worker(inWorker, { eval: true });
+      const told = yield* Effect.promise(() => once(worker, "message"));
+      assert.deepStrictEqual(told, ["linux"]);
+      const [code] = yield* Effect.promise(() => once(worker, "exit"));
+      assert.strictEqual(code, 0);
     }),
   );
 });
