@@ -89,49 +89,68 @@ export const firstByte = (port: number): Effect.Effect<number, ClientError> =>
   }).pipe(Effect.timeoutFail({ duration: patience, onTimeout: late(`a byte from port ${port}`) }));
 
 export interface Pace {
-  /** Requests in a second, of all connections together. */
+  /** Requests in a second, of all ports and connections together. */
   readonly rate: number;
+  /** To each port. */
   readonly connections: number;
+  /** For each port. */
   readonly seconds: number;
+  /** Requests that one port gets before it is the next one's turn. */
+  readonly inTurn: number;
 }
 
 /** When a request is due, in milliseconds after the start. */
 export const due = (rate: number, index: number): number => (index * 1000) / rate;
 
+/** Which of so many ports a request goes to. */
+export const turnOf = (index: number, inTurn: number, ports: number): number =>
+  Math.floor(index / inTurn) % ports;
+
 /**
- * The latencies in milliseconds of requests that are sent at a fixed rate, whether or not earlier ones were answered:
- * each counts from the moment it was due, so that one who is slow cannot hide it by delaying the next request.
+ * The latencies in milliseconds, port by port, of requests that are sent at a fixed rate, whether or not earlier ones
+ * were answered: each counts from the moment it was due, so that one who is slow cannot hide it by delaying the next
+ * request. The ports take short turns, so that whatever disturbs the machine for a while disturbs them alike.
  *
  * The sender looks at the clock in every turn of the loop, since timers would be a millisecond off: it keeps one
  * processor busy while it lasts.
  */
-export const steady = (port: number, { connections, rate, seconds }: Pace) =>
+export const steady = (ports: ReadonlyArray<number>, { connections, inTurn, rate, seconds }: Pace) =>
   Effect.scoped(
     Effect.gen(function* () {
-      const opened = yield* openMany(port, connections);
-      const total = Math.round(rate * seconds);
-      return yield* Effect.async<ReadonlyArray<number>, ClientError>((resume) => {
-        const latencies: Array<number> = [];
-        const waiting = opened.map((): Array<number> => []);
+      const lanes = yield* Effect.forEach(ports, (port) =>
+        Effect.map(openMany(port, connections), (opened) => ({
+          port,
+          latencies: [] as number[],
+          clients: opened.map(({ length, socket }) => ({ length, socket, waiting: [] as number[] })),
+        })),
+      );
+      const total = Math.round(rate * seconds) * lanes.length;
+      yield* Effect.async<void, ClientError>((resume) => {
         const start = performance.now() + 10;
         let sent = 0;
+        let answered = 0;
         let stopped = false;
-        for (const [i, { length, socket }] of opened.entries()) {
-          let bytes = 0;
-          socket.on("data", (chunk: Buffer) => {
-            const now = performance.now();
-            bytes += chunk.length;
-            for (; bytes >= length; bytes -= length) latencies.push(now - (waiting[i]?.shift() ?? now));
-            if (latencies.length === total) resume(Effect.succeed(latencies));
-          });
-          socket.once("close", () => resume(Effect.fail(broken(port, "under the steady rate"))));
+        for (const { clients, latencies, port } of lanes) {
+          for (const { length, socket, waiting } of clients) {
+            let bytes = 0;
+            socket.on("data", (chunk: Buffer) => {
+              const now = performance.now();
+              bytes += chunk.length;
+              for (; bytes >= length; bytes -= length) {
+                latencies.push(now - (waiting.shift() ?? now));
+                answered += 1;
+              }
+              if (answered === total) resume(Effect.void);
+            });
+            socket.once("close", () => resume(Effect.fail(broken(port, "under the steady rate"))));
+          }
         }
         const turn = (): void => {
           if (stopped) return;
           for (const now = performance.now(); sent < total && start + due(rate, sent) <= now; sent++) {
-            const i = sent % opened.length;
-            waiting[i]?.push(start + due(rate, sent));
-            opened[i]?.socket.write(keepAlive);
+            const client = lanes[turnOf(sent, inTurn, lanes.length)]?.clients[sent % connections];
+            client?.waiting.push(start + due(rate, sent));
+            client?.socket.write(keepAlive);
           }
           if (sent < total) setImmediate(turn);
         };
@@ -141,9 +160,10 @@ export const steady = (port: number, { connections, rate, seconds }: Pace) =>
         });
       }).pipe(
         Effect.timeoutFail({
-          duration: (seconds + 10) * 1000,
-          onTimeout: late(`the answers at ${rate} requests/s from port ${port}`),
+          duration: (seconds * lanes.length + 10) * 1000,
+          onTimeout: late(`the answers at ${rate} requests/s from ports ${ports.join(", ")}`),
         }),
       );
+      return lanes.map(({ latencies }) => latencies);
     }),
   );

@@ -5,7 +5,7 @@ import type { Figures } from "./Metric.js";
 import type { Options } from "./Options.js";
 import { install, type Peer, type RunningPeer } from "./Peer.js";
 import { rotated } from "./Statistics.js";
-import { type Setting, type Workload, workloads } from "./Workload.js";
+import { type OneByOne, type Setting, type Together, type Workload, workloads } from "./Workload.js";
 
 /** The figures of one peer under one workload, by round; undefined where a round gave none. */
 export interface Series {
@@ -23,6 +23,10 @@ interface Entered {
   readonly peer: Peer;
   readonly running: RunningPeer | undefined;
   readonly rounds: Array<Figures | undefined>;
+}
+
+interface Running extends Entered {
+  readonly running: RunningPeer;
 }
 
 /**
@@ -56,20 +60,23 @@ export const run = (
         }),
       );
 
-    const measured = (workload: Workload, running: RunningPeer, what: string) =>
-      workload
-        .measure(running, setting)
-        .pipe(
-          Effect.catchAll(({ message }) => Effect.as(note(`${what} is not counted: ${message}`), undefined)),
-        );
+    const counted = <A, E extends { readonly message: string }>(work: Effect.Effect<A, E>, what: string) =>
+      Effect.catchAll(work, ({ message }) =>
+        Effect.as(note(`${what} is not counted: ${message}`), undefined),
+      );
+
+    const measured = (workload: OneByOne, running: RunningPeer, what: string) =>
+      counted(workload.measure(running, setting), what);
 
     const warmed = (workload: Workload, running: RunningPeer, what: string) =>
       Effect.catchAll(workload.warmUp(running, setting), ({ message }) =>
         note(`${what}, warm-up: ${message}`),
       );
 
-    const turn = (workload: Workload, { peer, running }: Entered, round: number) => {
-      const what = `${workload.name}, round ${round + 1} of ${options.rounds}, ${peer.name}`;
+    const titleOf = ({ name }: Workload, round: number) => `${name}, round ${round + 1} of ${options.rounds}`;
+
+    const turn = (workload: OneByOne, { peer, running }: Entered, round: number) => {
+      const what = `${titleOf(workload, round)}, ${peer.name}`;
       return Effect.zipRight(
         tell(what),
         running !== undefined
@@ -85,25 +92,59 @@ export const run = (
       );
     };
 
-    const played = (workload: Workload) =>
+    const warm = (workload: Workload) =>
       Effect.gen(function* () {
-        const entered: Array<Entered> = [];
+        const entered: Array<Running> = [];
         for (const peer of peers) {
           if (out.has(peer.name)) continue;
-          if (workload.fresh) {
-            entered.push({ peer, running: undefined, rounds: [] });
-            continue;
-          }
           const running = yield* started(peer);
           if (running === undefined) continue;
           yield* warmed(workload, running, `${workload.name}, ${peer.name}`);
           entered.push({ peer, running, rounds: [] });
         }
+        return entered;
+      });
+
+    const cold = Effect.sync(
+      (): ReadonlyArray<Entered> =>
+        peers.filter(({ name }) => !out.has(name)).map((peer) => ({ peer, running: undefined, rounds: [] })),
+    );
+
+    const oneByOne = (workload: OneByOne) =>
+      Effect.gen(function* () {
+        const entered: ReadonlyArray<Entered> = yield* workload.fresh ? cold : warm(workload);
         for (let round = 0; round < options.rounds; round++) {
           for (const each of rotated(entered, round)) {
             each.rounds.push(out.has(each.peer.name) ? undefined : yield* turn(workload, each, round));
           }
         }
+        return entered;
+      });
+
+    const together = (workload: Together) =>
+      Effect.gen(function* () {
+        const entered = yield* warm(workload);
+        for (let round = 0; round < options.rounds; round++) {
+          const what = titleOf(workload, round);
+          yield* tell(what);
+          const order = rotated(entered, round);
+          const all = yield* counted(
+            workload.measure(
+              order.map(({ running }) => running),
+              setting,
+            ),
+            what,
+          );
+          for (const [i, { rounds }] of order.entries()) rounds.push(all?.[i]);
+        }
+        return entered;
+      });
+
+    const played = (workload: Workload) =>
+      Effect.gen(function* () {
+        const entered: ReadonlyArray<Entered> = yield* workload.together
+          ? together(workload)
+          : oneByOne(workload);
         for (const { peer, rounds } of entered) series.push({ peer: peer.name, rounds });
       });
 

@@ -18,15 +18,31 @@ export interface Setting {
 
 type Failure = DaemonError | Client.ClientError;
 
-export interface Workload {
+interface Common {
   readonly name: WorkloadName;
   /** Needs wrk. */
   readonly wrk: boolean;
+  readonly warmUp: (peer: RunningPeer, setting: Setting) => Effect.Effect<void, Failure>;
+}
+
+/** Peers are measured one after the other. */
+export interface OneByOne extends Common {
+  readonly together: false;
   /** Each measurement is of a process of its own. */
   readonly fresh: boolean;
-  readonly warmUp: (peer: RunningPeer, setting: Setting) => Effect.Effect<void, Failure>;
   readonly measure: (peer: RunningPeer, setting: Setting) => Effect.Effect<Figures, Failure>;
 }
+
+/** All peers are measured in one go; their figures come in the order of the peers. */
+export interface Together extends Common {
+  readonly together: true;
+  readonly measure: (
+    peers: ReadonlyArray<RunningPeer>,
+    setting: Setting,
+  ) => Effect.Effect<ReadonlyArray<Figures>, Failure>;
+}
+
+export type Workload = OneByOne | Together;
 
 /** Seconds of processor time that a peer spent on something; undefined where there is no peer. */
 const spending = <A, E>(
@@ -47,9 +63,10 @@ const loaded = (
   name: WorkloadName,
   shape: Omit<Load.Shape, "seconds">,
   figures: (outcome: Load.Outcome, cpu: number | undefined) => Figures,
-): Workload => ({
+): OneByOne => ({
   name,
   wrk: true,
+  together: false,
   fresh: false,
   warmUp: ({ port }, { lua }) => Load.run(port, lua, { ...shape, seconds: warmUpSeconds }),
   measure: (peer, { lua, seconds }) =>
@@ -84,19 +101,29 @@ const bulk = loaded("bulk", { path: "/big", connections: 4, closing: false }, ({
   bulkRate: bytes / 1e9 / seconds,
 }));
 
-const pace = { rate: 500, connections: 16 };
+// A turn is a fifth of a second.
+const pace = { rate: 500, connections: 16, inTurn: 100 };
 
-const latency: Workload = {
+const latency: Together = {
   name: "latency",
   wrk: false,
-  fresh: false,
-  warmUp: ({ port }) => Effect.asVoid(Client.steady(port, { ...pace, seconds: warmUpSeconds })),
-  measure: ({ port }, { seconds }) =>
-    Effect.map(Client.steady(port, { ...pace, seconds }), (latencies) => ({
-      latencyP50: quantile(latencies, 0.5),
-      latencyP99: quantile(latencies, 0.99),
-      latencyP999: quantile(latencies, 0.999),
-    })),
+  together: true,
+  // Ten times the rate: after so many requests there is nothing left to compile.
+  warmUp: ({ port }) =>
+    Effect.asVoid(Client.steady([port], { ...pace, rate: 10 * pace.rate, seconds: warmUpSeconds })),
+  measure: (peers, { seconds }) =>
+    Effect.map(
+      Client.steady(
+        peers.map(({ port }) => port),
+        { ...pace, seconds },
+      ),
+      (all) =>
+        all.map((latencies) => ({
+          latencyP50: quantile(latencies, 0.5),
+          latencyP99: quantile(latencies, 0.99),
+          latencyP999: quantile(latencies, 0.999),
+        })),
+    ),
 };
 
 const idleConnections = 2000;
@@ -111,9 +138,10 @@ const resident = (pid: number) =>
 const opened = <A>(port: number, count: number, then: Effect.Effect<A, never, Scope.Scope>) =>
   Effect.scoped(Effect.zipRight(Client.openMany(port, count), then));
 
-const idle: Workload = {
+const idle: OneByOne = {
   name: "idle",
   wrk: false,
+  together: false,
   // What a process once had it seldom gives back: a second measurement would find no difference.
   fresh: true,
   warmUp: ({ port }) => opened(port, 200, Effect.void),
@@ -127,9 +155,10 @@ const idle: Workload = {
         }),
 };
 
-const firstByte: Workload = {
+const firstByte: OneByOne = {
   name: "first-byte",
   wrk: false,
+  together: false,
   fresh: false,
   warmUp: ({ port }) => Effect.asVoid(Effect.replicateEffect(Client.firstByte(port), 200)),
   measure: ({ port }, { seconds }) =>

@@ -1,6 +1,7 @@
-import { Either } from "effect";
+import { createServer } from "node:net";
+import { Effect, Either } from "effect";
 import { describe, expect, it } from "vitest";
-import { answerLength, due } from "../bench/Client.js";
+import { answerLength, due, steady, turnOf } from "../bench/Client.js";
 import { parse } from "../bench/Load.js";
 import { parseLimits, parseVersion } from "../bench/Machine.js";
 import { smallBytes } from "../bench/Origin.js";
@@ -40,6 +41,43 @@ describe("what the tools print", () => {
 describe("the steady rate", () => {
   it("is due by the clock, not by the answers", () => {
     expect([0, 1, 250].map((index) => due(500, index))).toEqual([0, 2, 500]);
+  });
+
+  it("lets each port have so many requests in turn", () => {
+    expect([0, 1, 2, 3, 4, 5, 6, 7].map((index) => turnOf(index, 2, 3))).toEqual([0, 0, 1, 1, 2, 2, 0, 0]);
+  });
+
+  it("gives the latencies of each port by itself", async () => {
+    const answer = `HTTP/1.1 200 OK\r\n\r\n${"x".repeat(smallBytes)}`;
+    const counts = { a: 0, b: 0 };
+    const serving = (name: keyof typeof counts) =>
+      Effect.acquireRelease(
+        Effect.async<ReturnType<typeof createServer>>((resume) => {
+          const server = createServer((socket) => {
+            socket.on("error", () => undefined);
+            socket.on("data", (requests) => {
+              for (const _ of requests.toString().matchAll(/GET/g)) {
+                counts[name] += 1;
+                socket.write(answer);
+              }
+            });
+          }).listen(0, "127.0.0.1", () => resume(Effect.succeed(server)));
+        }),
+        (server) => Effect.sync(() => server.close()),
+      );
+    const latencies = await Effect.runPromise(
+      Effect.scoped(
+        Effect.gen(function* () {
+          const servers = [yield* serving("a"), yield* serving("b")];
+          const ports = servers.map((server) => Number(Object(server.address()).port));
+          return yield* steady(ports, { rate: 200, connections: 4, seconds: 0.2, inTurn: 10 });
+        }),
+      ),
+    );
+    expect(latencies.map(({ length }) => length)).toEqual([40, 40]);
+    for (const each of latencies.flat()) expect(each).toBeGreaterThan(0);
+    // One for each connection when it is opened.
+    expect(counts).toEqual({ a: 44, b: 44 });
   });
 
   it("knows how long an answer is once its head is there", () => {
