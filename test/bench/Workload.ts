@@ -101,8 +101,9 @@ const bulk = loaded("bulk", { path: "/big", connections: 4, closing: false }, ({
   bulkRate: bytes / 1e9 / seconds,
 }));
 
-// A turn is a fifth of a second.
-const pace = { rate: 500, connections: 16, inTurn: 100 };
+// A turn is a second: the first of its requests finds a process whose memory has gone cold, and must not be one in a
+// hundred.
+const pace = { rate: 500, connections: 16, inTurn: 500 };
 
 const latency: Together = {
   name: "latency",
