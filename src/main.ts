@@ -289,8 +289,8 @@ const exitCode = <A, E>(exit: Exit.Exit<A, E>): number => {
   return 1;
 };
 
-/** How long what is still open may keep the process, in milliseconds. All that belongs to a scope is closed by now. */
-const lingerMillis = 1000;
+/** How long something left open may keep the process, in milliseconds. All that belongs to a scope is closed by now. */
+const lingerMillis = 5000;
 
 NodeRuntime.runMain(main, {
   disablePrettyLogger: true,
