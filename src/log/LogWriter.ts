@@ -122,10 +122,10 @@ const patiently = (wait: Effect.Effect<void>): Effect.Effect<void> =>
 export const layer = (fd: number): Layer.Layer<LogWriter> =>
   Layer.scoped(
     LogWriter,
-    Effect.flatMap(ready(fd), (ready) =>
+    Effect.flatMap(ready(fd), (own) =>
       Effect.map(
         Effect.acquireRelease(
-          Effect.sync(() => new Queue(ready)),
+          Effect.sync(() => new Queue(own)),
           (queue) =>
             patiently(idle(queue)).pipe(
               Effect.zipRight(Effect.sync(() => queue.abandon())),

@@ -99,6 +99,13 @@ export interface Pace {
   readonly inTurn: number;
 }
 
+/** One port, what it was measured to take, and since when each of its connections waits for answers. */
+interface Lane {
+  readonly port: number;
+  readonly latencies: Array<number>;
+  readonly clients: ReadonlyArray<Opened & { readonly waiting: Array<number> }>;
+}
+
 /** When a request is due, in milliseconds after the start. */
 export const due = (rate: number, index: number): number => (index * 1000) / rate;
 
@@ -118,11 +125,14 @@ export const steady = (ports: ReadonlyArray<number>, { connections, inTurn, rate
   Effect.scoped(
     Effect.gen(function* () {
       const lanes = yield* Effect.forEach(ports, (port) =>
-        Effect.map(openMany(port, connections), (opened) => ({
-          port,
-          latencies: [] as number[],
-          clients: opened.map(({ length, socket }) => ({ length, socket, waiting: [] as number[] })),
-        })),
+        Effect.map(
+          openMany(port, connections),
+          (opened): Lane => ({
+            port,
+            latencies: [],
+            clients: opened.map((each) => ({ ...each, waiting: [] })),
+          }),
+        ),
       );
       const total = Math.round(rate * seconds) * lanes.length;
       yield* Effect.async<void, ClientError>((resume) => {

@@ -10,9 +10,9 @@ import { dial, receive } from "../support/Sockets.js";
 const exitCalled = "process.exit was called";
 
 /** Tells on stderr of a process that did not end by itself. */
-const tellsOfExit = `--import=data:text/javascript,${encodeURIComponent(
+const tellsOfExit = Program.preloading(
   `const { exit } = process; process.exit = (code) => { process.stderr.write("${exitCalled}"); exit(code); };`,
-)}`;
+);
 
 for (const transport of Program.transports) {
   /** A running program in front of one backend. */
@@ -143,7 +143,7 @@ for (const transport of Program.transports) {
           ...Program.quick(transport),
           BACKENDS: listOf(backend),
           DRAIN_TIMEOUT: "0s",
-          NODE_OPTIONS: tellsOfExit,
+          ...tellsOfExit,
         };
         const serving = yield* Program.start(transport, settings);
         yield* serving.healthy(1);

@@ -17,11 +17,9 @@ const inWorker = `(async () => {
 })()`;
 
 /** A system for which there is no binary of koffi's: none can be loaded. */
-const withoutKoffi = {
-  NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(
-    'process.dlopen = () => { throw new Error("no binary for this system"); };',
-  )}`,
-};
+const withoutKoffi = Program.preloading(
+  'process.dlopen = () => { throw new Error("no binary for this system"); };',
+);
 
 describe.runIf(process.platform === "linux")("LB_TRANSPORT", () => {
   it.scopedLive("is Linux's by itself where that runs", () =>

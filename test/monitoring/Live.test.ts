@@ -47,6 +47,8 @@ const Fields = Schema.Record({ key: Schema.String, value: Schema.Unknown });
 const statusOf = (origin: string) =>
   Effect.map(ask(`${origin}/status`), ({ body }) => Schema.decodeUnknownSync(Status)(body));
 
+const metricsOf = (origin: string) => Effect.promise(async () => (await fetch(`${origin}/metrics`)).text());
+
 const ask = (url: string, init: RequestInit = {}) =>
   Effect.promise(async () => {
     const response = await fetch(url, { ...init, signal: AbortSignal.timeout(10_000) });
@@ -138,7 +140,6 @@ describe("steering", () => {
   it.scopedLive("drains, disables and enables, shows it, and logs who asked", () =>
     Effect.gen(function* () {
       const { log, origin } = yield* start(secret);
-      const metrics = Effect.promise(async () => (await fetch(`${origin}/metrics`)).text());
       for (const [path, admin, healthy] of [
         ["drain", "draining", 1],
         ["disable", "disabled", 1],
@@ -157,7 +158,7 @@ describe("steering", () => {
             ["b b", admin, admin === "enabled" ? null : "127.0.0.1"],
           ],
         );
-        const text = yield* metrics;
+        const text = yield* metricsOf(origin);
         assert.include(text, 'lb_backend_steered{backend="a",address="10.0.0.1:1"} 0\n');
         const steered = admin === "enabled" ? 0 : 1;
         assert.include(text, `lb_backend_steered{backend="b b",address="10.0.0.1:3"} ${steered}\n`);
@@ -203,7 +204,7 @@ describe("GET /metrics", () => {
   it.scopedLive("has what the program around the balancer tells", () =>
     Effect.gen(function* () {
       const { origin } = yield* start();
-      const text = yield* Effect.promise(async () => (await fetch(`${origin}/metrics`)).text());
+      const text = yield* metricsOf(origin);
       assert.include(text, "lb_log_lines_dropped_total 3\n");
       assert.include(text, "lb_transport_faults_total 2\n");
       assert.match(text, /^lb_build_info\{version="1.2.3",.*transport="test",.*\} 1$/m);

@@ -12,6 +12,11 @@ import { Effect, type Scope } from "effect";
 export const transports: ReadonlyArray<string> =
   process.platform === "linux" ? ["node", "linux", "io_uring"] : ["node"];
 
+/** What has a program run some code before its own. */
+export const preloading = (code: string): Readonly<Record<string, string>> => ({
+  NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(code)}`,
+});
+
 /** Where `npm run build` leaves the program. */
 export const executable = fileURLToPath(new URL("../../load-balancer", import.meta.url));
 

@@ -39,7 +39,7 @@ const SPLICE_F_MOVE = 1;
 const SPLICE_F_NONBLOCK = 2;
 
 /** The functions of this process. */
-const functionsOf = (koffi: Koffi) => {
+export const functionsOf = (koffi: Koffi) => {
   // The process itself: both C libraries are in it, whatever their file is called.
   const library = koffi.load(null);
   // koffi has no types for its functions' arguments; each prototype stands where it is called, to compare with.

@@ -9,7 +9,7 @@
  */
 import { getSystemErrorName } from "node:util";
 import { isMainThread } from "node:worker_threads";
-import type { Koffi } from "./KoffiLibc.js";
+import { functionsOf, type Koffi } from "./KoffiLibc.js";
 import type { Service } from "./Wakeup.js";
 
 /** Calls `wake` whenever the descriptor is readable, and answers how to stop. */
@@ -24,10 +24,7 @@ const UV_READABLE = 1;
  * them.
  */
 const byLibuv = (koffi: Koffi): Poll => {
-  const library = koffi.load(null);
-  // koffi has no types for its functions' arguments; addresses are bigints, as those that it gives.
-  const call = (prototype: string) =>
-    library.func(prototype) as (...args: ReadonlyArray<number | bigint>) => number;
+  const { call } = functionsOf(koffi);
   const init = call("int uv_poll_init(uintptr_t, uintptr_t, int)");
   const start = call("int uv_poll_start(uintptr_t, int, uintptr_t)");
   const stop = call("int uv_poll_stop(uintptr_t)");
@@ -44,14 +41,15 @@ const byLibuv = (koffi: Koffi): Poll => {
       koffi.unregister(woken);
       koffi.free(handle);
     };
-    const refused = init(loop, handle, fd);
+    const address = Number(handle);
+    const refused = init(loop, address, fd);
     if (refused < 0) {
       forget();
       throw new Error(`uv_poll_init failed (${getSystemErrorName(refused)})`);
     }
-    start(handle, UV_READABLE, woken);
+    start(address, UV_READABLE, Number(woken));
     return () => {
-      stop(handle);
+      stop(address);
       // libuv lets go of the handle with this call, and of the function when it has returned.
       const closed = koffi.register(() => {
         setImmediate(() => {
@@ -59,7 +57,7 @@ const byLibuv = (koffi: Koffi): Poll => {
           forget();
         });
       }, onClose);
-      close(handle, closed);
+      close(address, Number(closed));
     };
   };
 };
