@@ -1,7 +1,6 @@
 /** A process that was started for the benchmark and ends with the scope it was started in. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { createServer } from "node:net";
 import { Data, Effect, type Scope } from "effect";
 
 export interface Daemon {
@@ -143,12 +142,3 @@ export const awaited = <A>(
         }),
     }),
   );
-
-/** A loopback port that nobody listens on now. */
-export const freePort: Effect.Effect<number> = Effect.async((resume) => {
-  const server = createServer().listen(0, "127.0.0.1", () => {
-    const address = server.address();
-    const port = typeof address === "object" && address !== null ? address.port : 0;
-    server.close(() => resume(Effect.succeed(port)));
-  });
-});

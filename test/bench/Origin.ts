@@ -6,6 +6,7 @@ import { existsSync } from "node:fs";
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Effect, type Scope } from "effect";
+import * as Ports from "../support/Ports.js";
 import * as Daemon from "./Daemon.js";
 
 export interface Origin {
@@ -62,7 +63,7 @@ export const nginx: string =
 export const start = (parent: string): Effect.Effect<Origin, Daemon.DaemonError, Scope.Scope> =>
   Effect.gen(function* () {
     const folder = join(parent, "origin");
-    const port = yield* Daemon.freePort;
+    const port = yield* Ports.unused;
     yield* Effect.promise(async () => {
       await mkdir(join(folder, "files"), { recursive: true });
       // Random-free but not sparse: its pages are in the page cache from here on.

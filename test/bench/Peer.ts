@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Data, Effect, type Scope } from "effect";
+import * as Ports from "../support/Ports.js";
 import * as Daemon from "./Daemon.js";
 import type { PeerName } from "./Options.js";
 import * as Origin from "./Origin.js";
@@ -70,7 +71,7 @@ const haproxy: Peer = {
   title: "HAProxy",
   start: (origin, folder) =>
     Effect.gen(function* () {
-      const port = yield* Daemon.freePort;
+      const port = yield* Ports.unused;
       const file = yield* configured(folder, "haproxy", port, haproxyConfig(port, origin));
       const daemon = yield* Daemon.start(haproxyProgram, ["-db", "-f", file]);
       yield* Daemon.awaited(daemon, "haproxy", Origin.answers(port));
@@ -101,7 +102,7 @@ const nginx: Peer = {
   title: "nginx stream",
   start: (origin, parent) =>
     Effect.gen(function* () {
-      const port = yield* Daemon.freePort;
+      const port = yield* Ports.unused;
       const folder = join(parent, `nginx-${port}`);
       const file = yield* configured(parent, "nginx", port, nginxConfig(folder, port, origin));
       const daemon = yield* Daemon.start(Origin.nginx, ["-p", folder, "-c", file, "-e", "stderr"]);

@@ -8,6 +8,7 @@ import * as EmbeddedOperator from "../../src/demo/EmbeddedOperator.js";
 import * as LoopbackServer from "../../src/demo/LoopbackServer.js";
 import { Discovery } from "../../src/discovery/Discovery.js";
 import * as OperatorDiscovery from "../../src/discovery/OperatorDiscovery.js";
+import * as Ports from "../support/Ports.js";
 
 /** What a server says over a connection of its own; on failure the system's word. */
 const ask = (port: number): Effect.Effect<string, string> =>
@@ -27,7 +28,7 @@ const ask = (port: number): Effect.Effect<string, string> =>
 describe("an embedded backend", () => {
   it.scopedLive("says who it is, dies, and returns where it was", () =>
     Effect.gen(function* () {
-      const backend = yield* EmbeddedBackend.make("backend-7", 0);
+      const backend = yield* EmbeddedBackend.make("backend-7", yield* Ports.unused);
       const { port } = backend.instance.address;
       assert.strictEqual(yield* ask(port), "hello from backend-7\n");
       yield* backend.die;
@@ -49,7 +50,7 @@ describe("an embedded backend", () => {
 
   it.scopedLive("says so when its port was taken while it was dead", () =>
     Effect.gen(function* () {
-      const backend = yield* EmbeddedBackend.make("one", 0);
+      const backend = yield* EmbeddedBackend.make("one", yield* Ports.unused);
       const { port } = backend.instance.address;
       yield* backend.die;
       yield* LoopbackServer.serve((_, response) => response.end("somebody else"), port);
@@ -63,7 +64,7 @@ describe("an embedded backend", () => {
     Effect.gen(function* () {
       const port = yield* Effect.scoped(
         Effect.gen(function* () {
-          const backend = yield* EmbeddedBackend.make("one", 0);
+          const backend = yield* EmbeddedBackend.make("one", yield* Ports.unused);
           // Never answered, so it would be open for ever.
           yield* LoopbackServer.serve(() => {}, 0).pipe(
             Effect.tap((silent) => Effect.forkScoped(Effect.ignore(ask(silent)))),

@@ -9,6 +9,7 @@ import { type Answer, Discovery } from "../../src/discovery/Discovery.js";
 import * as OperatorDiscovery from "../../src/discovery/OperatorDiscovery.js";
 import { format } from "../../src/net/SocketAddress.js";
 import * as CapturedLog from "../support/CapturedLog.js";
+import * as Ports from "../support/Ports.js";
 
 const token = "t0ken";
 const secret = "s3cret";
@@ -275,7 +276,7 @@ for (const [name, client] of clients) {
 
     it.scopedLive("tells of a refused connection", () =>
       Effect.gen(function* () {
-        const url = yield* Effect.scoped(serving(json(null)));
+        const url = new URL(`http://127.0.0.1:${yield* Ports.unused}`);
         const error = yield* failing(url);
         assert.strictEqual(error.reason, "unreachable");
         assert.strictEqual(
@@ -456,7 +457,7 @@ for (const [name, client] of clients) {
         );
         const options = { token: Redacted.make(token) };
         const answer = yield* run(url, options).pipe(Effect.provide(log.layer));
-        const down = yield* Effect.scoped(serving(json(null)));
+        const down = new URL(`http://127.0.0.1:${yield* Ports.unused}`);
         const error = yield* failing(down, options).pipe(Effect.provide(log.layer));
         const all = [
           ...log.lines.map(({ text }) => text),

@@ -6,10 +6,10 @@ import { Effect, Schema } from "effect";
 import { variables } from "../../src/config/Settings.js";
 import { Status } from "../../src/monitoring/Api.js";
 import { listOf, named, restartable } from "../support/Backends.js";
+import * as Ports from "../support/Ports.js";
 import * as Real from "../support/RealServer.js";
 import * as Program from "../support/RunningProgram.js";
 import * as ScriptedOperator from "../support/ScriptedOperator.js";
-import { closedPort } from "../support/Sockets.js";
 
 type Environment = Readonly<Record<string, string>>;
 
@@ -60,7 +60,7 @@ describe("load-balancer check", () => {
   it.scopedLive("is degraded when some answer, and says which does not and why", () =>
     Effect.gen(function* () {
       const backend = yield* named("a");
-      const closed = yield* closedPort;
+      const closed = yield* Ports.unused;
       const operator = yield* ScriptedOperator.make(
         ScriptedOperator.lists([
           ScriptedOperator.instance("web-1", backend.port),
@@ -76,7 +76,7 @@ describe("load-balancer check", () => {
 
   it.scopedLive("is unavailable when the Operator, or every backend, does not answer", () =>
     Effect.gen(function* () {
-      const closed = yield* closedPort;
+      const closed = yield* Ports.unused;
       const nobody = yield* run(["check"], { OPERATOR_URL: `http://127.0.0.1:${closed}` });
       assert.strictEqual(nobody.code, 1);
       assert.include(nobody.out, "the connection was refused; is the Operator running there?");
@@ -104,7 +104,7 @@ describe("load-balancer status", () => {
   it.scopedLive("shows a running one as a plain table in a pipe, and as JSON", () =>
     Effect.gen(function* () {
       const backend = yield* named("a");
-      const closed = yield* closedPort;
+      const closed = yield* Ports.unused;
       const { here, program } = yield* running({ BACKENDS: `${listOf(backend)},127.0.0.1:${closed}` });
       yield* program.healthy(1);
       const { code, out } = yield* run(["status"], here);
@@ -156,7 +156,7 @@ describe("load-balancer status", () => {
   it.scopedLive("watches: a backend that dies, a balancer that goes and comes back", () =>
     Effect.gen(function* () {
       const backend = yield* restartable("a");
-      const healthPort = String(yield* Real.freePort);
+      const healthPort = String(yield* Ports.unused);
       const environment = { BACKENDS: listOf(backend), HEALTH_CHECK_FALL: "1", HEALTH_PORT: healthPort };
       const here = { HEALTH_BIND_ADDRESS: "127.0.0.1", HEALTH_PORT: healthPort };
       const watch = yield* Effect.scoped(
@@ -188,7 +188,7 @@ describe("load-balancer status", () => {
 
   it.scopedLive("says in one line that nobody, or somebody else, is there", () =>
     Effect.gen(function* () {
-      const closed = yield* closedPort;
+      const closed = yield* Ports.unused;
       const nobody = yield* run(["status"], { HEALTH_PORT: String(closed) });
       assert.strictEqual(nobody.code, 1);
       assert.match(

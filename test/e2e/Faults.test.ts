@@ -3,9 +3,10 @@ import type * as net from "node:net";
 import { assert, describe, it } from "@effect/vitest";
 import { Effect, Exit } from "effect";
 import { ask, exchange, listOf, named, restartable, talk } from "../support/Backends.js";
+import * as Ports from "../support/Ports.js";
 import * as Real from "../support/RealServer.js";
 import * as Program from "../support/RunningProgram.js";
-import { closedPort, dial, receive, serve } from "../support/Sockets.js";
+import { dial, receive, serve } from "../support/Sockets.js";
 
 const sha256 = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex");
 
@@ -31,7 +32,7 @@ for (const transport of Program.transports) {
       /** The program, when it has told more than the terminal takes: 4 KiB, which is a dozen connections. */
       const stopped = Effect.gen(function* () {
         const backend = yield* named("a");
-        const port = yield* closedPort;
+        const port = yield* Ports.unused;
         const program = yield* Program.launch(
           {
             ...Program.quick(transport),
@@ -60,7 +61,7 @@ for (const transport of Program.transports) {
 
     it.scopedLive("resets clients at once while no backend is healthy, and warns of the first of many", () =>
       Effect.gen(function* () {
-        const program = yield* Program.start(transport, { BACKENDS: `127.0.0.1:${yield* closedPort}` });
+        const program = yield* Program.start(transport, { BACKENDS: `127.0.0.1:${yield* Ports.unused}` });
         yield* program.tells("backend is down");
         for (let i = 0; i < 50; i++) {
           assert.strictEqual((yield* exchange(program.port, undefined)).end, "reset");

@@ -7,9 +7,9 @@ import { pathToFileURL } from "node:url";
 import { assert, describe, it } from "@effect/vitest";
 import { Effect } from "effect";
 import { ask, listOf, named } from "../support/Backends.js";
+import * as Ports from "../support/Ports.js";
 import * as Real from "../support/RealServer.js";
 import * as Program from "../support/RunningProgram.js";
-import { closedPort } from "../support/Sockets.js";
 
 interface Attribute {
   readonly key: string;
@@ -185,7 +185,7 @@ describe("OpenTelemetry", () => {
     "is sent failed spans of connections that did not end in order, and none where none are wanted",
     () =>
       Effect.gen(function* () {
-        const closed = yield* closedPort;
+        const closed = yield* Ports.unused;
         for (const [ratio, count] of [
           ["1", 1],
           ["0", 0],

@@ -5,6 +5,7 @@ import { Effect } from "effect";
 import type { Page } from "playwright-core";
 import { ask, exchange, listOf, named, restartable, talk } from "../support/Backends.js";
 import * as Browser from "../support/Browser.js";
+import * as Ports from "../support/Ports.js";
 import * as Program from "../support/RunningProgram.js";
 import * as ScriptedOperator from "../support/ScriptedOperator.js";
 
@@ -150,7 +151,8 @@ describe.skipIf(skipped)(`the live page${skipped ? " (chromium is not installed)
     Effect.gen(function* () {
       const backend = yield* named("a");
       const id = `127.0.0.1:${backend.port}`;
-      const first = yield* Program.start("node", { BACKENDS: listOf(backend) });
+      const environment = { BACKENDS: listOf(backend), HEALTH_PORT: String(yield* Ports.unused) };
+      const first = yield* Program.start("node", environment);
       yield* first.healthy(1);
       yield* ask(first.port);
       const { page } = yield* view(first.healthPort);
@@ -161,7 +163,7 @@ describe.skipIf(skipped)(`the live page${skipped ? " (chromium is not installed)
         await reads(page.locator("#stale"), /^Stale: nothing was heard since \d\d:\d\d:\d\d \(\d+ s ago\)/);
         await reads(page.getByRole("status"), "Stale");
       });
-      yield* Program.start("node", { BACKENDS: listOf(backend), HEALTH_PORT: String(first.healthPort) });
+      yield* Program.start("node", environment);
       yield* Effect.promise(async () => {
         await page.locator("#stale").waitFor({ state: "hidden" });
         await reads(cell(page, id, "total"), /^0$/);

@@ -13,8 +13,9 @@ import {
   restartable,
   talk,
 } from "../support/Backends.js";
+import * as Ports from "../support/Ports.js";
 import * as Program from "../support/RunningProgram.js";
-import { closedPort, serve } from "../support/Sockets.js";
+import { serve } from "../support/Sockets.js";
 
 const three = Effect.all([named("a"), named("b"), named("c")]);
 
@@ -45,7 +46,7 @@ for (const transport of Program.transports) {
     ] as const) {
       it.scopedLive(`names ${what}, in words, and binds nothing`, () =>
         Effect.gen(function* () {
-          const healthPort = yield* closedPort;
+          const healthPort = yield* Ports.unused;
           const program = yield* Program.launch({
             ...Program.quick(transport),
             HEALTH_PORT: String(healthPort),
@@ -184,7 +185,7 @@ for (const transport of Program.transports) {
 
     it.scopedLive("/health is unhealthy, with 503, when no backend is", () =>
       Effect.gen(function* () {
-        const program = yield* Program.start(transport, { BACKENDS: `127.0.0.1:${yield* closedPort}` });
+        const program = yield* Program.start(transport, { BACKENDS: `127.0.0.1:${yield* Ports.unused}` });
         yield* program.tells("backend is down");
         assert.deepStrictEqual(yield* program.get("/health"), {
           status: 503,
@@ -205,11 +206,11 @@ for (const transport of Program.transports) {
     /** Runs it on ports that are known without its log, until it serves, and ends it. */
     const runOnce = (environment: Readonly<Record<string, string>>) =>
       Effect.gen(function* () {
-        const [port, healthPort] = [yield* closedPort, yield* closedPort];
+        const [port, healthPort] = [yield* Ports.unused, yield* Ports.unused];
         const backend = yield* named("a");
         const launched = yield* Program.launch({
           ...Program.quick(transport),
-          BACKENDS: `${listOf(backend)},127.0.0.1:${yield* closedPort}`,
+          BACKENDS: `${listOf(backend)},127.0.0.1:${yield* Ports.unused}`,
           PORT: String(port),
           HEALTH_PORT: String(healthPort),
           ...environment,

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import * as tls from "node:tls";
 import { assert, describe, it } from "@effect/vitest";
 import { Effect } from "effect";
+import * as Ports from "../support/Ports.js";
 import * as Real from "../support/RealServer.js";
 import * as Program from "../support/RunningProgram.js";
 import { dial, serve } from "../support/Sockets.js";
@@ -31,7 +32,7 @@ for (const transport of Program.transports) {
       () =>
         Effect.gen(function* () {
           const data = yield* Real.folder;
-          const port = yield* Real.freePort;
+          const port = yield* Ports.unused;
           yield* Real.give(data);
           const [init, ...initArgs] = Real.unprivileged("initdb", [
             "-D",
@@ -77,7 +78,7 @@ for (const transport of Program.transports) {
       "Redis answers redis-cli: a pipeline of thousands, ten megabytes, and a message that is pushed",
       () =>
         Effect.gen(function* () {
-          const port = yield* Real.freePort;
+          const port = yield* Ports.unused;
           const data = yield* Real.folder;
           yield* Real.serving(
             "redis-server",
@@ -109,7 +110,7 @@ for (const transport of Program.transports) {
     skippable({ nginx: "nginx" })("nginx answers many requests over one connection, and 50 MB whole", () =>
       Effect.gen(function* () {
         const data = yield* Real.folder;
-        const port = yield* Real.freePort;
+        const port = yield* Ports.unused;
         const large = randomBytes(50 * 1024 * 1024);
         writeFileSync(join(data, "large"), large);
         writeFileSync(join(data, "small"), "small");
@@ -170,7 +171,7 @@ for (const transport of Program.transports) {
             ...["-keyout", key, "-out", cert, "-days", "1", "-subj", "/CN=backend.test"],
             ...["-addext", "subjectAltName=DNS:backend.test"],
           ]);
-          const port = yield* Real.freePort;
+          const port = yield* Ports.unused;
           yield* Real.serving(
             "openssl",
             ["s_server", "-accept", `127.0.0.1:${port}`, "-key", key, "-cert", cert, "-rev", "-quiet"],
@@ -271,7 +272,7 @@ for (const transport of Program.transports) {
           // The ports of the recipe may be in use here: others in their place, and nothing else is changed.
           const ports = new Map<string, number>();
           for (const [port] of blocks.join("\n").matchAll(/\b8\d\d\d\b/g)) {
-            if (!ports.has(port)) ports.set(port, yield* Real.freePort);
+            if (!ports.has(port)) ports.set(port, yield* Ports.unused);
           }
           const placed = (command: string) =>
             command.replace(/\b8\d\d\d\b/g, (port) => String(ports.get(port) ?? port));

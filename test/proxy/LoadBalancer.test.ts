@@ -16,7 +16,8 @@ import {
   Transport,
 } from "../../src/transport/Transport.js";
 import * as CapturedLog from "../support/CapturedLog.js";
-import { blackHole, closedPort, descriptors, dial, eventually, receive, serve } from "../support/Sockets.js";
+import * as Ports from "../support/Ports.js";
+import { blackHole, descriptors, dial, eventually, receive, serve } from "../support/Sockets.js";
 
 interface Settings {
   /** Backends on loopback, by port. */
@@ -125,7 +126,7 @@ describe("LoadBalancer", () => {
   test(
     "logs how each connection ended, what it carried and how often it was retried",
     Effect.gen(function* () {
-      const dead = yield* closedPort;
+      const dead = yield* Ports.unused;
       const alive = yield* serve((socket) => socket.once("data", () => socket.end("answer")));
       const started = yield* start({ ports: [dead, alive.port], options: { accessLog: "all" } });
       const client = yield* dial(started.port);
@@ -180,7 +181,7 @@ describe("LoadBalancer", () => {
   test(
     "takes another backend when one refuses, keeps what the client has sent, and counts the failure once",
     Effect.gen(function* () {
-      const dead = yield* closedPort;
+      const dead = yield* Ports.unused;
       const alive = yield* echo;
       const started = yield* start({ ports: [dead, alive.port] });
       const client = yield* dial(started.port);
@@ -209,7 +210,7 @@ describe("LoadBalancer", () => {
   test(
     "takes a backend out after as many failed connects as HEALTH_CHECK_FALL, whatever its probes would say",
     Effect.gen(function* () {
-      const dead = yield* closedPort;
+      const dead = yield* Ports.unused;
       const alive = yield* echo;
       const started = yield* start({ ports: [dead, alive.port] });
       for (let n = 0; n < 8; n++) {
@@ -246,7 +247,7 @@ describe("LoadBalancer", () => {
   test(
     "tries as many further backends as it may, then resets the client",
     Effect.gen(function* () {
-      const dead = yield* Effect.replicateEffect(closedPort, 5);
+      const dead = yield* Effect.replicateEffect(Ports.unused, 5);
       const started = yield* start({ ports: [...new Set(dead)], options: { connectRetries: 1 } });
       assert.strictEqual((yield* reach(started.port)).end, "reset");
       yield* idle(started);
@@ -263,7 +264,7 @@ describe("LoadBalancer", () => {
   test(
     "does not ask a backend twice for one connection, however many tries are left",
     Effect.gen(function* () {
-      const dead = yield* closedPort;
+      const dead = yield* Ports.unused;
       const started = yield* start({ ports: [dead], options: { connectRetries: 100 } });
       assert.strictEqual((yield* reach(started.port)).end, "reset");
       yield* idle(started);
@@ -316,7 +317,7 @@ describe("LoadBalancer", () => {
   test(
     "resets early clients when the first verdict is bad",
     Effect.gen(function* () {
-      const started = yield* start({ ports: [yield* closedPort], up: false });
+      const started = yield* start({ ports: [yield* Ports.unused], up: false });
       const client = yield* dial(started.port);
       const answer = receive(client);
       yield* until(Effect.map(started.balancer.open, (open) => open === 1));
@@ -333,7 +334,7 @@ describe("LoadBalancer", () => {
     "resets early clients when no verdict comes within CONNECT_TIMEOUT",
     Effect.gen(function* () {
       const started = yield* start({
-        ports: [yield* closedPort],
+        ports: [yield* Ports.unused],
         up: false,
         options: { connectTimeout: Duration.millis(50) },
       });
@@ -481,7 +482,7 @@ describe("LoadBalancer", () => {
   test(
     "leaves no descriptor and no count behind after a hundred connections that end in every way",
     Effect.gen(function* () {
-      const dead = yield* closedPort;
+      const dead = yield* Ports.unused;
       const backends = yield* Effect.all([
         echo,
         serve((socket) => socket.resetAndDestroy()),

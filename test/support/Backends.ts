@@ -4,6 +4,7 @@
 import { once } from "node:events";
 import * as net from "node:net";
 import { Effect, type Scope } from "effect";
+import * as Ports from "./Ports.js";
 import { type Program, untilTrue } from "./RunningProgram.js";
 import { type Received, receive, serve } from "./Sockets.js";
 
@@ -40,7 +41,7 @@ export const restartable = (
   never,
   Scope.Scope
 > =>
-  Effect.map(
+  Effect.flatMap(Ports.unused, (port) =>
     Effect.acquireRelease(
       Effect.promise(async () => {
         const sockets = new Set<net.Socket>();
@@ -50,7 +51,7 @@ export const restartable = (
           socket.on("close", () => sockets.delete(socket));
           socket.once("data", () => socket.write(`${name}\n`));
         });
-        const listen = async (port: number) => {
+        const start = async () => {
           server.listen(port, "127.0.0.1");
           await once(server, "listening");
         };
@@ -61,16 +62,11 @@ export const restartable = (
           for (const socket of sockets) socket.destroy();
           await closed;
         };
-        await listen(0);
-        return { listen, stop, port: (server.address() as net.AddressInfo) /* of TCP */.port };
+        await start();
+        return { port, stop: Effect.promise(stop), start: Effect.promise(start) };
       }),
-      ({ stop }) => Effect.promise(stop),
+      ({ stop }) => stop,
     ),
-    ({ listen, port, stop }) => ({
-      port,
-      stop: Effect.promise(stop),
-      start: Effect.promise(() => listen(port)),
-    }),
   );
 
 /** Waits until a backend has been checked so many times more. */

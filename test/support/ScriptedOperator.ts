@@ -3,8 +3,8 @@
  */
 import { once } from "node:events";
 import * as http from "node:http";
-import type { AddressInfo } from "node:net";
 import { Effect, type Scope } from "effect";
+import * as Ports from "./Ports.js";
 
 export interface Asked {
   readonly method: string | undefined;
@@ -51,42 +51,44 @@ export interface ScriptedOperator {
 }
 
 export const make = (first: Answer): Effect.Effect<ScriptedOperator, never, Scope.Scope> =>
-  Effect.map(
-    Effect.acquireRelease(
-      Effect.promise(async () => {
-        const asked: Array<Asked> = [];
-        const script = { answer: first };
-        const server = http.createServer((request, response) => {
-          asked.push({ method: request.method, url: request.url, headers: request.headers });
-          script.answer(response);
-        });
-        server.listen(0, "127.0.0.1");
-        await once(server, "listening");
-        return { asked, script, server, port: (server.address() as AddressInfo) /* of TCP */.port };
+  Effect.flatMap(Ports.unused, (port) =>
+    Effect.map(
+      Effect.acquireRelease(
+        Effect.promise(async () => {
+          const asked: Array<Asked> = [];
+          const script = { answer: first };
+          const server = http.createServer((request, response) => {
+            asked.push({ method: request.method, url: request.url, headers: request.headers });
+            script.answer(response);
+          });
+          const listen = async () => {
+            server.listen(port, "127.0.0.1");
+            await once(server, "listening");
+          };
+          await listen();
+          return { asked, listen, script, server };
+        }),
+        ({ server }) => Effect.promise(() => close(server)),
+      ),
+      ({ asked, listen, script, server }) => ({
+        url: `http://127.0.0.1:${port}`,
+        asked,
+        answers: (answer) =>
+          Effect.sync(() => {
+            script.answer = answer;
+          }),
+        askedAgain: (times) =>
+          Effect.suspend(() => {
+            const before = asked.length;
+            const wait: Effect.Effect<void> = Effect.suspend(() =>
+              asked.length >= before + times ? Effect.void : Effect.zipRight(Effect.sleep("5 millis"), wait),
+            );
+            return wait;
+          }),
+        stop: Effect.promise(() => close(server)),
+        restart: Effect.promise(listen),
       }),
-      ({ server }) => Effect.promise(() => close(server)),
     ),
-    ({ asked, script, server, port }) => ({
-      url: `http://127.0.0.1:${port}`,
-      asked,
-      answers: (answer) =>
-        Effect.sync(() => {
-          script.answer = answer;
-        }),
-      askedAgain: (times) =>
-        Effect.suspend(() => {
-          const before = asked.length;
-          const wait: Effect.Effect<void> = Effect.suspend(() =>
-            asked.length >= before + times ? Effect.void : Effect.zipRight(Effect.sleep("5 millis"), wait),
-          );
-          return wait;
-        }),
-      stop: Effect.promise(() => close(server)),
-      restart: Effect.promise(async () => {
-        server.listen(port, "127.0.0.1");
-        await once(server, "listening");
-      }),
-    }),
   );
 
 const close = async (server: http.Server): Promise<void> => {

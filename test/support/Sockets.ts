@@ -63,14 +63,6 @@ export const dial = (port: number): Effect.Effect<net.Socket, never, Scope.Scope
     (socket) => Effect.sync(() => socket.destroy()),
   );
 
-/** A loopback port that nothing listens on. */
-export const closedPort: Effect.Effect<number> = Effect.scoped(
-  Effect.map(
-    serve(() => {}),
-    ({ port }) => port,
-  ),
-);
-
 /** A port whose kernel queue is full and whose program is asleep: connecting gets no answer. */
 export const blackHole: Effect.Effect<number, never, Scope.Scope> = Effect.gen(function* () {
   const child: ChildProcess = yield* Effect.acquireRelease(

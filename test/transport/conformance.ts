@@ -8,7 +8,8 @@ import { assert, describe, it } from "@effect/vitest";
 import { Deferred, Effect, Exit, Fiber, type Layer, type Scope } from "effect";
 import type { Meter } from "../../src/net/Meter.js";
 import { type Connection, type RelayOutcome, Transport } from "../../src/transport/Transport.js";
-import { blackHole, closedPort, descriptors, dial, eventually, receive, serve } from "../support/Sockets.js";
+import * as Ports from "../support/Ports.js";
+import { blackHole, descriptors, dial, eventually, receive, serve } from "../support/Sockets.js";
 
 const second = 1_000;
 const megabyte = randomBytes(1_000_000);
@@ -533,7 +534,7 @@ export const conformance = <E>(name: string, layer: Layer.Layer<Transport, E>): 
       "a port that nothing listens on refuses",
       Effect.gen(function* () {
         const transport = yield* Transport;
-        const port = yield* closedPort;
+        const port = yield* Ports.unused;
         const error = yield* Effect.flip(transport.connect({ host: "127.0.0.1", port }, second)).pipe(
           Effect.orDie,
         );
