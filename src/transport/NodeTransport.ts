@@ -128,6 +128,10 @@ class Relay {
     });
     from.on("error", () => this.#fail(broken, to));
     from.on("close", () => {
+      // V8's minor collections do not free Node's sockets (seen in Node 20 and 24): all that their listeners reach
+      // would stay with them, every connection with its fiber's work, until a major one.
+      from.removeAllListeners();
+      from.on("error", ignore);
       this.#open -= 1;
       if (this.#open === 0) this.#end();
     });
