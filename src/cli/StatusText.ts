@@ -3,16 +3,24 @@
  */
 import { printable } from "../discovery/ForeignText.js";
 import type { BackendStatus, Status } from "../monitoring/Api.js";
+import { reason, type State, stateOf } from "../monitoring/BackendState.js";
 import { type Cell, type Colour, cell, figure, painted, render } from "./Table.js";
 
 type Backend = typeof BackendStatus.Type;
 
 const colourOf = { healthy: "green", degraded: "yellow", unhealthy: "red", draining: "yellow" } as const;
 
-const stateOf = ({ admin, healthy, last_check }: Backend): Cell => {
-  if (admin !== "enabled") return cell(admin, "yellow");
-  if (healthy) return cell("up", "green");
-  return last_check === null ? cell("unchecked", "faint") : cell("down", "red");
+const colourOfState: Readonly<Record<State, Colour>> = {
+  up: "green",
+  down: "red",
+  unchecked: "faint",
+  draining: "yellow",
+  disabled: "yellow",
+};
+
+const stateCell = (backend: Backend): Cell => {
+  const state = stateOf(backend);
+  return cell(state, colourOfState[state]);
 };
 
 /** `3 s`, `5 min`, `2 h`, `4 d` before `now`; a dash for never. */
@@ -26,14 +34,10 @@ export const ago = (instant: string | null, now: string): string => {
 
 const titles = ["ID", "ADDRESS", "STATE", "SINCE", "OPEN", "TOTAL", "FAILED", "CONNECT MS", "WHY"];
 
-/** Who chose the state, and why it is down. */
-const reason = ({ steered_by, why }: Backend): string =>
-  [steered_by === null ? "" : `by ${steered_by}`, why ?? ""].filter(Boolean).join("; ");
-
 const row = (backend: Backend, now: string): ReadonlyArray<Cell> => [
   cell(backend.id),
   cell(backend.address),
-  stateOf(backend),
+  stateCell(backend),
   { text: ago(backend.since, now), align: "right" },
   figure(backend.open),
   figure(backend.total),

@@ -2,13 +2,10 @@
  * The table of backends: what a row shows, which rows are shown, and in which order. Pure.
  */
 import type { BackendStatus } from "../monitoring/Api.js";
+import { reason, type State, stateOf } from "../monitoring/BackendState.js";
 import * as Format from "./Format.js";
 
 export type Backend = typeof BackendStatus.Type;
-
-/** An operator's choice comes before health, for it explains why nothing new arrives. */
-export const states = ["up", "down", "unchecked", "draining", "disabled"] as const;
-export type State = (typeof states)[number];
 
 export interface Row extends Backend {
   /** Identity is id and address together. */
@@ -19,18 +16,6 @@ export interface Row extends Backend {
 }
 
 export const keyOf = ({ address, id }: Pick<Backend, "address" | "id">): string => `${address} ${id}`;
-
-export const stateOf = ({ admin, healthy, last_check }: Backend): State => {
-  if (admin !== "enabled") return admin;
-  if (healthy) return "up";
-  return last_check === null ? "unchecked" : "down";
-};
-
-/** What the state alone does not tell: who chose it, and why the backend is down. */
-export const reason = ({ admin, steered_by, why }: Backend): string => {
-  const by = steered_by === null ? [] : [`by ${steered_by}`];
-  return [...by, ...(why === null ? [] : [admin === "enabled" ? why : `down: ${why}`])].join("; ");
-};
 
 export const row = (backend: Backend, shares: ReadonlyMap<string, number>): Row => {
   const key = keyOf(backend);

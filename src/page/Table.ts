@@ -3,6 +3,7 @@
  * hundreds of them can be told news twice a second.
  */
 import type { Status } from "../monitoring/Api.js";
+import { reason, states } from "../monitoring/BackendState.js";
 import { byId, element, setText, within } from "./Dom.js";
 import * as Format from "./Format.js";
 import * as Rows from "./Rows.js";
@@ -59,13 +60,13 @@ const line = (first: Rows.Row, steer: (verb: Verb, row: Rows.Row) => void): Line
       row = next;
       if (tr.dataset["state"] !== next.state) tr.dataset["state"] = next.state;
       setText(badge, next.state);
-      setText(why, Rows.reason(next));
+      setText(why, reason(next));
       for (const { cell, name, text } of cells) {
         setText(cell, text(next, now));
         if (name === "failures") cell.classList.toggle("bad", next.connect_failures > 0);
       }
-      for (const { button, for: states } of buttons) {
-        const hidden = !states.includes(next.admin);
+      for (const { button, for: choices } of buttons) {
+        const hidden = !choices.includes(next.admin);
         if (button.hidden === hidden) continue;
         // Whoever works by keyboard stays in this row when the button that was pressed goes away.
         const focused = document.activeElement === button;
@@ -103,7 +104,7 @@ export const make = (
   });
 
   const place = (asked: boolean): void => {
-    const filter = Rows.states.find((each) => each === state.value) ?? "all";
+    const filter = states.find((each) => each === state.value) ?? "all";
     const wanted = Rows.sorted(rows.filter(Rows.passes({ text: text.value, state: filter })), order);
     const hold = !asked && (pointing || body.contains(document.activeElement));
     const placed = hold ? Rows.held(standing, wanted) : wanted;
@@ -154,7 +155,7 @@ export const make = (
   sortShown();
 
   const choices = new Map(
-    (["all", ...Rows.states] as const).map((value) => [value, element("option", { value }, value)]),
+    (["all", ...states] as const).map((value) => [value, element("option", { value }, value)]),
   );
   state.append(...choices.values());
   text.addEventListener("input", () => place(true));

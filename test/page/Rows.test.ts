@@ -23,30 +23,6 @@ const backend = (id: string, more: Partial<Rows.Backend> = {}): Rows.Backend => 
 const row = (id: string, more: Partial<Rows.Backend> = {}) => Rows.row(backend(id, more), new Map());
 const ids = (rows: ReadonlyArray<Rows.Row>) => rows.map(({ id }) => id);
 
-describe("a backend's state", () => {
-  it.each([
-    [{}, "up"],
-    [{ healthy: false }, "down"],
-    [{ healthy: false, last_check: null }, "unchecked"],
-    [{ admin: "draining", healthy: false }, "draining"],
-    [{ admin: "disabled" }, "disabled"],
-  ] as const)("of %j is %s", (more, state) => {
-    expect(Rows.stateOf(backend("a", more))).toBe(state);
-  });
-
-  it.each([
-    [{}, ""],
-    [{ healthy: false, why: "it refused" }, "it refused"],
-    [{ admin: "draining", steered_by: "10.0.0.9" }, "by 10.0.0.9"],
-    [
-      { admin: "disabled", steered_by: "10.0.0.9", healthy: false, why: "it refused" },
-      "by 10.0.0.9; down: it refused",
-    ],
-  ] as const)("of %j is explained by: %s", (more, reason) => {
-    expect(Rows.reason(backend("a", more))).toBe(reason);
-  });
-});
-
 describe("sorting", () => {
   it("by state puts first what needs attention, and equals by id as people count", () => {
     const rows = [row("b-10"), row("b-9"), row("x", { admin: "draining" }), row("z", { healthy: false })];
