@@ -145,12 +145,12 @@ const monitoring = (settings: Settings) =>
     ),
   );
 
-const otlp = (settings: Settings, endpoint: URL, transport: string) => ({
+const otlp = (settings: Settings, endpoint: URL) => ({
   endpoint,
   headers: settings.otlpHeaders,
   serviceName: settings.otlpServiceName,
   sampling: settings.otlpSampling,
-  build: { version, transport },
+  version,
 });
 
 /** Nothing of it is loaded where no collector is set. */
@@ -161,7 +161,7 @@ const telemetry = (settings: Settings): Layer.Layer<Telemetry.Telemetry> => {
     : Layer.unwrapEffect(
         Effect.map(
           Effect.promise(() => import("./telemetry/Otlp.js")),
-          (Otlp) => Otlp.layer(otlp(settings, otlpEndpoint, settings.transport)),
+          (Otlp) => Otlp.layer(otlp(settings, otlpEndpoint)),
         ),
       ).pipe(Layer.provide(NodeHttpClient.layer));
 };
@@ -175,8 +175,7 @@ const exported = (settings: Settings) => {
         Effect.zipWith(
           Effect.promise(() => import("./telemetry/Otlp.js")),
           ourselves,
-          (Otlp, program) =>
-            Otlp.metrics({ ...otlp(settings, otlpEndpoint, program.build.transport), ...program }),
+          (Otlp, program) => Otlp.metrics({ ...otlp(settings, otlpEndpoint), ...program }),
         ),
       ).pipe(Layer.provide(NodeHttpClient.layer));
 };

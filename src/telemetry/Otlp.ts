@@ -23,7 +23,8 @@ export interface Options {
   readonly serviceName: string;
   /** The part of connections that become spans, 0 to 1. */
   readonly sampling: number;
-  readonly build: Gauges.Build;
+  /** Of this program. */
+  readonly version: string;
 }
 
 /** How long one request may take, and what is left to send at the end. */
@@ -73,7 +74,7 @@ const bounded: Layer.Layer<HttpClient.HttpClient, never, HttpClient.HttpClient> 
   }),
 );
 
-const resourceOf = ({ build, serviceName }: Options) => ({ serviceName, serviceVersion: build.version });
+const resourceOf = ({ serviceName, version }: Options) => ({ serviceName, serviceVersion: version });
 
 const urlOf = ({ endpoint }: Options, path: string): string =>
   `${endpoint.href.replace(/\/+$/, "")}/v1/${path}`;
