@@ -1,24 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { BackendStatus } from "../../src/monitoring/Api.js";
 import { reason, stateOf } from "../../src/monitoring/BackendState.js";
-
-const up: typeof BackendStatus.Type = {
-  id: "a",
-  address: "10.0.0.1:80",
-  healthy: true,
-  admin: "enabled",
-  steered_by: null,
-  since: null,
-  why: null,
-  last_check: "2026-01-01T00:00:00.000Z",
-  open: 0,
-  peak: 0,
-  total: 0,
-  received: 0,
-  sent: 0,
-  connect_failures: 0,
-  connect_ms: null,
-};
+import { backendStatus } from "../support/BackendStatus.js";
 
 describe("a backend's state", () => {
   it.each([
@@ -28,7 +10,7 @@ describe("a backend's state", () => {
     [{ admin: "draining", healthy: false }, "draining"],
     [{ admin: "disabled" }, "disabled"],
   ] as const)("of %j is %s", (more, state) => {
-    expect(stateOf({ ...up, ...more })).toBe(state);
+    expect(stateOf(backendStatus(more))).toBe(state);
   });
 
   it.each([
@@ -40,6 +22,6 @@ describe("a backend's state", () => {
       "by 10.0.0.9; down: it refused",
     ],
   ] as const)("of %j is explained by: %s", (more, explained) => {
-    expect(reason({ ...up, ...more })).toBe(explained);
+    expect(reason(backendStatus(more))).toBe(explained);
   });
 });

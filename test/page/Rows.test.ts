@@ -1,26 +1,10 @@
 import { FastCheck as fc } from "effect";
 import { describe, expect, it } from "vitest";
 import * as Rows from "../../src/page/Rows.js";
+import { backendStatus } from "../support/BackendStatus.js";
 
-const backend = (id: string, more: Partial<Rows.Backend> = {}): Rows.Backend => ({
-  id,
-  address: "10.0.0.1:80",
-  healthy: true,
-  admin: "enabled",
-  steered_by: null,
-  since: null,
-  why: null,
-  last_check: "2026-01-01T00:00:00.000Z",
-  open: 0,
-  peak: 0,
-  total: 0,
-  received: 0,
-  sent: 0,
-  connect_failures: 0,
-  connect_ms: null,
-  ...more,
-});
-const row = (id: string, more: Partial<Rows.Backend> = {}) => Rows.row(backend(id, more), new Map());
+const row = (id: string, more: Partial<Rows.Backend> = {}) =>
+  Rows.row(backendStatus({ id, ...more }), new Map());
 const ids = (rows: ReadonlyArray<Rows.Row>) => rows.map(({ id }) => id);
 
 describe("sorting", () => {

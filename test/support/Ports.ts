@@ -14,11 +14,11 @@ import { Effect } from "effect";
 const lowest = 10_240;
 const highest = 32_767;
 const blockSize = 256;
+const blocks = Math.floor((highest - lowest + 1) / blockSize);
 
 /** The first port of a block that no other process has, which the UDP port of the same number says. */
 const claim = async (): Promise<number> => {
   for (let attempt = 0; attempt < 1_000; attempt++) {
-    const blocks = Math.floor((highest - lowest + 1) / blockSize);
     const first = lowest + blockSize * Math.floor(Math.random() * blocks);
     const lock = createSocket("udp4");
     try {

@@ -51,45 +51,39 @@ export interface ScriptedOperator {
 }
 
 export const make = (first: Answer): Effect.Effect<ScriptedOperator, never, Scope.Scope> =>
-  Effect.flatMap(Ports.unused, (port) =>
-    Effect.map(
-      Effect.acquireRelease(
-        Effect.promise(async () => {
-          const asked: Array<Asked> = [];
-          const script = { answer: first };
-          const server = http.createServer((request, response) => {
-            asked.push({ method: request.method, url: request.url, headers: request.headers });
-            script.answer(response);
-          });
-          const listen = async () => {
-            server.listen(port, "127.0.0.1");
-            await once(server, "listening");
-          };
-          await listen();
-          return { asked, listen, script, server };
+  Effect.gen(function* () {
+    const port = yield* Ports.unused;
+    const asked: Array<Asked> = [];
+    let answer = first;
+    const server = http.createServer((request, response) => {
+      asked.push({ method: request.method, url: request.url, headers: request.headers });
+      answer(response);
+    });
+    const restart = Effect.promise(async () => {
+      server.listen(port, "127.0.0.1");
+      await once(server, "listening");
+    });
+    const stop = Effect.promise(() => close(server));
+    yield* Effect.acquireRelease(restart, () => stop);
+    return {
+      url: `http://127.0.0.1:${port}`,
+      asked,
+      answers: (next) =>
+        Effect.sync(() => {
+          answer = next;
         }),
-        ({ server }) => Effect.promise(() => close(server)),
-      ),
-      ({ asked, listen, script, server }) => ({
-        url: `http://127.0.0.1:${port}`,
-        asked,
-        answers: (answer) =>
-          Effect.sync(() => {
-            script.answer = answer;
-          }),
-        askedAgain: (times) =>
-          Effect.suspend(() => {
-            const before = asked.length;
-            const wait: Effect.Effect<void> = Effect.suspend(() =>
-              asked.length >= before + times ? Effect.void : Effect.zipRight(Effect.sleep("5 millis"), wait),
-            );
-            return wait;
-          }),
-        stop: Effect.promise(() => close(server)),
-        restart: Effect.promise(listen),
-      }),
-    ),
-  );
+      askedAgain: (times) =>
+        Effect.suspend(() => {
+          const before = asked.length;
+          const wait: Effect.Effect<void> = Effect.suspend(() =>
+            asked.length >= before + times ? Effect.void : Effect.zipRight(Effect.sleep("5 millis"), wait),
+          );
+          return wait;
+        }),
+      stop,
+      restart,
+    };
+  });
 
 const close = async (server: http.Server): Promise<void> => {
   if (!server.listening) return;
