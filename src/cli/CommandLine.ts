@@ -7,7 +7,7 @@ import { NodeContext, NodeHttpClient } from "@effect/platform-node";
 import { Console, Effect, type Layer, Logger, LogLevel, Option, Ref, Schedule, Schema } from "effect";
 import { settings as readSettings, type Settings, variables } from "../config/Settings.js";
 import type { Discovery } from "../discovery/Discovery.js";
-import { printable } from "../discovery/ForeignText.js";
+import { printable } from "../log/ForeignText.js";
 import { Status } from "../monitoring/Api.js";
 import type { Transport } from "../transport/Transport.js";
 import * as Check from "./Check.js";

@@ -5,7 +5,7 @@ import type { HttpClient, HttpClientError } from "@effect/platform";
 import type { HttpApiDecodeError } from "@effect/platform/HttpApiError";
 import { Duration, Effect, type ParseResult, type Redacted } from "effect";
 import { type Settings, table } from "../config/Settings.js";
-import { printable } from "../discovery/ForeignText.js";
+import { printable } from "../log/ForeignText.js";
 import type { BackendStatus, Status } from "../monitoring/Api.js";
 import * as MonitoringClient from "../monitoring/MonitoringClient.js";
 import { format } from "../net/SocketAddress.js";

@@ -1,7 +1,7 @@
 /**
  * What a running balancer says of itself, for people. Pure.
  */
-import { printable } from "../discovery/ForeignText.js";
+import { printable } from "../log/ForeignText.js";
 import type { BackendStatus, Status } from "../monitoring/Api.js";
 import { reason, type State, stateOf } from "../monitoring/BackendState.js";
 import { type Cell, type Colour, cell, figure, painted, render } from "./Table.js";

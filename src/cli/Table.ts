@@ -1,7 +1,7 @@
 /**
  * Rows of text in aligned columns, for a terminal or a pipe. Pure.
  */
-import { printable } from "../discovery/ForeignText.js";
+import { printable } from "../log/ForeignText.js";
 
 export type Colour = "green" | "yellow" | "red" | "faint";
 

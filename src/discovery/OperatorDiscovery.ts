@@ -8,10 +8,10 @@ import { STATUS_CODES } from "node:http";
 import { FetchHttpClient, HttpClient, HttpClientRequest } from "@effect/platform";
 import { Duration, Effect, Either, Layer, ParseResult, type Redacted, Schema, Stream } from "effect";
 import type { Instance } from "../backend/Backend.js";
+import { isPrintable, printable } from "../log/ForeignText.js";
 import { canonical } from "../net/IpAddress.js";
 import { format, isIpAddress } from "../net/SocketAddress.js";
 import { type Answer, Discovery, DiscoveryError, type DiscoveryFailure, type Skipped } from "./Discovery.js";
-import { isPrintable, printable } from "./ForeignText.js";
 
 export interface Options {
   /** Where the Operator is; http or https. A path is a prefix of what is asked for; query and fragment are ignored. */

@@ -7,8 +7,8 @@ import { Effect, type Scope } from "effect";
 import { since } from "../backend/Backend.js";
 import * as Pool from "../backend/Pool.js";
 import { catalog } from "../metrics/Catalog.js";
+import { fromSnapshot, type Series, series } from "../metrics/Exposition.js";
 import type { Metrics } from "../metrics/Metrics.js";
-import { fromSnapshot, type Series, series } from "./Exposition.js";
 
 /** What runs, for the labels of `lb_build_info`. */
 export interface Build {

@@ -5,9 +5,9 @@ import { HttpApiBuilder, HttpServerRequest, HttpServerResponse, OpenApi } from "
 import { Clock, Effect, Layer, Option, Stream } from "effect";
 import type { Admin } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
+import * as Exposition from "../metrics/Exposition.js";
 import * as IpAddress from "../net/IpAddress.js";
 import { Api } from "./Api.js";
-import * as Exposition from "./Exposition.js";
 import { Feed } from "./Feed.js";
 import * as Gauges from "./Gauges.js";
 import * as Views from "./Views.js";

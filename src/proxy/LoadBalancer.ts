@@ -26,6 +26,7 @@ import { type Backend, describe } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
 import * as Pool from "../backend/Pool.js";
 import type { AccessLogMode } from "../config/Settings.js";
+import * as LogThrottle from "../log/LogThrottle.js";
 import type { ListenError } from "../net/ListenError.js";
 import type { Meter } from "../net/Meter.js";
 import { format, type SocketAddress } from "../net/SocketAddress.js";
@@ -38,7 +39,6 @@ import {
 } from "../transport/Transport.js";
 import * as AccessLog from "./AccessLog.js";
 import { type ConnectionRecord, codeOf, type EndedBy, type Phase } from "./ConnectionRecord.js";
-import * as Summary from "./Summary.js";
 import * as Turns from "./Turns.js";
 
 export interface Options {
@@ -189,10 +189,10 @@ export const make = (options: Options) =>
     const { onEnded } = options;
     const stats = { accepted: 0, refused: 0, acceptErrors: 0, connectFailures: 0, redispatches: 0 };
     const every = Duration.seconds(5);
-    const summary = {
-      refused: Summary.make(every),
-      connectFailed: Summary.make(every),
-      acceptFailed: Summary.make(every),
+    const throttled = {
+      refused: LogThrottle.make(every),
+      connectFailed: LogThrottle.make(every),
+      acceptFailed: LogThrottle.make(every),
     };
     let draining = false;
     const lives = new Set<Life>();
@@ -262,7 +262,7 @@ export const make = (options: Options) =>
         client.reset();
         return Effect.zipRight(
           atLeisure(
-            summary.refused(
+            throttled.refused(
               Effect.logWarning("connection refused").pipe(
                 Effect.annotateLogs({ client: format(client.remote), why, "refused in all": stats.refused }),
               ),
@@ -307,7 +307,7 @@ export const make = (options: Options) =>
           if (error.reason !== "exhausted") {
             yield* registry.observed(backend, { succeeded: false, why: error.message });
           }
-          yield* summary.connectFailed(
+          yield* throttled.connectFailed(
             Effect.logWarning("backend could not be connected to").pipe(
               Effect.annotateLogs({ ...told(life.client, backend), why: error.message }),
             ),
@@ -421,7 +421,7 @@ export const make = (options: Options) =>
         metrics.acceptFailed();
         fork(
           atLeisure(
-            summary.acceptFailed(
+            throttled.acceptFailed(
               Effect.logWarning(error.message).pipe(
                 Effect.annotateLogs({ "failed in all": stats.acceptErrors }),
               ),

@@ -9,8 +9,8 @@ import { OtlpLogger, OtlpResource, OtlpSerialization, OtlpTracer } from "@effect
 import { HttpClient, HttpClientError, HttpClientRequest } from "@effect/platform";
 import { Clock, Duration, Effect, Layer, Redacted, Schedule } from "effect";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
+import * as LogThrottle from "../log/LogThrottle.js";
 import * as Gauges from "../monitoring/Gauges.js";
-import * as Summary from "../proxy/Summary.js";
 import * as ConnectionSpan from "./ConnectionSpan.js";
 import * as OtlpMetrics from "./OtlpMetrics.js";
 import { Telemetry } from "./Telemetry.js";
@@ -41,7 +41,7 @@ const every = Duration.seconds(10);
 const bounded: Layer.Layer<HttpClient.HttpClient, never, HttpClient.HttpClient> = Layer.effect(
   HttpClient.HttpClient,
   Effect.map(HttpClient.HttpClient, (client) => {
-    const warn = Summary.make("1 minute");
+    const warn = LogThrottle.make("1 minute");
     let underWay = 0;
     return HttpClient.transform(client, (sending, request) =>
       Effect.suspend(() => {

@@ -7,7 +7,7 @@
  * https://opentelemetry.io/docs/specs/otlp/
  */
 import { type Family, families } from "../metrics/Catalog.js";
-import type { Distribution, Series } from "../monitoring/Exposition.js";
+import type { Distribution, Series } from "../metrics/Exposition.js";
 
 /** AGGREGATION_TEMPORALITY_CUMULATIVE */
 const cumulative = 2;

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest";
 import { FastCheck as fc } from "effect";
 import { catalog } from "../../src/metrics/Catalog.js";
-import { series } from "../../src/monitoring/Exposition.js";
+import { series } from "../../src/metrics/Exposition.js";
 import { encode } from "../../src/telemetry/OtlpMetrics.js";
 
 describe("metrics for a collector", () => {

@@ -5,7 +5,7 @@
  * https://prometheus.io/docs/specs/om/open_metrics_spec/
  */
 import { type MetricPair, MetricState } from "effect";
-import { type Family, families } from "../metrics/Catalog.js";
+import { type Family, families } from "./Catalog.js";
 
 type Labels = Readonly<Record<string, string>>;
 

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest";
 import { catalog } from "../../src/metrics/Catalog.js";
+import * as Exposition from "../../src/metrics/Exposition.js";
 import { Metrics } from "../../src/metrics/Metrics.js";
-import * as Exposition from "../../src/monitoring/Exposition.js";
 
 describe("Exposition", () => {
   it("writes counters and gauges in the Prometheus format", () => {

@@ -1,0 +1,102 @@
+/**
+ * Checks of what callers of the library pass as options, with the same bounds as the program's settings: a number that
+ * is no port, or a duration that no timer can hold, is a typed error where the layer is built, and not a surprise later.
+ *
+ * ```ts
+ * const rise = yield* InvalidOption.count("rise", options.rise, { least: 1, most: 1000 })
+ * ```
+ */
+import { Data, Duration, Effect } from "effect";
+import { isIpAddress } from "../net/SocketAddress.js";
+
+/**
+ * An option that cannot be used.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class InvalidOption extends Data.TaggedError("InvalidOption")<{
+  /** The name of the field, as the caller wrote it: `connectTimeout`. */
+  readonly option: string;
+  /** The value, as it may be printed. */
+  readonly value: string;
+  /** What is accepted, in words that can follow "accepted:". */
+  readonly accepted: string;
+}> {
+  override get message(): string {
+    return `${this.option} is ${this.value}; accepted: ${this.accepted}`;
+  }
+}
+
+const check = <A>(
+  holds: boolean,
+  value: A,
+  option: string,
+  shown: string,
+  accepted: string,
+): Effect.Effect<A, InvalidOption> =>
+  holds ? Effect.succeed(value) : Effect.fail(new InvalidOption({ option, value: shown, accepted }));
+
+/** A whole number within bounds, both included. */
+export const count = (
+  option: string,
+  value: number,
+  { least, most }: { readonly least: number; readonly most: number },
+): Effect.Effect<number, InvalidOption> =>
+  check(
+    Number.isInteger(value) && value >= least && value <= most,
+    value,
+    option,
+    String(value),
+    `a whole number from ${least} to ${most}`,
+  );
+
+/** A port to listen on: 0, which is any free port, to 65535. */
+export const port = (option: string, value: number): Effect.Effect<number, InvalidOption> =>
+  count(option, value, { least: 0, most: 65535 });
+
+/** An IP address in text without brackets; names are not looked up. Undefined (every address) passes. */
+export const ipAddress = <A extends string | undefined>(
+  option: string,
+  value: A,
+): Effect.Effect<A, InvalidOption> =>
+  check(
+    value === undefined || isIpAddress(value),
+    value,
+    option,
+    JSON.stringify(value),
+    "an IPv4 or IPv6 address without brackets, such as 127.0.0.1, 0.0.0.0 or ::1",
+  );
+
+/**
+ * The longest duration that is accepted. Timers hold at most 2^31 - 1 ms (24.8 days) and fire after 1 ms beyond that;
+ * intervals are jittered by a tenth, so this leaves room.
+ */
+export const longestDuration: Duration.Duration = Duration.days(20);
+
+/** A duration in milliseconds, from `least` (1 ms unless said otherwise) to {@link longestDuration}. */
+export const duration = (
+  option: string,
+  value: Duration.DurationInput,
+  least: Duration.DurationInput = Duration.millis(1),
+): Effect.Effect<number, InvalidOption> =>
+  Effect.suspend(() => {
+    const decoded = Duration.decode(value);
+    return check(
+      Duration.between(decoded, { minimum: least, maximum: longestDuration }),
+      Duration.toMillis(decoded),
+      option,
+      Duration.format(decoded),
+      `a duration from ${Duration.format(least)} to ${Duration.format(longestDuration)}`,
+    );
+  });
+
+/** As {@link duration}, where a limit may be left out: undefined and infinity are none. */
+export const durationOrNone = (
+  option: string,
+  value: Duration.DurationInput | undefined,
+  least?: Duration.DurationInput,
+): Effect.Effect<number | undefined, InvalidOption> =>
+  value === undefined || Duration.equals(value, Duration.infinity)
+    ? Effect.succeed(undefined)
+    : duration(option, value, least);
