@@ -26,11 +26,13 @@ import * as DiscoveryPolling from "./discovery/DiscoveryPolling.js";
 import * as OperatorDiscovery from "./discovery/OperatorDiscovery.js";
 import * as StaticDiscovery from "./discovery/StaticDiscovery.js";
 import * as HealthChecker from "./health/HealthChecker.js";
+import * as JournalPriority from "./log/JournalPriority.js";
 import * as LogWriter from "./log/LogWriter.js";
 import * as Monitoring from "./monitoring/Monitoring.js";
 import type { ListenError } from "./net/ListenError.js";
 import * as LoadBalancer from "./proxy/LoadBalancer.js";
 import * as InheritedSocket from "./systemd/InheritedSocket.js";
+import * as Journal from "./systemd/Journal.js";
 import * as Systemd from "./systemd/Systemd.js";
 import * as Telemetry from "./telemetry/Telemetry.js";
 import * as LinuxTransport from "./transport/linux/LinuxTransport.js";
@@ -57,6 +59,7 @@ const loggers: Readonly<Record<Environment, Layer.Layer<never, never, LogWriter.
 };
 
 const stdout = 1;
+const stderr = 2;
 
 const { version }: { readonly version: string } = JSON.parse(
   readFileSync(new URL("../package.json", import.meta.url), "utf8"),
@@ -245,7 +248,7 @@ const serve = Effect.gen(function* () {
     Effect.zipRight(Layer.launch(program(settings, inherited))),
     Effect.provide(telemetry(settings)),
     Effect.provide(loggers[settings.environment]),
-    Effect.provide(LogWriter.layer(stdout)),
+    Effect.provide(LogWriter.layer(stdout, { journal: Journal.reads(stdout, process.env) })),
     Logger.withMinimumLogLevel(logLevels[settings.logLevel]),
   );
 });
@@ -266,11 +269,17 @@ const commandLine = Effect.promise(() => import("./cli/CommandLine.js")).pipe(
   ),
 );
 
+/** Says on stderr why the program ends. */
+const complain = (why: string): void => {
+  const text = `load-balancer: ${why}\n`;
+  process.stderr.write(
+    Journal.reads(stderr, process.env) ? JournalPriority.prefixed(text, LogLevel.Error) : text,
+  );
+};
+
 const main = (process.argv.length > 2 ? commandLine : serve).pipe(
   // A user's mistake is told in words, on stderr, whatever the log looks like.
-  Effect.tapErrorTag("Refusal", ({ message }) =>
-    Effect.sync(() => process.stderr.write(`load-balancer: ${message}\n`)),
-  ),
+  Effect.tapErrorTag("Refusal", ({ message }) => Effect.sync(() => complain(message))),
 );
 
 // Whoever reads the log may go away (`| head`); the balancer goes on.
@@ -284,7 +293,7 @@ const exitCode = <A, E>(exit: Exit.Exit<A, E>): number => {
   const failure = Cause.failureOption(exit.cause);
   if (Option.isSome(failure)) return failure.value instanceof Refusal ? failure.value.code : 1;
   // A bug of ours: everything that is known of it helps.
-  process.stderr.write(`load-balancer: ${Cause.pretty(exit.cause)}\n`);
+  complain(Cause.pretty(exit.cause));
   return 1;
 };
 

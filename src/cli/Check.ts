@@ -6,6 +6,7 @@ import type { Instance } from "../backend/Backend.js";
 import { describe, type Settings } from "../config/Settings.js";
 import { Discovery } from "../discovery/Discovery.js";
 import * as HealthChecker from "../health/HealthChecker.js";
+import { quantity } from "../log/Quantity.js";
 import { format } from "../net/SocketAddress.js";
 import { cell, figure, painted, render } from "./Table.js";
 
@@ -90,7 +91,7 @@ export const text = (report: Report, colours: boolean): string => {
   ]);
   const found =
     report.discovery_error === null
-      ? `${report.source}: ${report.backends.length} ${report.backends.length === 1 ? "backend" : "backends"}`
+      ? `${report.source}: ${quantity(report.backends.length, "backend")}`
       : painted(cell(report.discovery_error).text, "red", colours);
   return [
     render(["SETTING", "VALUE"], settings, colours),

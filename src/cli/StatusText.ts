@@ -2,6 +2,7 @@
  * What a running balancer says of itself, for people. Pure.
  */
 import { printable } from "../log/ForeignText.js";
+import { quantity } from "../log/Quantity.js";
 import type { BackendStatus, Status } from "../monitoring/Api.js";
 import { reason, type State, stateOf } from "../monitoring/BackendState.js";
 import { type Cell, type Colour, cell, figure, painted, render } from "./Table.js";
@@ -62,8 +63,8 @@ export const status = (status: typeof Status.Type, colours: boolean): string => 
   );
   const list = status.discovered === null ? "not yet there" : `${ago(status.discovered, status.now)} old`;
   return [
-    `${paint(status.status, colourOf[status.status])}: ${status.healthy_backends} of ${status.total_backends} backends healthy; ${about.join(", ")}; up ${ago(status.started, status.now)}`,
-    `${status.open} connections open, ${status.total} in all, ${status.refused} refused; the list of backends is ${list}`,
+    `${paint(status.status, colourOf[status.status])}: ${status.healthy_backends} of ${quantity(status.total_backends, "backend")} healthy; ${about.join(", ")}; up ${ago(status.started, status.now)}`,
+    `${quantity(status.open, "connection")} open, ${status.total} in all, ${status.refused} refused; the list of backends is ${list}`,
     ...(status.backends.length === 0 ? [] : ["", backends(status.backends, status.now, colours)]),
   ].join("\n");
 };

@@ -1,102 +1,155 @@
 /**
- * Writes log lines without ever waiting for whoever reads them. Node writes to a terminal synchronously, where one
+ * Writes log lines without ever waiting for what reads them. Node writes to a terminal synchronously, where one
  * Ctrl-S would stop every connection, and keeps what a pipe does not take in memory without a bound. Here at most one
  * write is under way, off the event loop; what comes meanwhile waits in a bounded queue, and what does not fit there
  * is dropped and counted.
+ *
+ * A write that fails (a full disk, a reader that is gone) is tried again until it succeeds or the scope closes.
  */
 import { Console as NodeConsole } from "node:console";
 import { closeSync, constants, openSync, write } from "node:fs";
 import { Writable } from "node:stream";
 import { isatty } from "node:tty";
-import { Console, Context, Duration, Effect, Layer, Logger, type Scope } from "effect";
+import {
+  Console,
+  Context,
+  Deferred,
+  Duration,
+  Effect,
+  Fiber,
+  Layer,
+  Logger,
+  LogLevel,
+  type Scope,
+} from "effect";
+import * as JournalPriority from "./JournalPriority.js";
 
-/** What may wait to be written, in bytes. */
+/** How many bytes may wait to be written. */
 const mostQueued = 1024 * 1024;
 /** How long the last lines may take to be written when the program ends. */
-const patience = Duration.seconds(1);
-/** How long to wait when a descriptor that does not block is full, in milliseconds. */
-const pauseMillis = 10;
+const flushTimeout = Duration.seconds(1);
+/** How long to wait before the next try when a descriptor that does not block is full. */
+const fullPause = Duration.millis(10);
+/** The same when a write fails in any other way. */
+const failedPause = Duration.millis(250);
 
 export class LogWriter extends Context.Tag("zeitwork-load-balancer/LogWriter")<
   LogWriter,
   {
-    /** Takes one line, which ends in a line break. Never waits. */
-    readonly write: (line: string) => void;
-    /** Lines that were dropped since the start. */
+    /** Takes one or more lines of one level; the text ends in a line break. Never waits. */
+    readonly write: (text: string, level: LogLevel.LogLevel) => void;
+    /** How many texts were dropped since the start. */
     readonly dropped: () => number;
   }
 >() {}
 
-class Queue {
-  #waiting: Array<Buffer> = [];
-  #queued = 0;
-  #writing = false;
-  #broken = false;
-  #idle: Array<() => void> = [];
-  dropped = 0;
-
-  constructor(readonly fd: number) {}
-
-  add(line: string): void {
-    const bytes = Buffer.from(line);
-    if (this.#broken || this.#queued + bytes.length > mostQueued) {
-      this.dropped += 1;
-      return;
-    }
-    this.#queued += bytes.length;
-    this.#waiting.push(bytes);
-    if (!this.#writing) this.#next();
-  }
-
-  /** Calls back once everything is written, or cannot be. */
-  whenIdle(done: () => void): void {
-    if (this.#writing) this.#idle.push(done);
-    else done();
-  }
-
-  /** Drops what is not being written yet, and whatever comes. */
-  abandon(): void {
-    this.#broken = true;
-    this.dropped += this.#waiting.length;
-    this.#waiting = [];
-    this.#queued = 0;
-  }
-
-  #next(): void {
-    if (this.#waiting.length === 0) {
-      this.#writing = false;
-      for (const done of this.#idle.splice(0)) done();
-      return;
-    }
-    this.#writing = true;
-    const lines = this.#waiting;
-    this.#waiting = [];
-    this.#write(Buffer.concat(lines), lines.length);
-  }
-
-  #write(bytes: Buffer, lines: number): void {
-    write(this.fd, bytes, (error, written) => {
-      if (error?.code === "EAGAIN" && !this.#broken) {
-        setTimeout(() => this.#write(bytes, lines), pauseMillis);
-      } else if (error !== null) {
-        // Nobody reads any more: nothing of what follows can be told.
-        this.dropped += lines;
-        this.abandon();
-        this.#next();
-      } else {
-        this.#queued -= written;
-        if (written < bytes.length) this.#write(bytes.subarray(written), lines);
-        else this.#next();
-      }
-    });
-  }
+export interface Options {
+  /** Whether the journal reads the descriptor: each line begins with its priority then. */
+  readonly journal: boolean;
 }
+
+/** One write. It has the descriptor until it has ended, so it cannot be interrupted. */
+const writeOnce = (fd: number, bytes: Buffer): Effect.Effect<number, NodeJS.ErrnoException> =>
+  Effect.uninterruptible(
+    Effect.async((resume) => {
+      write(fd, bytes, (error, written) =>
+        resume(error === null ? Effect.succeed(written) : Effect.fail(error)),
+      );
+    }),
+  );
+
+/** Waits, but no longer than {@link flushTimeout}. A release cannot be interrupted; its wait can. */
+const briefly = (wait: Effect.Effect<unknown>): Effect.Effect<unknown> =>
+  wait.pipe(
+    Effect.interruptible,
+    Effect.fork,
+    Effect.flatMap((fiber) => fiber.await),
+    Effect.timeoutOption(flushTimeout),
+  );
+
+const make = (
+  fd: number,
+  { journal }: Options,
+): Effect.Effect<typeof LogWriter.Service, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const added = yield* Effect.makeLatch(false);
+    const flushed = yield* Deferred.make<void>();
+    let waiting: Array<Buffer> = [];
+    let queued = 0;
+    let dropped = 0;
+    let closing = false;
+
+    /** What is left when the scope closes and the descriptor fails, or takes too long. */
+    const abandon = Effect.sync(() => {
+      dropped += waiting.length;
+      waiting = [];
+      queued = mostQueued;
+    });
+
+    const writeAll = (bytes: Buffer): Effect.Effect<void> =>
+      Effect.matchEffect(writeOnce(fd, bytes), {
+        onSuccess: (written) => {
+          queued -= written;
+          return written < bytes.length ? writeAll(bytes.subarray(written)) : Effect.void;
+        },
+        onFailure: ({ code }) => {
+          if (closing && code !== "EAGAIN") return abandon;
+          return Effect.zipRight(
+            Effect.sleep(code === "EAGAIN" ? fullPause : failedPause),
+            Effect.suspend(() => writeAll(bytes)),
+          );
+        },
+      });
+
+    const writeWaiting = Effect.suspend(() => {
+      if (waiting.length === 0) return closing ? Deferred.succeed(flushed, undefined) : Effect.void;
+      const texts = waiting;
+      waiting = [];
+      added.unsafeOpen();
+      return writeAll(Buffer.concat(texts));
+    });
+
+    const run = Effect.forever(
+      Effect.zipRight(
+        added.await,
+        Effect.suspend(() => {
+          added.unsafeClose();
+          return writeWaiting;
+        }),
+      ),
+    );
+    yield* Effect.acquireRelease(Effect.forkDaemon(Effect.interruptible(run)), (fiber) =>
+      Effect.suspend(() => {
+        closing = true;
+        added.unsafeOpen();
+        return briefly(Deferred.await(flushed)).pipe(
+          Effect.zipRight(abandon),
+          // It ends with the write that is under way, which may be stuck.
+          Effect.zipRight(briefly(Fiber.interrupt(fiber))),
+        );
+      }),
+    );
+
+    return {
+      write: (text, level) => {
+        const bytes = Buffer.from(journal ? JournalPriority.prefixed(text, level) : text);
+        if (queued + bytes.length > mostQueued) {
+          dropped += 1;
+          return;
+        }
+        queued += bytes.length;
+        waiting.push(bytes);
+        added.unsafeOpen();
+      },
+      dropped: () => dropped,
+    };
+  });
 
 /**
  * A terminal opened once more, for writes that do not wait: one that waited for a stopped terminal would occupy a
  * thread, and a process does not end before its threads. Pipes and sockets Node has set so already; a file takes all.
  */
-const ready = (fd: number): Effect.Effect<number, never, Scope.Scope> =>
+const withoutWaiting = (fd: number): Effect.Effect<number, never, Scope.Scope> =>
   isatty(fd)
     ? Effect.acquireRelease(
         Effect.try(() =>
@@ -106,43 +159,18 @@ const ready = (fd: number): Effect.Effect<number, never, Scope.Scope> =>
       ).pipe(Effect.orElseSucceed(() => fd))
     : Effect.succeed(fd);
 
-const idle = (queue: Queue): Effect.Effect<void> =>
-  Effect.async((resume) => queue.whenIdle(() => resume(Effect.void)));
-
-/** Waits, but not for ever. A release cannot be interrupted; its wait can. */
-const patiently = (wait: Effect.Effect<void>): Effect.Effect<void> =>
-  wait.pipe(
-    Effect.interruptible,
-    Effect.fork,
-    Effect.flatMap((fiber) => fiber.await),
-    Effect.timeoutOption(patience),
-  );
-
 /** Writes to a descriptor. When its scope closes it waits a second for what is not written yet, and drops the rest. */
-export const layer = (fd: number): Layer.Layer<LogWriter> =>
+export const layer = (fd: number, options: Options): Layer.Layer<LogWriter> =>
   Layer.scoped(
     LogWriter,
-    Effect.flatMap(ready(fd), (own) =>
-      Effect.map(
-        Effect.acquireRelease(
-          Effect.sync(() => new Queue(own)),
-          (queue) =>
-            patiently(idle(queue)).pipe(
-              Effect.zipRight(Effect.sync(() => queue.abandon())),
-              // A write under way has the descriptor until it is told how it went.
-              Effect.zipRight(patiently(idle(queue))),
-            ),
-        ),
-        (queue) => ({ write: (line) => queue.add(line), dropped: () => queue.dropped }),
-      ),
-    ),
+    Effect.flatMap(withoutWaiting(fd), (own) => make(own, options)),
   );
 
 /** Logs JSON, one object a line, in place of the default logger. */
 export const json: Layer.Layer<never, never, LogWriter> = Logger.replaceEffect(
   Logger.defaultLogger,
   Effect.map(LogWriter, ({ write }) =>
-    Logger.make((options) => write(`${Logger.jsonLogger.log(options)}\n`)),
+    Logger.make((options) => write(`${Logger.jsonLogger.log(options)}\n`, options.logLevel)),
   ),
 );
 
@@ -150,17 +178,25 @@ export const json: Layer.Layer<never, never, LogWriter> = Logger.replaceEffect(
 export const pretty = (colours: boolean): Layer.Layer<never, never, LogWriter> =>
   Layer.unwrapEffect(
     Effect.zipWith(LogWriter, Console.consoleWith(Effect.succeed), ({ write }, console) => {
+      // Effect's logger prints on the console that is in place, with its groups, before it returns.
+      let level: LogLevel.LogLevel = LogLevel.Info;
       const stdout = new Writable({
         decodeStrings: false,
         write: (text, _encoding, done) => {
-          write(String(text));
+          write(String(text), level);
           done();
         },
       });
-      // Effect's logger prints on the console that is in place, with its groups.
       const unsafe = new NodeConsole({ stdout, colorMode: colours });
+      const logger = Logger.prettyLogger({ colors: colours });
       return Layer.merge(
-        Logger.replace(Logger.defaultLogger, Logger.prettyLogger({ colors: colours })),
+        Logger.replace(
+          Logger.defaultLogger,
+          Logger.make((options) => {
+            level = options.logLevel;
+            logger.log(options);
+          }),
+        ),
         Console.setConsole({ ...console, unsafe }),
       );
     }),

@@ -27,6 +27,7 @@ import { BackendRegistry } from "../backend/BackendRegistry.js";
 import * as Pool from "../backend/Pool.js";
 import type { AccessLogMode } from "../config/Settings.js";
 import * as LogThrottle from "../log/LogThrottle.js";
+import { quantity } from "../log/Quantity.js";
 import type { ListenError } from "../net/ListenError.js";
 import type { Meter } from "../net/Meter.js";
 import { format, type SocketAddress } from "../net/SocketAddress.js";
@@ -313,8 +314,8 @@ export const make = (options: Options) =>
             ),
           );
           if (life.tried.length >= options.connectRetries) {
-            const many = life.tried.length + 1;
-            yield* refuse(life, "connect-failed", `${many} backends could not be connected to`);
+            const failed = quantity(life.tried.length + 1, "backend");
+            yield* refuse(life, "connect-failed", `${failed} could not be connected to`);
           } else {
             life.tried = [...life.tried, backend];
             yield* serve(life, true);

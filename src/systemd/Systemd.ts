@@ -5,6 +5,7 @@
 import { Context, Duration, Effect, Layer, Schedule } from "effect";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
 import * as Pool from "../backend/Pool.js";
+import { quantity } from "../log/Quantity.js";
 import { open } from "./NotifySocket.js";
 
 export interface Options {
@@ -38,11 +39,9 @@ export const watchdogInterval = ({
   return Duration.millis(Math.max(1, Number(watchdogMicros) / 2000));
 };
 
-const plural = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;
-
 /** One line for `systemctl status`. */
 export const statusOf = (pool: Pool.Pool, open: number): string =>
-  `${pool.phase === "draining" ? "draining, " : ""}${Pool.healthy(pool)} of ${plural(pool.listed, "backend")} healthy, ${plural(open, "connection")} open`;
+  `${pool.phase === "draining" ? "draining, " : ""}${Pool.healthy(pool)} of ${quantity(pool.listed, "backend")} healthy, ${quantity(open, "connection")} open`;
 
 /** Tells the status and gives signs of life for as long as its scope is open. What prevents that it says, once. */
 const make = (options: Options) =>
