@@ -21,13 +21,13 @@ export type Admin =
   /** Cut: no new connections, those it had were reset. */
   | "disabled";
 
-/** When an operator chose that, in milliseconds since the epoch, and who it was. */
+/** When an operator chose that, in monotonic milliseconds, and who it was. */
 export interface Steered {
   readonly at: number;
   readonly by: string;
 }
 
-/** When and what was last seen of a backend. Times are in milliseconds since the epoch. */
+/** When and what was last seen of a backend. Times are monotonic, in milliseconds. */
 export interface Seen {
   /** When a probe or a connect last told something about it; undefined before the first. */
   readonly lastCheck: number | undefined;
@@ -48,8 +48,8 @@ export interface Backend extends Instance, Candidate {
 }
 
 /**
- * Since when it is what it is: up or down, or what an operator has chosen. In milliseconds since the epoch; undefined
- * while nothing is known of it.
+ * Since when it is what it is: up or down, or what an operator has chosen. In monotonic milliseconds; undefined while
+ * nothing is known of it.
  */
 export const since = ({ admin, seen, steered }: Backend): number | undefined => {
   if (steered === undefined) return seen.since;

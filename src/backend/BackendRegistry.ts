@@ -2,20 +2,9 @@
  * The only holder of the pool: one `Ref`, one atomic `modify` per event. What becomes of an event is decided by
  * the pure functions of {@link Pool}; this module adds the clock, the log and the news.
  */
-import {
-  Cause,
-  Clock,
-  Context,
-  Deferred,
-  Effect,
-  Layer,
-  PubSub,
-  Queue,
-  Ref,
-  type Scope,
-  Stream,
-} from "effect";
+import { Cause, Context, Deferred, Effect, Layer, PubSub, Queue, Ref, type Scope, Stream } from "effect";
 import type { Algorithm, Client } from "../balancing/Algorithm.js";
+import * as MonotonicClock from "../clock/MonotonicClock.js";
 import { Metrics } from "../metrics/Metrics.js";
 import { type Admin, type Backend, describe, type Instance } from "./Backend.js";
 import type { Thresholds } from "./Health.js";
@@ -167,7 +156,7 @@ export const make = ({ algorithm, rise, fall }: Options) =>
         }),
       observed: (backend, observation) =>
         Effect.gen(function* () {
-          const at = yield* Clock.currentTimeMillis;
+          const at = yield* MonotonicClock.now;
           const transition = yield* change((pool) => Pool.observed(pool, backend, observation, at));
           if (transition === undefined) return;
           const told = annotations(transition.backend);
@@ -183,7 +172,7 @@ export const make = ({ algorithm, rise, fall }: Options) =>
         }),
       steer: (id, admin, by) =>
         Effect.gen(function* () {
-          const at = yield* Clock.currentTimeMillis;
+          const at = yield* MonotonicClock.now;
           const steered = yield* change((pool) => Pool.steered(pool, id, admin, { at, by }));
           if (steered === undefined) return undefined;
           const { backend, before } = steered;

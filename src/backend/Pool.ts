@@ -179,7 +179,7 @@ export interface Transition {
   readonly first: boolean;
 }
 
-/** One observation of a backend, made at a time in milliseconds since the epoch. */
+/** One observation of a backend, made at a monotonic time in milliseconds. */
 export const observed = (
   pool: Pool,
   backend: Backend,

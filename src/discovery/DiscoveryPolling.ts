@@ -4,9 +4,10 @@
  * What a poll tells is decided by a pure function ({@link believe}); this module adds the clock, the log and the
  * registry. A poll that fails changes nothing in the registry: the last good list stands.
  */
-import { type Cause, Clock, Context, Deferred, Duration, Effect, Either, Layer, Random, Ref } from "effect";
+import { type Cause, Context, Deferred, Duration, Effect, Either, Layer, Random, Ref } from "effect";
 import type { Instance } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
+import * as MonotonicClock from "../clock/MonotonicClock.js";
 import { Discovery, type DiscoveryError, type DiscoveryFailure, type Skipped } from "./Discovery.js";
 
 export interface Options {
@@ -16,7 +17,7 @@ export interface Options {
 
 /** A time of failed polls that has not ended. */
 export interface Outage {
-  /** When the first of them ended, in milliseconds since the epoch. */
+  /** When the first of them ended, in monotonic milliseconds. */
   readonly since: number;
   /** How many there were. */
   readonly failures: number;
@@ -26,7 +27,7 @@ export interface Outage {
 }
 
 export interface Status {
-  /** When a poll last succeeded, in milliseconds since the epoch; undefined before the first success. */
+  /** When a poll last succeeded, in monotonic milliseconds; undefined before the first success. */
   readonly lastSuccess: number | undefined;
   /** Undefined while polls succeed. */
   readonly outage: Outage | undefined;
@@ -125,7 +126,7 @@ export const make = ({ interval }: Options) =>
     const succeeded = (instances: ReadonlyArray<Instance>, skipped: ReadonlyArray<Skipped>) =>
       Effect.gen(function* () {
         const before = yield* Ref.get(state);
-        const at = yield* Clock.currentTimeMillis;
+        const at = yield* MonotonicClock.now;
         registry.metrics.polled("success", at);
         if (before.outage !== undefined) yield* recovered(before.outage, at);
         const [belief, believed] = believe(before, instances.length);
@@ -146,7 +147,7 @@ export const make = ({ interval }: Options) =>
 
     const failed = (reason: Outage["reason"], message: string) =>
       Effect.gen(function* () {
-        const at = yield* Clock.currentTimeMillis;
+        const at = yield* MonotonicClock.now;
         const before = yield* Ref.get(state);
         registry.metrics.polled(reason, at);
         const since = before.outage?.since ?? at;

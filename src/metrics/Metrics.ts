@@ -207,13 +207,13 @@ export class Metrics {
     this.#sent.update(sent);
   }
 
-  /** Discovery was asked, and this is what came of it: "success", or why not. */
+  /** Discovery was asked at a monotonic time in milliseconds, and this is what came of it: "success", or why not. */
   polled(result: PollResult, at: number): void {
     this.#polls.increment(result);
     if (result === "success") this.#listedAt = at;
   }
 
-  /** When the list of backends was last got, in milliseconds since the epoch; undefined before the first time. */
+  /** When the list of backends was last got, in monotonic milliseconds; undefined before the first time. */
   get listedAt(): number | undefined {
     return this.#listedAt;
   }

@@ -6,6 +6,7 @@
 import { Clock, Context, Deferred, Duration, Effect, Layer, Ref, Schema, Stream } from "effect";
 import { describe } from "../backend/Backend.js";
 import { BackendRegistry, type News } from "../backend/BackendRegistry.js";
+import * as WallClock from "../clock/WallClock.js";
 import { Status } from "./Api.js";
 import type { Build } from "./Gauges.js";
 import * as Views from "./Views.js";
@@ -89,13 +90,13 @@ export class Feed extends Context.Tag("zeitwork-load-balancer/Feed")<
 const make = (build: Build | undefined) =>
   Effect.gen(function* () {
     const { metrics, news, pool } = yield* BackendRegistry;
-    const started = yield* Clock.currentTimeMillis;
+    const converter = yield* WallClock.make;
     const over = yield* Deferred.make<void>();
     const lastId = yield* Ref.make(0);
     const samples = yield* Ref.make<ReadonlyArray<Sample>>([]);
 
     const status = Effect.zipWith(pool, Clock.currentTimeMillis, (state, now) =>
-      Views.status(state, metrics, { build, now, started }),
+      Views.status(state, metrics, { build, now, toEpoch: converter() }),
     );
 
     const sample = Effect.gen(function* () {

@@ -6,6 +6,7 @@ import { type IntervalHistogram, monitorEventLoopDelay } from "node:perf_hooks";
 import { Effect, type Scope } from "effect";
 import { since } from "../backend/Backend.js";
 import * as Pool from "../backend/Pool.js";
+import { processStarted } from "../clock/WallClock.js";
 import { catalog } from "../metrics/Catalog.js";
 import { fromSnapshot, type Series, series } from "../metrics/Exposition.js";
 import type { Metrics } from "../metrics/Metrics.js";
@@ -26,7 +27,7 @@ export interface Program {
   readonly transportFaults?: () => number;
 }
 
-/** Of the pool and its backends, and what metrics know beside their registries. Pure. */
+/** Of the pool and its backends at a monotonic time, and what metrics know beside their registries. Pure. */
 export const ofPool = (pool: Pool.Pool, metrics: Metrics, now: number): ReadonlyArray<Series> => {
   const all: Array<Series> = [
     series(catalog.open, metrics.open, {}),
@@ -75,7 +76,6 @@ export const ofProcess = (
   { build, linesDropped, transportFaults }: Program,
   algorithm: string,
   delays: IntervalHistogram,
-  now: number,
 ): ReadonlyArray<Series> => {
   const { system, user } = process.cpuUsage();
   const delay = percentiles.map((percent) =>
@@ -91,14 +91,14 @@ export const ofProcess = (
     ...ofDescriptors(),
     ...(linesDropped === undefined ? [] : [series(catalog.linesDropped, linesDropped(), {})]),
     ...(transportFaults === undefined ? [] : [series(catalog.transportFaults, transportFaults(), {})]),
-    series(catalog.started, now / 1000 - process.uptime(), {}),
+    series(catalog.started, processStarted / 1000, {}),
     ...(build === undefined
       ? []
       : [series(catalog.build, 1, { ...build, node: process.version, algorithm })]),
   ];
 };
 
-/** All series there are, at a time in milliseconds since the epoch. */
+/** All series there are, at a monotonic time in milliseconds. */
 export const everything = (
   pool: Pool.Pool,
   metrics: Metrics,
@@ -108,7 +108,7 @@ export const everything = (
 ): ReadonlyArray<Series> => [
   ...[metrics, ...metrics.backends.values()].flatMap(({ registry }) => fromSnapshot(registry.snapshot())),
   ...ofPool(pool, metrics, now),
-  ...ofProcess(program, pool.algorithm.name, delays, now),
+  ...ofProcess(program, pool.algorithm.name, delays),
 ];
 
 /** Samples the delay of the event loop for as long as the scope is open. */

@@ -2,9 +2,11 @@
  * The answers of {@link Api}: read off the pool, and what was recorded.
  */
 import { HttpApiBuilder, HttpServerRequest, HttpServerResponse, OpenApi } from "@effect/platform";
-import { Clock, Effect, Layer, Option, Stream } from "effect";
+import { Effect, Layer, Option, Stream } from "effect";
 import type { Admin } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
+import * as MonotonicClock from "../clock/MonotonicClock.js";
+import * as WallClock from "../clock/WallClock.js";
 import * as Exposition from "../metrics/Exposition.js";
 import * as IpAddress from "../net/IpAddress.js";
 import { Api } from "./Api.js";
@@ -20,10 +22,11 @@ const monitoring = (program: Gauges.Program) =>
     Effect.gen(function* () {
       const { metrics, pool } = yield* BackendRegistry;
       const delays = yield* Gauges.loopDelays;
+      const converter = yield* WallClock.make;
 
       const exposition = (format: Exposition.Format) =>
         Effect.gen(function* () {
-          const now = yield* Clock.currentTimeMillis;
+          const now = yield* MonotonicClock.now;
           const all = Gauges.everything(yield* pool, metrics, program, delays, now);
           return Exposition.render(all, format);
         });
@@ -37,7 +40,7 @@ const monitoring = (program: Gauges.Program) =>
               : Effect.succeed({ ...health, status: health.status });
           }),
         )
-        .handle("backends", () => Effect.map(pool, Views.backends))
+        .handle("backends", () => Effect.map(pool, (now) => Views.backends(now, converter())))
         .handle("livez", () => Effect.succeed({ status: "live" } as const))
         .handle("readyz", () =>
           Effect.flatMap(pool, (now) => {
@@ -69,7 +72,7 @@ const live = HttpApiBuilder.group(Api, "live", (handlers) =>
 );
 
 const steering = HttpApiBuilder.group(Api, "steering", (handlers) =>
-  Effect.map(BackendRegistry, ({ metrics, steer }) => {
+  Effect.zipWith(BackendRegistry, WallClock.make, ({ metrics, steer }, converter) => {
     const chosen = (id: string, admin: Admin) =>
       Effect.gen(function* () {
         const { remoteAddress } = yield* HttpServerRequest.HttpServerRequest;
@@ -81,7 +84,7 @@ const steering = HttpApiBuilder.group(Api, "steering", (handlers) =>
             reason: "unknown-backend",
           } as const);
         }
-        return Views.backendStatus(backend, metrics);
+        return Views.backendStatus(backend, metrics, converter());
       });
     return handlers
       .handle("drain", ({ path }) => chosen(path.id, "draining"))

@@ -4,6 +4,7 @@
 
 import { type Backend, since } from "../backend/Backend.js";
 import * as Pool from "../backend/Pool.js";
+import { processStarted, type ToEpoch } from "../clock/WallClock.js";
 import type { Metrics } from "../metrics/Metrics.js";
 import { format } from "../net/SocketAddress.js";
 import type { BackendStatus, BackendView, NotReady, NotServing, Serving, Status } from "./Api.js";
@@ -22,23 +23,27 @@ export const health = (pool: Pool.Pool): typeof Serving.Type | typeof NotServing
   return { status: healthy === pool.listed ? "healthy" : "degraded", ...fields };
 };
 
-export const backends = (pool: Pool.Pool): ReadonlyArray<typeof BackendView.Type> =>
+const instant = (toEpoch: ToEpoch, monotonicMillis: number | undefined): string | null =>
+  monotonicMillis === undefined ? null : new Date(toEpoch(monotonicMillis)).toISOString();
+
+export const backends = (pool: Pool.Pool, toEpoch: ToEpoch): ReadonlyArray<typeof BackendView.Type> =>
   Pool.backends(pool).map((backend) => ({
     id: backend.id,
     address: format(backend.address),
     healthy: backend.eligible,
     connections: backend.connections,
-    last_check: backend.seen.lastCheck === undefined ? null : new Date(backend.seen.lastCheck).toISOString(),
+    last_check: instant(toEpoch, backend.seen.lastCheck),
   }));
 
 /** Why new connections should not be sent here; undefined when they should. */
 export const notReady = (pool: Pool.Pool): typeof NotReady.Type | undefined =>
   pool.phase === "serving" ? undefined : { status: pool.phase };
 
-const instant = (millis: number | undefined): string | null =>
-  millis === undefined ? null : new Date(millis).toISOString();
-
-export const backendStatus = (backend: Backend, metrics: Metrics): typeof BackendStatus.Type => {
+export const backendStatus = (
+  backend: Backend,
+  metrics: Metrics,
+  toEpoch: ToEpoch,
+): typeof BackendStatus.Type => {
   const { connectMillis, failed, meter, peak, total } = metrics.backend(backend);
   return {
     id: backend.id,
@@ -46,9 +51,9 @@ export const backendStatus = (backend: Backend, metrics: Metrics): typeof Backen
     healthy: backend.health.up,
     admin: backend.admin,
     steered_by: backend.admin === "enabled" ? null : (backend.steered?.by ?? null),
-    since: instant(since(backend)),
+    since: instant(toEpoch, since(backend)),
     why: backend.seen.why ?? null,
-    last_check: instant(backend.seen.lastCheck),
+    last_check: instant(toEpoch, backend.seen.lastCheck),
     open: backend.connections,
     peak,
     total,
@@ -59,15 +64,15 @@ export const backendStatus = (backend: Backend, metrics: Metrics): typeof Backen
   };
 };
 
-/** Times are in milliseconds since the epoch. */
+/** `now` is in milliseconds since the epoch. */
 export const status = (
   pool: Pool.Pool,
   metrics: Metrics,
   {
     build,
     now,
-    started,
-  }: { readonly build: Build | undefined; readonly now: number; readonly started: number },
+    toEpoch,
+  }: { readonly build: Build | undefined; readonly now: number; readonly toEpoch: ToEpoch },
 ): typeof Status.Type => {
   const { algorithm, healthy_backends, status, total_backends } = health(pool);
   const { received, sent } = metrics.meter;
@@ -77,7 +82,7 @@ export const status = (
     version: build?.version ?? null,
     transport: build?.transport ?? null,
     now: new Date(now).toISOString(),
-    started: new Date(started).toISOString(),
+    started: new Date(processStarted).toISOString(),
     total_backends,
     healthy_backends,
     open: metrics.open,
@@ -85,7 +90,7 @@ export const status = (
     refused: metrics.refusals,
     received,
     sent,
-    discovered: instant(metrics.listedAt),
-    backends: Pool.backends(pool).map((backend) => backendStatus(backend, metrics)),
+    discovered: instant(toEpoch, metrics.listedAt),
+    backends: Pool.backends(pool).map((backend) => backendStatus(backend, metrics, toEpoch)),
   };
 };

@@ -9,6 +9,8 @@ import { OtlpLogger, OtlpResource, OtlpSerialization, OtlpTracer } from "@effect
 import { HttpClient, HttpClientError, HttpClientRequest } from "@effect/platform";
 import { Clock, Duration, Effect, Layer, Redacted, Schedule } from "effect";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
+import * as MonotonicClock from "../clock/MonotonicClock.js";
+import { processStarted } from "../clock/WallClock.js";
 import * as LogThrottle from "../log/LogThrottle.js";
 import * as Gauges from "../monitoring/Gauges.js";
 import * as ConnectionSpan from "./ConnectionSpan.js";
@@ -117,11 +119,11 @@ export const metrics = (
       const resource = yield* OtlpResource.fromConfig(resourceOf(options));
       const { headers, url } = common(options, "metrics");
       const delays = yield* Gauges.loopDelays;
-      const started = yield* Clock.currentTimeNanos;
+      const started = BigInt(Math.round(processStarted * 1000)) * 1000n;
       const send = Effect.gen(function* () {
-        const now = yield* Clock.currentTimeNanos;
+        const now = BigInt(yield* Clock.currentTimeMillis) * 1_000_000n;
         const state = yield* registry.pool;
-        const all = Gauges.everything(state, registry.metrics, options, delays, Number(now / 1_000_000n));
+        const all = Gauges.everything(state, registry.metrics, options, delays, yield* MonotonicClock.now);
         const scope = { name: options.serviceName };
         const request = HttpClientRequest.post(url, { headers }).pipe(
           HttpClientRequest.setBody(

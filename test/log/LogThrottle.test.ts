@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest";
-import { type Clock, Duration, Effect, TestClock } from "effect";
+import { Duration, Effect, TestClock } from "effect";
 import * as LogThrottle from "../../src/log/LogThrottle.js";
 import * as CapturedLog from "../support/CapturedLog.js";
+import * as SetClock from "../support/SetClock.js";
 
 describe("LogThrottle", () => {
   it.effect(
@@ -39,19 +40,13 @@ describe("LogThrottle", () => {
     Effect.gen(function* () {
       const log = yield* CapturedLog.make;
       const throttle = LogThrottle.make(Duration.seconds(5));
-      const clock = yield* Effect.clock;
-      let offset = 0;
-      const wallClockSet: Clock.Clock = Object.create(clock, {
-        unsafeCurrentTimeMillis: { value: () => clock.unsafeCurrentTimeMillis() + offset },
-        unsafeCurrentTimeNanos: { value: () => clock.unsafeCurrentTimeNanos() },
-        currentTimeMillis: { value: Effect.map(clock.currentTimeMillis, (millis) => millis + offset) },
-      });
+      const { clock, set } = yield* SetClock.make;
       const write = throttle(Effect.logInfo("refused")).pipe(
         Effect.provide(log.layer),
-        Effect.withClock(wallClockSet),
+        Effect.withClock(clock),
       );
       yield* write;
-      offset = -3_600_000;
+      set(-3_600_000);
       yield* TestClock.adjust("5 seconds");
       yield* write;
       assert.strictEqual(log.take().length, 2);
