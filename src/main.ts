@@ -5,7 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import { NodeHttpClient, NodeRuntime } from "@effect/platform-node";
-import { Cause, Duration, Effect, Exit, Layer, Logger, LogLevel, Option } from "effect";
+import { Cause, Duration, Effect, Exit, Layer, Logger, Option } from "effect";
 import * as BackendRegistry from "./backend/BackendRegistry.js";
 import type { Algorithm } from "./balancing/Algorithm.js";
 import { ipHash } from "./balancing/IpHash.js";
@@ -16,7 +16,6 @@ import {
   type AlgorithmName,
   describe,
   type Environment,
-  type LogLevelName,
   settings as readSettings,
   type Settings,
   type TransportName,
@@ -43,13 +42,6 @@ const algorithms: Readonly<Record<AlgorithmName, Algorithm>> = {
   "round-robin": roundRobin,
   "least-connections": leastConnections,
   "ip-hash": ipHash,
-};
-
-const logLevels: Readonly<Record<LogLevelName, LogLevel.LogLevel>> = {
-  debug: LogLevel.Debug,
-  info: LogLevel.Info,
-  warn: LogLevel.Warning,
-  error: LogLevel.Error,
 };
 
 const loggers: Readonly<Record<Environment, Layer.Layer<never, never, LogWriter.LogWriter>>> = {
@@ -249,7 +241,7 @@ const serve = Effect.gen(function* () {
     Effect.provide(telemetry(settings)),
     Effect.provide(loggers[settings.environment]),
     Effect.provide(LogWriter.layer(stdout, { journal: Journal.reads(stdout, process.env) })),
-    Logger.withMinimumLogLevel(logLevels[settings.logLevel]),
+    Logger.withMinimumLogLevel(settings.logLevel),
   );
 });
 

@@ -8,19 +8,7 @@
  */
 import { get } from "node:http";
 import { FetchHttpClient } from "@effect/platform";
-import {
-  Clock,
-  Config,
-  ConfigProvider,
-  Console,
-  Duration,
-  Effect,
-  Layer,
-  Logger,
-  LogLevel,
-  Option,
-  Stream,
-} from "effect";
+import { Clock, Config, Console, Duration, Effect, Layer, Logger, Option, Stream } from "effect";
 import { BackendRegistry, type News, layer as registryLayer } from "../backend/BackendRegistry.js";
 import * as Pool from "../backend/Pool.js";
 import type { Algorithm } from "../balancing/Algorithm.js";
@@ -28,6 +16,7 @@ import { ipHash } from "../balancing/IpHash.js";
 import { leastConnections } from "../balancing/LeastConnections.js";
 import { roundRobin } from "../balancing/RoundRobin.js";
 import { Refusal, usage } from "../cli/Refusal.js";
+import * as Environment from "../config/Environment.js";
 import { type AlgorithmName, settings } from "../config/Settings.js";
 import * as DiscoveryPolling from "../discovery/DiscoveryPolling.js";
 import * as OperatorDiscovery from "../discovery/OperatorDiscovery.js";
@@ -39,32 +28,23 @@ import * as NodeTransport from "../transport/NodeTransport.js";
 import * as EmbeddedBackend from "./EmbeddedBackend.js";
 import * as EmbeddedOperator from "./EmbeddedOperator.js";
 
-const defaults = ConfigProvider.fromMap(
-  new Map([
-    ["BIND_ADDRESS", "127.0.0.1"],
-    ["HEALTH_BIND_ADDRESS", "127.0.0.1"],
-    ["LOG_LEVEL", "error"],
-    ["DISCOVERY_INTERVAL", "1s"],
-    ["HEALTH_CHECK_INTERVAL", "500ms"],
-    ["HEALTH_CHECK_TIMEOUT", "500ms"],
-    ["CONNECT_TIMEOUT", "1s"],
-    ["DRAIN_TIMEOUT", "1s"],
-    ["PAUSE", "10 seconds"],
-  ]),
-);
+const defaults = {
+  BIND_ADDRESS: "127.0.0.1",
+  HEALTH_BIND_ADDRESS: "127.0.0.1",
+  LOG_LEVEL: "error",
+  DISCOVERY_INTERVAL: "1s",
+  HEALTH_CHECK_INTERVAL: "500ms",
+  HEALTH_CHECK_TIMEOUT: "500ms",
+  CONNECT_TIMEOUT: "1s",
+  DRAIN_TIMEOUT: "1s",
+  PAUSE: "10 seconds",
+};
 
 const algorithms: Readonly<Record<AlgorithmName, Algorithm>> = {
   "round-robin": roundRobin,
   "least-connections": leastConnections,
   "ip-hash": ipHash,
 };
-
-const logLevels = {
-  debug: LogLevel.Debug,
-  info: LogLevel.Info,
-  warn: LogLevel.Warning,
-  error: LogLevel.Error,
-} as const;
 
 /** Nothing that the demo waits for takes longer than this, unless something is wrong. */
 const patience = Duration.seconds(30);
@@ -230,13 +210,13 @@ const program = Effect.gen(function* () {
       ].join("\n"),
     );
     yield* dyingAndReturning(two, address, pause);
-  }).pipe(Effect.provide(balancer), Logger.withMinimumLogLevel(logLevels[given.logLevel]));
+  }).pipe(Effect.provide(balancer), Logger.withMinimumLogLevel(given.logLevel));
 });
 
 /** Runs until it is interrupted. */
 export const demo: Effect.Effect<void, Refusal> = program.pipe(
   Effect.scoped,
-  Effect.withConfigProvider(ConfigProvider.orElse(ConfigProvider.fromEnv(), () => defaults)),
+  Effect.withConfigProvider(Environment.over(defaults)),
   Effect.mapError(
     (error) => new Refusal({ message: error.message, code: error._tag === "SettingsError" ? usage : 1 }),
   ),

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest";
-import { ConfigProvider, Duration, Effect, Either, FastCheck, Redacted } from "effect";
+import { Config, ConfigProvider, Duration, Effect, Either, FastCheck, LogLevel, Redacted } from "effect";
+import * as Environment from "../../src/config/Environment.js";
 import * as Settings from "../../src/config/Settings.js";
 
 const read = (given: Readonly<Record<string, string>>) =>
@@ -85,11 +86,84 @@ describe("Settings", () => {
     }
   });
 
+  it("have defaults that are what an empty environment is read as", () => {
+    assert.deepStrictEqual(accepted({}), Settings.defaults);
+  });
+
   it("come from the process environment when nothing else is given", () => {
     const before = process.env.HEALTH_CHECK_RISE;
     process.env.HEALTH_CHECK_RISE = "7";
     try {
       assert.strictEqual(Effect.runSync(Settings.settings).healthCheckRise, 7);
+    } finally {
+      if (before === undefined) delete process.env.HEALTH_CHECK_RISE;
+      else process.env.HEALTH_CHECK_RISE = before;
+    }
+  });
+
+  it("are an effect Config, which can be nested and combined", () => {
+    const team = Config.all({ name: Config.string("TEAM"), balancer: Config.nested(Settings.config, "LB") });
+    const given = (values: Readonly<Record<string, string>>) =>
+      team.pipe(
+        Effect.withConfigProvider(
+          ConfigProvider.fromMap(new Map(Object.entries(values)), { pathDelim: "_" }),
+        ),
+        Effect.either,
+        Effect.runSync,
+      );
+    const found = Either.getOrThrow(given({ TEAM: "web", LB_PORT: " 9000 ", PORT: "1" }));
+    assert.deepStrictEqual(found.balancer, { ...Settings.defaults, port: 9000 });
+    const wrong = Either.flip(given({ TEAM: "web", LB_PORT: "eighty", LB_OPERATOR_TOKEN: "s3crét" }));
+    const message = String(Either.getOrThrow(wrong));
+    assert.include(message, 'LB.PORT: ""eighty": it is not a whole number; accepted: ');
+    assert.include(message, "LB.OPERATOR_TOKEN: ");
+    assert.notInclude(message, "s3cr");
+    const both = Either.flip(given({ TEAM: "web", LB_PORT: "9000", LB_HEALTH_PORT: "9000" }));
+    assert.include(String(Either.getOrThrow(both)), "PORT and HEALTH_PORT are both 9000");
+  });
+
+  it("are named as the user wrote them under a ConfigProvider with a prefix", () => {
+    const providers = [
+      ConfigProvider.nested("LB"),
+      (provider: ConfigProvider.ConfigProvider) =>
+        ConfigProvider.orElse(ConfigProvider.nested(provider, "LB"), () => ConfigProvider.fromMap(new Map())),
+    ];
+    for (const prefixed of providers) {
+      const given = (values: Readonly<Record<string, string>>) =>
+        Settings.settings.pipe(
+          Effect.withConfigProvider(
+            prefixed(ConfigProvider.fromMap(new Map(Object.entries(values)), { pathDelim: "_" })),
+          ),
+          Effect.either,
+          Effect.runSync,
+        );
+      assert.strictEqual(Either.getOrThrow(given({ LB_PORT: "9000" })).port, 9000);
+      const error = Either.getOrThrow(Either.flip(given({ LB_PORT: "eighty", LB_LOG_LEVEL: "loud" })));
+      assert.deepStrictEqual(
+        error.problems.map(({ names }) => names),
+        [["LB_PORT"], ["LB_LOG_LEVEL"]],
+      );
+      assert.include(error.message, '  LB_PORT="eighty": it is not a whole number; accepted: ');
+      const both = Either.getOrThrow(Either.flip(given({ LB_PORT: "9000", LB_HEALTH_PORT: "9000" })));
+      assert.include(both.message, "  LB_PORT and LB_HEALTH_PORT are both 9000: ");
+    }
+  });
+
+  it("come from the environment over the defaults of a demo, also where they are wrong", () => {
+    const before = process.env.HEALTH_CHECK_RISE;
+    const under = (text: string) => {
+      process.env.HEALTH_CHECK_RISE = text;
+      return Settings.settings.pipe(
+        Effect.withConfigProvider(Environment.over({ HEALTH_CHECK_RISE: "5", CONNECT_RETRIES: "9" })),
+        Effect.either,
+        Effect.runSync,
+      );
+    };
+    try {
+      const found = Either.getOrThrow(under("7"));
+      assert.deepStrictEqual([found.healthCheckRise, found.connectRetries], [7, 9]);
+      assert.strictEqual(Either.getOrThrow(under(" ")).healthCheckRise, 5);
+      assert.isTrue(Either.isLeft(under("seven")));
     } finally {
       if (before === undefined) delete process.env.HEALTH_CHECK_RISE;
       else process.env.HEALTH_CHECK_RISE = before;
@@ -190,10 +264,10 @@ describe("Settings", () => {
 
   describe("choices", () => {
     it("are read whatever their case", () => {
-      assert.strictEqual(accepted({ LOG_LEVEL: "WARNING" }).logLevel, "warn");
-      assert.strictEqual(accepted({ LOG_LEVEL: "Warn" }).logLevel, "warn");
-      assert.strictEqual(accepted({ LOG_LEVEL: "ERROR" }).logLevel, "error");
-      assert.strictEqual(accepted({ LOG_LEVEL: "debug" }).logLevel, "debug");
+      assert.strictEqual(accepted({ LOG_LEVEL: "WARNING" }).logLevel, LogLevel.Warning);
+      assert.strictEqual(accepted({ LOG_LEVEL: "Warn" }).logLevel, LogLevel.Warning);
+      assert.strictEqual(accepted({ LOG_LEVEL: "ERROR" }).logLevel, LogLevel.Error);
+      assert.strictEqual(accepted({ LOG_LEVEL: "debug" }).logLevel, LogLevel.Debug);
       assert.strictEqual(accepted({ ENVIRONMENT: "Production" }).environment, "production");
       assert.strictEqual(accepted({ ENVIRONMENT: "staging" }).environment, "staging");
       assert.strictEqual(accepted({ LB_ALGORITHM: "Least-Connections" }).algorithm, "least-connections");

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { assert, describe, it } from "@effect/vitest";
-import { type Variable, variables } from "../../src/config/Settings.js";
+import { variables } from "../../src/config/Settings.js";
+import type { Readable } from "../../src/config/Variable.js";
 import { type Family, families } from "../../src/metrics/Catalog.js";
 
 const root = new URL("../../", import.meta.url);
@@ -10,7 +11,7 @@ const scripts: Readonly<Record<string, string>> = JSON.parse(
 ).scripts;
 
 /** The line of one setting in the table of settings. */
-const row = (variable: Pick<Variable<unknown>, "name" | "default" | "about" | "accepted">): string =>
+const row = (variable: Pick<Readable<unknown>, "name" | "default" | "about" | "accepted">): string =>
   [
     `| \`${variable.name}\``,
     variable.default === undefined ? "none" : `\`${variable.default}\``,

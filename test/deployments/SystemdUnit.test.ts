@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest";
 import { Duration } from "effect";
-import { table } from "../../src/config/Settings.js";
+import { defaults, table } from "../../src/config/Settings.js";
 
 const name = "zeitwork-load-balancer.service";
 const socketName = "zeitwork-load-balancer.socket";
@@ -28,7 +28,7 @@ describe(`deployments/systemd/${name}`, () => {
   it("gives draining the time it takes by default", () => {
     const stop = only("TimeoutStopSec");
     assert.match(stop, /^[0-9]+s$/);
-    assert.isAbove(Number.parseInt(stop, 10), Duration.toSeconds(table.drainTimeout.unset));
+    assert.isAbove(Number.parseInt(stop, 10), Duration.toSeconds(defaults.drainTimeout));
     assert.strictEqual(only("KillSignal"), "SIGTERM");
   });
 

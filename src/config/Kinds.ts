@@ -1,0 +1,295 @@
+/**
+ * The kinds of values that variables have: each constructor makes a {@link Variable} from its name, its default and what
+ * it is.
+ */
+import { isIPv6, SocketAddress as NodeSocketAddress } from "node:net";
+import { Duration, Either, Redacted } from "effect";
+import * as IpAddress from "../net/IpAddress.js";
+import { format, isIpAddress, parse, type SocketAddress } from "../net/SocketAddress.js";
+import { longestDuration } from "./InvalidOption.js";
+import { quote, type Variable, withDefault, withoutDefault } from "./Variable.js";
+
+/** A whole number, with the bounds that hold for a caller of the library too. */
+export interface Count extends Variable<number> {
+  readonly bounds: { readonly least: number; readonly most: number };
+}
+
+export const count = (
+  name: string,
+  text: string,
+  about: string,
+  bounds: Count["bounds"],
+  note = "",
+): Count => ({
+  ...withDefault<number>(text, {
+    name,
+    about,
+    accepted: `a whole number from ${bounds.least} to ${bounds.most}${note}`,
+    read: (given) => {
+      if (!/^[+-]?[0-9]+$/.test(given)) return Either.left("it is not a whole number");
+      const value = Number(given);
+      if (value < bounds.least) return Either.left(`it is less than ${bounds.least}`);
+      return value > bounds.most ? Either.left(`it is more than ${bounds.most}`) : Either.right(value);
+    },
+    show: String,
+  }),
+  bounds,
+});
+
+/** A port to listen on. */
+export const port = (name: string, text: string, about: string): Count =>
+  count(name, text, about, { least: 0, most: 65535 }, " (0 is any free port)");
+
+/** Every address of the host, IPv6 and IPv4. */
+export const anyAddress = "::";
+
+/** An address to listen on. Unset is not the same as `::`: only the former may fall back to IPv4. */
+export const address = (name: string, about: string): Variable<string | undefined> => ({
+  name,
+  default: anyAddress,
+  about: `${about}; the default takes IPv4 too, and IPv4 alone where there is no IPv6`,
+  accepted: "an IPv4 or IPv6 address without brackets, such as 127.0.0.1, 0.0.0.0 or ::1",
+  unset: undefined,
+  read: (text) =>
+    isIpAddress(text)
+      ? Either.right(text)
+      : Either.left("it is not an IP address (names are not looked up here)"),
+  show: (value) => value ?? anyAddress,
+  showText: quote,
+});
+
+/** One of several words, each of which stands for a value. The first word of a value is the one that is shown. */
+export const choice = <A>(
+  name: string,
+  text: string,
+  about: string,
+  values: Readonly<Record<string, A>>,
+): Variable<A> => {
+  const words = new Map(Object.entries(values));
+  return withDefault<A>(text, {
+    name,
+    about,
+    accepted: [...words.keys()].join(", "),
+    read: (given) => {
+      const value = words.get(given.toLowerCase());
+      return value === undefined ? Either.left("there is no such choice") : Either.right(value);
+    },
+    show: (value) => [...words].find(([, each]) => each === value)?.[0] ?? String(value),
+  });
+};
+
+/** One of several words. */
+export const oneOf = <A extends string>(
+  name: string,
+  text: A,
+  about: string,
+  words: ReadonlyArray<A>,
+): Variable<A> => choice<A>(name, text, about, Object.fromEntries(words.map((word) => [word, word])));
+
+/** A secret that is sent in a header. */
+export const token = (name: string, about: string, least: number) =>
+  withoutDefault<Redacted.Redacted>({
+    name,
+    about,
+    accepted: `${least > 1 ? `at least ${least} ` : ""}printable ASCII characters, on one line`,
+    read: (text) => {
+      if (!/^[\x20-\x7e]*$/.test(text))
+        return Either.left("it has characters that cannot be sent in a header");
+      return text.length < least
+        ? Either.left(`it is shorter than ${least} characters`)
+        : Either.right(Redacted.make(text));
+    },
+    show: String,
+    showText: () => "<redacted>",
+  });
+
+const shortUnits = { ms: "millis", s: "seconds", m: "minutes", h: "hours", d: "days" } as const;
+
+const readDuration = (text: string): Either.Either<Duration.Duration, string> => {
+  if (/^[+-]?[0-9.]+$/.test(text)) return Either.left(`it has no unit (did you mean ${text}s or ${text}ms?)`);
+  const lower = text.toLowerCase();
+  const short = /^(-?[0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)$/.exec(lower);
+  const long =
+    short === null
+      ? lower
+      : `${short[1]} ${shortUnits[short[2] as keyof typeof shortUnits /* by the pattern */]}`;
+  // A minus sign would be lost: Effect makes negative durations zero.
+  if (/^-[0-9]/.test(long) && !/^-[0.]+ /.test(long)) return Either.left("it is negative");
+  return Either.fromOption(Duration.decodeUnknown(long), () => "it is not a duration");
+};
+
+const formatDuration = (duration: Duration.Duration): string => {
+  const millis = Duration.toMillis(duration);
+  if (millis === 0) return "0s";
+  if (millis % 86_400_000 === 0) return `${millis / 86_400_000}d`;
+  if (millis % 3_600_000 === 0) return `${millis / 3_600_000}h`;
+  if (millis % 60_000 === 0) return `${millis / 60_000}m`;
+  return millis % 1000 === 0 ? `${millis / 1000}s` : `${millis}ms`;
+};
+
+/** A length of time, which a timer can hold. */
+export const duration = (
+  name: string,
+  text: string,
+  about: string,
+  {
+    least = Duration.millis(1),
+    note = "",
+  }: { readonly least?: Duration.Duration; readonly note?: string } = {},
+): Variable<Duration.Duration> =>
+  withDefault<Duration.Duration>(text, {
+    name,
+    about,
+    accepted:
+      `a number and its unit from ${formatDuration(least)} to ${formatDuration(longestDuration)}${note}, ` +
+      `such as 500ms, 5s, 1m, 2h, 1d or 5 seconds`,
+    read: (given) =>
+      Either.flatMap(readDuration(given), (value) => {
+        if (Duration.lessThan(value, least)) {
+          return Either.left(Duration.equals(value, Duration.zero) ? "it is zero" : "it is too short");
+        }
+        return Duration.greaterThan(value, longestDuration)
+          ? Either.left("it is too long")
+          : Either.right(value);
+      }),
+    show: formatDuration,
+  });
+
+/** A part of a whole. */
+export const ratio = (name: string, text: string, about: string): Variable<number> =>
+  withDefault<number>(text, {
+    name,
+    about,
+    accepted: "a number from 0 (none) to 1 (all), such as 0.05",
+    read: (given) => {
+      if (!/^(\d+(\.\d*)?|\.\d+)$/.test(given)) return Either.left("it is not a number");
+      const value = Number(given);
+      return value > 1 ? Either.left("it is more than 1") : Either.right(value);
+    },
+    show: String,
+  });
+
+// The form of W3C Baggage, as OpenTelemetry has it: values are percent-encoded where need be.
+const readHeaders = (
+  text: string,
+): Either.Either<Redacted.Redacted<Readonly<Record<string, string>>>, string> => {
+  const headers: Record<string, string> = {};
+  for (const [i, item] of text.split(",").entries()) {
+    const [, name, encoded = ""] = /^\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*=\s*(.*?)\s*$/.exec(item) ?? [];
+    if (name === undefined) return Either.left(`item ${i + 1} is not name=value`);
+    const value = Either.getOrUndefined(Either.try(() => decodeURIComponent(encoded)));
+    if (value === undefined || !/^[\x20-\x7e]*$/.test(value)) {
+      return Either.left(`the value of item ${i + 1} cannot be sent in a header`);
+    }
+    headers[name] = value;
+  }
+  return Either.right(Redacted.make(headers));
+};
+
+/** Headers of a request; they may be secrets. */
+export const headers = (name: string, about: string) =>
+  withoutDefault<Redacted.Redacted<Readonly<Record<string, string>>>>({
+    name,
+    about,
+    accepted: "name=value, separated by commas, with values percent-encoded where need be",
+    read: readHeaders,
+    show: String,
+    showText: () => "<redacted>",
+  });
+
+// Whatever stands before the last @, and in a query, may be a secret, even in a text that is no URL.
+const withoutCredentials = (text: string): string =>
+  text
+    .replace(/^([a-z][a-z0-9+.-]*:\/*)?.*@/is, "$1***@")
+    .replace(/[?#].*$/s, (rest) => `${rest.charAt(0)}***`);
+
+const readUrl = (text: string): Either.Either<URL, string> => {
+  if (!URL.canParse(text)) return Either.left("it is not a URL");
+  const url = new URL(text);
+  if (url.protocol !== "http:" && url.protocol !== "https:") {
+    return Either.left(
+      /^[a-z]+:\/\//i.test(text)
+        ? `its scheme is ${url.protocol}//`
+        : "it does not start with http:// or https://",
+    );
+  }
+  if (!/^https?:\/\//i.test(text)) return Either.left("it does not start with http:// or https://");
+  if (text.includes("?")) return Either.left("it has a query");
+  return text.includes("#") ? Either.left("it has a fragment") : Either.right(url);
+};
+
+const showUrl = ({ host, password, pathname, protocol, username }: URL): string =>
+  `${protocol}//${username === "" && password === "" ? "" : "***@"}${host}${pathname.replace(/\/+$/, "")}`;
+
+/** A URL to which paths are added. It may carry credentials, which are never shown. */
+const urlOf = (name: string, about: string, example: string) => ({
+  name,
+  about,
+  accepted: `an http:// or https:// URL without query and fragment, such as ${example}`,
+  read: readUrl,
+  show: showUrl,
+  showText: (text: string) => quote(withoutCredentials(text)),
+});
+
+export const url = (name: string, text: string, about: string, example: string): Variable<URL> =>
+  withDefault(text, urlOf(name, about, example));
+
+export const optionalUrl = (name: string, about: string, example: string): Variable<URL | undefined> =>
+  withoutDefault(urlOf(name, about, example));
+
+/** A short text that people read. */
+export const label = (name: string, text: string, about: string): Variable<string> =>
+  withDefault<string>(text, {
+    name,
+    about,
+    accepted: "at most 255 characters, on one line",
+    read: (given) => {
+      if (/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(given)) return Either.left("it has control characters");
+      return given.length > 255 ? Either.left("it is too long") : Either.right(given);
+    },
+    show: (value) => value,
+  });
+
+/** The one spelling of a host: two spellings of one address have the same. */
+export const canonicalHost = (host: string): string => {
+  const [ip = "", zone] = host.split("%");
+  if (!isIPv6(ip)) return host.toLowerCase();
+  const mapped = IpAddress.canonical(new NodeSocketAddress({ address: ip, family: "ipv6" }).address);
+  return zone === undefined ? mapped : `${mapped}%${zone}`;
+};
+
+const readAddresses = (text: string): Either.Either<ReadonlyArray<SocketAddress>, string> => {
+  const seen = new Set<string>();
+  const addresses: Array<SocketAddress> = [];
+  const wrongs: Array<string> = [];
+  const items = text.split(",").map((item) => item.trim());
+  for (const [i, item] of items.entries()) {
+    if (item === "") {
+      wrongs.push(`item ${i + 1} of ${items.length} is empty`);
+      continue;
+    }
+    const address = parse(item);
+    if ("wrong" in address) {
+      wrongs.push(`${quote(item)}: ${address.wrong}`);
+      continue;
+    }
+    const key = format({ host: canonicalHost(address.host), port: address.port });
+    if (seen.has(key)) wrongs.push(`${quote(item)} is there twice`);
+    seen.add(key);
+    addresses.push(address);
+  }
+  if (wrongs.length === 0) return Either.right(addresses);
+  const more = wrongs.length > 10 ? [`and ${wrongs.length - 10} more`] : [];
+  return Either.left([...wrongs.slice(0, 10), ...more].join("; "));
+};
+
+/** A list of addresses and names with their ports, each once. */
+export const addresses = (name: string, about: string) =>
+  withoutDefault<ReadonlyArray<SocketAddress>>({
+    name,
+    about,
+    accepted:
+      "host:port or [v6]:port, separated by commas, each once, such as 10.0.0.1:3000,[2001:db8::5]:3000",
+    read: readAddresses,
+    show: (list) => list.map(format).join(","),
+  });
