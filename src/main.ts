@@ -5,7 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import { NodeHttpClient, NodeRuntime } from "@effect/platform-node";
-import { Cause, Duration, Effect, Exit, Layer, Logger, Option } from "effect";
+import { Cause, Duration, Effect, Exit, Layer, Logger, LogLevel, Option } from "effect";
 import * as BackendRegistry from "./backend/BackendRegistry.js";
 import type { Algorithm } from "./balancing/Algorithm.js";
 import { ipHash } from "./balancing/IpHash.js";
