@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { assert, describe, it } from "@effect/vitest";
-import { Context, Effect, Exit, Layer, Logger, Scope } from "effect";
+import { Context, Effect, Exit, Layer, Logger, LogLevel, Scope } from "effect";
 import type { Backend } from "../../src/backend/Backend.js";
 import * as Registry from "../../src/backend/BackendRegistry.js";
 import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
@@ -68,6 +68,16 @@ const raw = (port: number, text: string | Buffer) =>
     socket.write(text);
     return String((await answer).bytes);
   });
+
+const chunked = (body: string): string =>
+  "GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n" +
+  `${body === "" ? "" : `${body.length.toString(16)}\r\n${body}\r\n`}0\r\n\r\n`;
+
+/** An answer as it came, in parts. */
+const parsed = (answer: string): { readonly status: number; readonly text: string } => {
+  const [head = "", text = ""] = answer.split("\r\n\r\n");
+  return { status: Number(/^HTTP\/1\.1 (\d+)/.exec(head)?.[1]), text };
+};
 
 const health = (status: string, total: number, healthy: number) => ({
   status,
@@ -180,7 +190,8 @@ describe("Monitoring", () => {
 
   it.scopedLive("refuses what it does not answer, shortly and in JSON", () =>
     Effect.gen(function* () {
-      const { ask, port } = yield* start;
+      const { ask, log, port } = yield* start;
+      log.take();
       const refused = (status: number, answer: { readonly status: number; readonly body: unknown }) => {
         assert.strictEqual(answer.status, status);
         const { error } = answer.body as { readonly error: string }; // checked below
@@ -196,18 +207,69 @@ describe("Monitoring", () => {
         assert.strictEqual(answer.headers.get("allow"), "GET, HEAD");
       }
       refused(413, yield* ask("/backends/a/drain", { method: "POST", body: "x".repeat(20_000) }));
-      const statusOf = (text: string) => /^HTTP\/1\.1 (\d+)/.exec(text)?.[1];
-      const chunked = "GET /health HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
-      assert.strictEqual(statusOf(yield* raw(port, chunked)), "413");
-      const long = `GET /health HTTP/1.1\r\nhost: x\r\nx: ${"x".repeat(20_000)}\r\n\r\n`;
-      assert.strictEqual(statusOf(yield* raw(port, long)), "431");
-      const garbage = yield* raw(port, "what is this\r\n\r\n");
-      assert.strictEqual(statusOf(garbage), "400");
-      assert.deepStrictEqual(JSON.parse(garbage.split("\r\n\r\n")[1] ?? ""), {
-        error: "this is not an HTTP/1.1 request",
-      });
-      assert.strictEqual(statusOf(yield* raw(port, Buffer.from("16030100c8010000c40303", "hex"))), "400");
+      for (const [status, request] of [
+        [431, `GET /health HTTP/1.1\r\nhost: x\r\nx: ${"x".repeat(20_000)}\r\n\r\n`],
+        [413, chunked("x".repeat(20_000))],
+        [400, "GET /health HTTP/1.1\r\n\r\n"],
+        [400, "GET /health HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n"],
+        [400, "GET /health HTTP/1.1\r\nhost: a b\r\n\r\n"],
+        [400, "POST /backends/%/drain HTTP/1.1\r\nhost: x\r\n\r\n"],
+        [400, "POST /backends/%ff/drain HTTP/1.1\r\nhost: x\r\n\r\n"],
+        [400, "what is this\r\n\r\n"],
+        [400, Buffer.from("16030100c8010000c40303", "hex")],
+        [404, "GET http://x/nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"],
+        [405, "CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\n"],
+        [417, "GET /health HTTP/1.1\r\nhost: x\r\nexpect: the worst\r\n\r\n"],
+      ] as const) {
+        const { status: answered, text } = parsed(yield* raw(port, request));
+        refused(status, { status: answered, body: JSON.parse(text) });
+      }
       assert.strictEqual((yield* ask("/livez")).status, 200);
+      assert.deepStrictEqual(log.take(LogLevel.Warning), []);
+    }),
+  );
+
+  it.scopedLive("answers a request that offers an upgrade as if it did not", () =>
+    Effect.gen(function* () {
+      const { port, registry } = yield* start;
+      yield* registry.serving;
+      for (const protocol of ["h2c", "websocket", "TLS/1.2, HTTP/1.1"]) {
+        const answer = yield* raw(
+          port,
+          `GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: upgrade, close\r\nupgrade: ${protocol}\r\n\r\n`,
+        );
+        assert.deepInclude(parsed(answer), { status: 200, text: '{"status":"ready"}' });
+      }
+    }),
+  );
+
+  it.scopedLive("answers a target that is a whole URI as it answers its path", () =>
+    Effect.gen(function* () {
+      const { port, registry } = yield* start;
+      yield* registry.serving;
+      for (const target of [
+        "http://lb.internal:8083/readyz",
+        "HTTP://x/readyz?verbose=1",
+        "https://[::1]/readyz",
+      ]) {
+        const answer = yield* raw(port, `GET ${target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n`);
+        assert.strictEqual(parsed(answer).status, 200, target);
+      }
+    }),
+  );
+
+  it.scopedLive("reads a small body that nobody needs, in chunks or not", () =>
+    Effect.gen(function* () {
+      const { port, registry } = yield* start;
+      yield* registry.serving;
+      for (const request of [
+        chunked(""),
+        chunked("a few bytes"),
+        "GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\nab",
+        "GET /readyz HTTP/1.0\r\n\r\n",
+      ]) {
+        assert.strictEqual(parsed(yield* raw(port, request)).status, 200, request);
+      }
     }),
   );
 

@@ -1,0 +1,205 @@
+/**
+ * The HTTP/1.1 server of monitoring: its socket, its limits and its end. What is answered is the caller's; see
+ * {@link Monitoring}.
+ *
+ * It trusts nothing that is sent to it: a request that is malformed, too large or too slow is answered here, in the
+ * same short JSON as every other error, and never reaches the caller.
+ */
+import * as Http from "node:http";
+import type { Duplex } from "node:stream";
+import { Effect, type Scope } from "effect";
+import { failureOf, ListenError } from "../net/ListenError.js";
+import type { SocketAddress } from "../net/SocketAddress.js";
+
+export interface Options {
+  /** The address to listen on; undefined is every address, IPv6 and IPv4 (IPv4 alone on a host without IPv6). */
+  readonly host: string | undefined;
+  /** 0 is any free port. */
+  readonly port: number;
+}
+
+/** Request line and headers together, in bytes. */
+const largestHeader = 8 * 1024;
+/** No request has a use for a body: one up to this size is read and ignored, a larger one is refused. */
+const largestBody = 16 * 1024;
+/** Connections held at once; what comes beyond is closed. */
+const mostConnections = 512;
+/** How long a request may take to arrive. */
+const requestMillis = 5_000;
+/** How long running requests may go on once the server is closed. */
+const closeMillis = 1_000;
+
+/** Why a request is not given to the handler. */
+interface Refusal {
+  readonly status: number;
+  readonly error: string;
+}
+
+/** The headers of every answer. */
+export const headers = { "cache-control": "no-store", "x-content-type-options": "nosniff" };
+
+const refused = (status: number, error: string): Refusal => ({ status, error });
+
+const malformed = refused(400, "this is not an HTTP/1.1 request");
+const tooLarge = refused(413, "the request is too large");
+
+const refusals: Readonly<Record<string, Refusal>> = {
+  HPE_HEADER_OVERFLOW: refused(431, tooLarge.error),
+  ERR_HTTP_REQUEST_TIMEOUT: refused(408, "the request took too long to arrive"),
+};
+
+/** RFC 9112, section 3.2.2: a target that is a whole URI is accepted from every client, not from those of proxies alone. */
+const originForm = (target: string): string => {
+  const absolute = /^https?:\/\/[^/?#]*([^#]*)/i.exec(target);
+  if (absolute === null) return target;
+  const [, path = ""] = absolute;
+  return path.startsWith("/") ? path : `/${path}`;
+};
+
+// RFC 3986, section 3.2.2, without a judgement of what a name is; RFC 9112, section 3.2, asks for no more than one.
+const host = /^(?:\[[0-9a-z:.%_-]*\]|[0-9a-z._~!$&'()*+,;=%-]*)(?::[0-9]*)?$/i;
+
+/** What is wrong with a request, before its body is looked at. */
+const problemOf = (request: Http.IncomingMessage): Refusal | undefined => {
+  const { httpVersion, rawHeaders, url = "" } = request;
+  const hosts = rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === "host");
+  if (hosts.length > 1) return refused(400, "the request has more than one Host header");
+  if (hosts.length === 0 && httpVersion === "1.1") return refused(400, "the request has no Host header");
+  if (hosts.some((value) => !host.test(value)))
+    return refused(400, "the Host header is not a host and a port");
+  try {
+    decodeURIComponent(url.split("?", 1)[0] ?? "");
+  } catch {
+    return refused(400, "the path is not percent-encoded UTF-8");
+  }
+  return Number(request.headers["content-length"] ?? 0) > largestBody ? tooLarge : undefined;
+};
+
+const refuse = (response: Http.ServerResponse, { error, status }: Refusal): void => {
+  const body = Buffer.from(JSON.stringify({ error }));
+  response.writeHead(status, {
+    ...headers,
+    "content-type": "application/json",
+    "content-length": body.length,
+    connection: "close",
+  });
+  response.end(body);
+};
+
+// What Node's parser refuses never becomes a request, so it is answered on the bare socket.
+const refuseSocket = (socket: Duplex, { error, status }: Refusal, more = ""): void => {
+  if (!socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const body = JSON.stringify({ error });
+  socket.end(
+    `HTTP/1.1 ${status} ${Http.STATUS_CODES[status]}\r\ncontent-type: application/json\r\n` +
+      `content-length: ${Buffer.byteLength(body)}\r\n${more}connection: close\r\n\r\n${body}`,
+  );
+};
+
+/** Reads the body of a request to its end and forgets it, then calls back; or answers that it is too large. */
+const withoutBody = (
+  request: Http.IncomingMessage,
+  response: Http.ServerResponse,
+  then: () => void,
+): void => {
+  if (request.headers["transfer-encoding"] === undefined && request.headers["content-length"] === undefined) {
+    then();
+    return;
+  }
+  let read = 0;
+  const onData = (chunk: Buffer): void => {
+    read += chunk.length;
+    if (read <= largestBody) return;
+    request.off("data", onData).off("end", then).pause();
+    refuse(response, tooLarge);
+  };
+  request.on("data", onData).once("end", then);
+};
+
+const listener =
+  (handler: Http.RequestListener): Http.RequestListener =>
+  (request, response) => {
+    const problem = problemOf(request);
+    if (problem !== undefined) {
+      refuse(response, problem);
+      return;
+    }
+    request.url = originForm(request.url ?? "");
+    withoutBody(request, response, () => handler(request, response));
+  };
+
+const create = (handler: Http.RequestListener): Http.Server => {
+  const server = Http.createServer(
+    {
+      maxHeaderSize: largestHeader,
+      headersTimeout: requestMillis,
+      requestTimeout: requestMillis,
+      keepAliveTimeout: requestMillis,
+      connectionsCheckingInterval: 1_000,
+      // It is asked for here, since Node's own answer has no body.
+      requireHostHeader: false,
+    },
+    listener(handler),
+  );
+  server.maxConnections = mostConnections;
+  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+    if (error.code === "ECONNRESET") socket.destroy();
+    else refuseSocket(socket, refusals[error.code ?? ""] ?? malformed);
+  });
+  // There is no listener for `upgrade`, so a request that offers one is answered as if it did not (RFC 9110, 7.8).
+  server.on("connect", (_request, socket) =>
+    refuseSocket(socket, refused(405, "only GET, HEAD and POST are answered"), "allow: GET, HEAD, POST\r\n"),
+  );
+  server.on("checkExpectation", (_request, response) =>
+    refuse(response, refused(417, "no expectation but 100-continue can be met")),
+  );
+  return server;
+};
+
+const close = (server: Http.Server): Effect.Effect<void> =>
+  Effect.async((resume) => {
+    const deadline = setTimeout(() => server.closeAllConnections(), closeMillis);
+    server.close(() => {
+      clearTimeout(deadline);
+      resume(Effect.void);
+    });
+    server.closeIdleConnections();
+  });
+
+/**
+ * Listens until its scope closes, and answers where: the port in use where port 0 was asked for. At the end, after
+ * `beforeClose`, it stops listening, and resets what has not ended a second later: an idle connection, a half-sent
+ * request or an answer without end must not hold up the end of the program.
+ */
+export const make = (
+  { host, port }: Options,
+  handler: Http.RequestListener,
+  beforeClose: Effect.Effect<void>,
+): Effect.Effect<SocketAddress, ListenError, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.async<Http.Server, ListenError>((resume) => {
+      const server = create(handler);
+      const onError = (error: NodeJS.ErrnoException): void => {
+        const address = { host: host ?? "::", port };
+        resume(Effect.fail(new ListenError({ reason: failureOf(error.code), address, code: error.code })));
+      };
+      server.on("error", onError);
+      server.listen({ ...(host === undefined ? {} : { host }), port }, () => {
+        server.off("error", onError);
+        // Accepting can fail later (out of descriptors); Node goes on by itself, and so do we.
+        server.on("error", () => {});
+        resume(Effect.succeed(server));
+      });
+    }),
+    (server) => Effect.zipRight(beforeClose, close(server)),
+  ).pipe(
+    Effect.map((server) => {
+      const bound = server.address();
+      return bound === null || typeof bound === "string"
+        ? { host: host ?? "::", port }
+        : { host: bound.address, port: bound.port };
+    }),
+  );
