@@ -12,6 +12,7 @@ import { ipHash } from "./balancing/IpHash.js";
 import { leastConnections } from "./balancing/LeastConnections.js";
 import { roundRobin } from "./balancing/RoundRobin.js";
 import { Refusal, usage } from "./cli/Refusal.js";
+import type { InvalidOption } from "./config/InvalidOption.js";
 import {
   type AlgorithmName,
   describe,
@@ -58,14 +59,14 @@ const { version }: { readonly version: string } = JSON.parse(
 );
 
 /** Names the variable that asked for a port which could not be listened on. */
-const listening = <A, R>(layer: Layer.Layer<A, ListenError, R>, variable: string) =>
-  Layer.mapError(
-    layer,
-    (error) =>
-      new Refusal({
-        message: `${error.message}: choose another port with ${variable}, or free this one`,
-        code: 1,
-      }),
+const listening = <A, R>(layer: Layer.Layer<A, InvalidOption | ListenError, R>, variable: string) =>
+  Layer.mapError(layer, (error) =>
+    error._tag === "InvalidOption"
+      ? new Refusal({ message: error.message, code: usage })
+      : new Refusal({
+          message: `${error.message}: choose another port with ${variable}, or free this one`,
+          code: 1,
+        }),
   );
 
 const adopting = <A, R>(layer: Layer.Layer<A, ListenError, R>, descriptor: number) =>

@@ -6,8 +6,9 @@
  * const rise = yield* InvalidOption.count("rise", options.rise, { least: 1, most: 1000 })
  * ```
  */
-import { Data, Duration, Effect } from "effect";
+import { Data, Duration, Effect, Redacted } from "effect";
 import { isIpAddress } from "../net/SocketAddress.js";
+import * as Token from "./Token.js";
 
 /**
  * An option that cannot be used.
@@ -100,3 +101,17 @@ export const durationOrNone = (
   value === undefined || Duration.equals(value, Duration.infinity)
     ? Effect.succeed(undefined)
     : duration(option, value, least);
+
+/** A token that can be sent in a header, of at least so many characters. Undefined (none) passes; none is shown. */
+export const token = <A extends Redacted.Redacted | undefined>(
+  option: string,
+  value: A,
+  least: number,
+): Effect.Effect<A, InvalidOption> =>
+  check(
+    value === undefined || Token.problemOf(Redacted.value(value), least) === undefined,
+    value,
+    option,
+    "<redacted>",
+    Token.accepted(least),
+  );

@@ -7,6 +7,7 @@ import { Duration, Either, Redacted } from "effect";
 import * as IpAddress from "../net/IpAddress.js";
 import { format, isIpAddress, parse, type SocketAddress } from "../net/SocketAddress.js";
 import { longestDuration } from "./InvalidOption.js";
+import * as Token from "./Token.js";
 import { quote, type Variable, withDefault, withoutDefault } from "./Variable.js";
 
 /** A whole number, with the bounds that hold for a caller of the library too. */
@@ -91,13 +92,10 @@ export const token = (name: string, about: string, least: number) =>
   withoutDefault<Redacted.Redacted>({
     name,
     about,
-    accepted: `${least > 1 ? `at least ${least} ` : ""}printable ASCII characters, on one line`,
+    accepted: Token.accepted(least),
     read: (text) => {
-      if (!/^[\x20-\x7e]*$/.test(text))
-        return Either.left("it has characters that cannot be sent in a header");
-      return text.length < least
-        ? Either.left(`it is shorter than ${least} characters`)
-        : Either.right(Redacted.make(text));
+      const problem = Token.problemOf(text, least);
+      return problem === undefined ? Either.right(Redacted.make(text)) : Either.left(problem);
     },
     show: String,
     showText: () => "<redacted>",

@@ -11,6 +11,7 @@
 import { isIPv4 } from "node:net";
 import { Config, ConfigError, Data, Duration, Effect, Either, LogLevel, Record } from "effect";
 import * as Kinds from "./Kinds.js";
+import { leastAdminToken } from "./Token.js";
 import * as Variable from "./Variable.js";
 
 /**
@@ -77,7 +78,7 @@ export const table = {
   adminToken: Kinds.token(
     "ADMIN_TOKEN",
     "whoever sends it as a bearer token may drain, disable and enable backends; unset, nobody may; never logged",
-    16,
+    leastAdminToken,
   ),
   algorithm: Kinds.oneOf<AlgorithmName>(
     "LB_ALGORITHM",

@@ -127,6 +127,10 @@ export const catalog = {
   listed: gauge("backends_listed", "Backends that discovery lists."),
   healthy: gauge("backends_healthy", "Listed backends that take new connections."),
   draining: gauge("draining", "1 once the balancer was told to stop."),
+  steeringRefused: counter(
+    "steering_refused",
+    "Requests to drain, disable or enable a backend whose token was wrong or missing.",
+  ),
   linesDropped: counter(
     "log_lines_dropped",
     "Log lines that were dropped because they could not be written.",

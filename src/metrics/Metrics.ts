@@ -153,6 +153,7 @@ export class Metrics {
   #refusals = 0;
   #listedAt: number | undefined = undefined;
   readonly #opened = this.registry.getCounter(counterKey(catalog.opened, {}));
+  readonly #steeringRefused = this.registry.getCounter(counterKey(catalog.steeringRefused, {}));
   readonly #acceptErrors = this.registry.getCounter(counterKey(catalog.acceptErrors, {}));
   readonly #seconds = this.registry.getHistogram(histogramKey(catalog.connectionSeconds, {}));
   readonly #received = this.registry.getHistogram(
@@ -176,6 +177,11 @@ export class Metrics {
   /** Connections open now, those that are still looking for a backend included. */
   get open(): number {
     return this.#open;
+  }
+
+  /** Somebody asked to steer with a wrong token, or with none. */
+  steeringRefused(): void {
+    this.#steeringRefused.update(1);
   }
 
   acceptFailed(): void {

@@ -49,7 +49,10 @@ export const BackendView = Schema.Struct({
 
 export const Live = Schema.Struct({ status: Schema.Literal("live") });
 export const Ready = Schema.Struct({ status: Schema.Literal("ready") });
-export const NotReady = Schema.Struct({ status: Schema.Literal("starting", "draining") });
+export const NotReady = Schema.Struct({
+  status: Schema.Literal("starting", "draining"),
+  why: Schema.String.annotations({ description: "What is waited for, or why no new connections are taken." }),
+});
 
 /** Everything that is not an answer: a short reason. */
 export const Failure = Schema.Struct({ error: Schema.String });

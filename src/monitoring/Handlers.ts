@@ -1,17 +1,17 @@
 /**
  * The answers of {@link Api}: read off the pool, and what was recorded.
  */
-import { HttpApiBuilder, HttpServerRequest, HttpServerResponse, OpenApi } from "@effect/platform";
-import { Effect, Layer, Option, Stream } from "effect";
+import { HttpApiBuilder, HttpServerResponse, OpenApi } from "@effect/platform";
+import { Effect, Layer, Stream } from "effect";
 import type { Admin } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
 import * as WallClock from "../clock/WallClock.js";
 import * as Exposition from "../metrics/Exposition.js";
-import * as IpAddress from "../net/IpAddress.js";
 import { Api } from "./Api.js";
 import { Feed } from "./Feed.js";
 import * as Gauges from "./Gauges.js";
+import { clientOf } from "./Steering.js";
 import * as Views from "./Views.js";
 
 /** What `/openapi.json` answers. */
@@ -75,8 +75,7 @@ const steering = HttpApiBuilder.group(Api, "steering", (handlers) =>
   Effect.zipWith(BackendRegistry, WallClock.make, ({ metrics, steer }, converter) => {
     const chosen = (id: string, admin: Admin) =>
       Effect.gen(function* () {
-        const { remoteAddress } = yield* HttpServerRequest.HttpServerRequest;
-        const by = IpAddress.canonical(Option.getOrElse(remoteAddress, () => "an unknown address"));
+        const by = yield* clientOf;
         const backend = yield* steer(id, admin, by);
         if (backend === undefined) {
           return yield* Effect.fail({

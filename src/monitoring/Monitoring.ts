@@ -11,6 +11,7 @@ import {
 import { NodeHttpServer } from "@effect/platform-node";
 import { Cause, Context, Effect, Layer, type Redacted } from "effect";
 import type { BackendRegistry } from "../backend/BackendRegistry.js";
+import * as InvalidOption from "../config/InvalidOption.js";
 import type { ListenError } from "../net/ListenError.js";
 import { format, type SocketAddress } from "../net/SocketAddress.js";
 import { Api } from "./Api.js";
@@ -22,7 +23,7 @@ import * as Page from "./Page.js";
 import * as Steering from "./Steering.js";
 
 export interface Options extends HttpServer.Options, Program {
-  /** Whoever sends it as a bearer token may steer; without it nobody may. At least 16 characters. */
+  /** Those who send it as a bearer token may steer; without it nobody may. At least 16 printable ASCII characters. */
   readonly adminToken?: Redacted.Redacted | undefined;
 }
 
@@ -102,6 +103,8 @@ const guarded = <R>(app: HttpApp.Default<never, R>, page: Page.Page) =>
 /** Builds the server. Its scope owns it: closing stops listening, and resets what has not ended a second later. */
 export const make = (options: Options) =>
   Effect.gen(function* () {
+    yield* InvalidOption.ipAddress("host", options.host);
+    yield* InvalidOption.port("port", options.port);
     const app = yield* HttpApiBuilder.httpApp;
     const handler = yield* NodeHttpServer.makeHandler(guarded(app, yield* Page.load(Page.built)));
     const feed = yield* Feed;
@@ -110,8 +113,13 @@ export const make = (options: Options) =>
     return Monitoring.of({ address });
   });
 
-/** Serves monitoring for as long as its scope is open. Fails when the port cannot be listened on. */
-export const layer = (options: Options): Layer.Layer<Monitoring, ListenError, BackendRegistry> =>
+/**
+ * Serves monitoring for as long as its scope is open. Fails when the port cannot be listened on, or when an option
+ * cannot be used.
+ */
+export const layer = (
+  options: Options,
+): Layer.Layer<Monitoring, InvalidOption.InvalidOption | ListenError, BackendRegistry> =>
   Layer.scoped(Monitoring, make(options)).pipe(
     Layer.provide(HttpApiSwagger.layer({ path: docsPath })),
     Layer.provide([

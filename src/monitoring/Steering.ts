@@ -1,33 +1,67 @@
 /**
- * Who may steer: whoever sends the ADMIN_TOKEN.
+ * Who may steer: who sends the admin token. Wrong tokens are counted, logged and answered slowly.
  */
 import { createHash, timingSafeEqual } from "node:crypto";
-import { Effect, Layer, Redacted } from "effect";
+import { HttpServerRequest } from "@effect/platform";
+import { Duration, Effect, Layer, Option, Redacted } from "effect";
+import { BackendRegistry } from "../backend/BackendRegistry.js";
+import * as InvalidOption from "../config/InvalidOption.js";
+import { leastAdminToken } from "../config/Token.js";
+import * as LogThrottle from "../log/LogThrottle.js";
+import * as IpAddress from "../net/IpAddress.js";
 import { Steering } from "./Api.js";
+
+/** How long a wrong token waits for its answer, so that nobody tries many. */
+export const wrongTokenDelay = Duration.seconds(1);
+
+/** At most one log line about wrong tokens in so long. */
+const logInterval = Duration.seconds(5);
 
 // Digests are of one length, so that comparing them tells nothing of the token, its length included.
 const digest = (token: Redacted.Redacted): Buffer =>
   createHash("sha256").update(Redacted.value(token)).digest();
 
-/** Without a token nobody may. */
-export const layer = (token: Redacted.Redacted | undefined): Layer.Layer<Steering> => {
-  if (token === undefined) {
-    return Layer.succeed(Steering, {
-      token: () =>
-        Effect.fail({
-          error: "steering is off; set ADMIN_TOKEN to a secret of at least 16 characters to turn it on",
-          reason: "steering-off",
-        } as const),
-    });
-  }
-  const expected = digest(token);
-  return Layer.succeed(Steering, {
-    token: (given) =>
-      timingSafeEqual(digest(given), expected)
-        ? Effect.void
-        : Effect.fail({
-            error: "send the ADMIN_TOKEN: Authorization: Bearer <token>",
-            reason: "unauthorized",
-          } as const),
-  });
-};
+/** The address that a request came from, for the log. */
+export const clientOf: Effect.Effect<string, never, HttpServerRequest.HttpServerRequest> = Effect.map(
+  HttpServerRequest.HttpServerRequest,
+  ({ remoteAddress }) => IpAddress.canonical(Option.getOrElse(remoteAddress, () => "an unknown address")),
+);
+
+const off = Effect.fail({
+  error: `steering is off; set ADMIN_TOKEN to a secret of at least ${leastAdminToken} characters to turn it on`,
+  reason: "steering-off",
+} as const);
+
+const unauthorized = Effect.fail({
+  error: "send the ADMIN_TOKEN: Authorization: Bearer <token>",
+  reason: "unauthorized",
+} as const);
+
+/** Lets those steer who send this token; without one nobody may. Fails when it is too short to be a secret. */
+export const layer = (
+  token: Redacted.Redacted | undefined,
+): Layer.Layer<Steering, InvalidOption.InvalidOption, BackendRegistry> =>
+  Layer.effect(
+    Steering,
+    Effect.gen(function* () {
+      const { metrics } = yield* BackendRegistry;
+      const checked = yield* InvalidOption.token("adminToken", token, leastAdminToken);
+      const expected = checked === undefined ? undefined : digest(checked);
+      const throttle = LogThrottle.make(logInterval);
+      const refuse = Effect.gen(function* () {
+        metrics.steeringRefused();
+        const client = yield* clientOf;
+        yield* throttle(
+          Effect.logWarning("steering refused: the token is wrong").pipe(Effect.annotateLogs({ client })),
+        );
+        yield* Effect.sleep(wrongTokenDelay);
+        return yield* unauthorized;
+      });
+      return {
+        token: (given) => {
+          if (expected === undefined) return off;
+          return timingSafeEqual(digest(given), expected) ? Effect.void : refuse;
+        },
+      };
+    }),
+  );

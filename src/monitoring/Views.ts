@@ -35,9 +35,14 @@ export const backends = (pool: Pool.Pool, toEpoch: ToEpoch): ReadonlyArray<typeo
     last_check: instant(toEpoch, backend.seen.lastCheck),
   }));
 
+const whyNotReady = {
+  starting: "the first list of backends is waited for",
+  draining: "the balancer is stopping: open connections may end, and no new ones are taken",
+} as const;
+
 /** Why new connections should not be sent here; undefined when they should. */
-export const notReady = (pool: Pool.Pool): typeof NotReady.Type | undefined =>
-  pool.phase === "serving" ? undefined : { status: pool.phase };
+export const notReady = ({ phase }: Pool.Pool): typeof NotReady.Type | undefined =>
+  phase === "serving" ? undefined : { status: phase, why: whyNotReady[phase] };
 
 export const backendStatus = (
   backend: Backend,

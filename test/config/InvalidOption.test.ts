@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest";
-import { Duration, Effect } from "effect";
+import { Duration, Effect, Redacted } from "effect";
 import * as InvalidOption from "../../src/config/InvalidOption.js";
 
 const messageOf = <A>(check: Effect.Effect<A, InvalidOption.InvalidOption>) =>
@@ -54,6 +54,25 @@ describe("InvalidOption", () => {
         yield* messageOf(InvalidOption.durationOrNone("idleTimeout", "25 days")),
         "idleTimeout is ",
       );
+    }),
+  );
+
+  it.effect.each(["", "fifteen letters", "a line\nand another"])(
+    "refuses %j as a token, and does not show it",
+    (value) =>
+      Effect.gen(function* () {
+        assert.strictEqual(
+          yield* messageOf(InvalidOption.token("adminToken", Redacted.make(value), 16)),
+          "adminToken is <redacted>; accepted: at least 16 printable ASCII characters, on one line",
+        );
+      }),
+  );
+
+  it.effect("takes a token that is long enough, and none", () =>
+    Effect.gen(function* () {
+      const token = Redacted.make("sixteen letters!");
+      assert.strictEqual(yield* InvalidOption.token("adminToken", token, 16), token);
+      assert.isUndefined(yield* InvalidOption.token("adminToken", undefined, 16));
     }),
   );
 });

@@ -1,6 +1,6 @@
 import { FetchHttpClient } from "@effect/platform";
 import { assert, describe, it } from "@effect/vitest";
-import { Context, Effect, Exit, Layer, Logger, Redacted, Schema, Scope } from "effect";
+import { Context, Effect, Exit, Layer, Logger, LogLevel, Redacted, Schema, Scope } from "effect";
 import * as Registry from "../../src/backend/BackendRegistry.js";
 import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
@@ -123,15 +123,26 @@ describe("steering", () => {
     }),
   );
 
-  it.scopedLive("refuses whoever has not the token, and changes nothing", () =>
+  it.scopedLive("refuses a wrong token and none, changes nothing, and leaves a trace", () =>
     Effect.gen(function* () {
       const { log, origin } = yield* start(secret);
-      for (const token of [undefined, "", "x", `${secret}x`, secret.slice(1), secret.toUpperCase()]) {
-        const { body, headers, status } = yield* post(`${origin}/backends/a/disable`, token);
-        assert.strictEqual(status, 401, token);
-        assert.strictEqual(headers.get("www-authenticate"), "Bearer");
-        assert.strictEqual(body["reason"], "unauthorized");
-      }
+      log.take();
+      const tokens = [undefined, "", "x", `${secret}x`, secret.slice(1), secret.toUpperCase()];
+      yield* Effect.forEach(
+        tokens,
+        (token) =>
+          Effect.map(post(`${origin}/backends/a/disable`, token), ({ body, headers, status }) => {
+            assert.strictEqual(status, 401, token);
+            assert.strictEqual(headers.get("www-authenticate"), "Bearer");
+            assert.strictEqual(body["reason"], "unauthorized");
+          }),
+        { concurrency: "unbounded", discard: true },
+      );
+      assert.deepStrictEqual(
+        log.take(LogLevel.Warning).map(({ annotations, message }) => [message, annotations["client"]]),
+        [["steering refused: the token is wrong", "127.0.0.1"]],
+      );
+      assert.include(yield* metricsOf(origin), `lb_steering_refused_total ${tokens.length}\n`);
       assert.strictEqual((yield* ask(`${origin}/health`)).body["healthy_backends"], 2);
       for (const { text } of log.lines) assert.notInclude(text, secret);
     }),

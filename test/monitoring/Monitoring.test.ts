@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { assert, describe, it } from "@effect/vitest";
-import { Context, Effect, Exit, Layer, Logger, LogLevel, Scope } from "effect";
+import { Context, Effect, Exit, Layer, Logger, LogLevel, Redacted, Scope } from "effect";
 import type { Backend } from "../../src/backend/Backend.js";
 import * as Registry from "../../src/backend/BackendRegistry.js";
 import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
@@ -136,7 +136,12 @@ describe("Monitoring", () => {
         const is = (status: number, word: string) =>
           Effect.gen(function* () {
             const answer = yield* ask("/readyz");
-            assert.deepStrictEqual([answer.status, answer.body], [status, { status: word }]);
+            const { status: answered, why } = answer.body as {
+              readonly status: string;
+              readonly why?: string;
+            }; // checked
+            assert.deepStrictEqual([answer.status, answered], [status, word]);
+            assert.strictEqual(why !== undefined && why.length > 10, status === 503);
             assert.deepStrictEqual((yield* ask("/livez")).body, { status: "live" });
           });
         yield* is(503, "starting");
@@ -330,7 +335,7 @@ describe("Monitoring", () => {
           ),
         ),
       );
-      assert.strictEqual(error.reason, "in-use");
+      assert.propertyVal(error, "reason", "in-use");
       assert.include(error.message, `127.0.0.1:${port}`);
     }),
   );
@@ -353,6 +358,26 @@ describe("Monitoring", () => {
       const [line] = log.lines.filter(({ level }) => level === "ERROR");
       assert.include(line?.text, "out of order");
       assert.strictEqual((yield* ask("/livez")).status, 200);
+    }),
+  );
+
+  it.scopedLive("refuses options that cannot be used, before it listens", () =>
+    Effect.gen(function* () {
+      const start = (options: Partial<Monitoring.Options>) =>
+        Monitoring.layer({ host: "127.0.0.1", port: 0, ...options }).pipe(
+          Layer.provide(Registry.layer({ algorithm: roundRobin, rise: 1, fall: 1 })),
+          Layer.build,
+          Effect.scoped,
+          Effect.flip,
+        );
+      for (const [option, options] of [
+        ["host", { host: "localhost" }],
+        ["port", { port: 70_000 }],
+        ["adminToken", { adminToken: Redacted.make("") }],
+        ["adminToken", { adminToken: Redacted.make("fifteen letters") }],
+      ] as const) {
+        assert.deepInclude(yield* start(options), { _tag: "InvalidOption", option });
+      }
     }),
   );
 });
