@@ -1,7 +1,6 @@
 /**
  * What `/metrics` says beside what was recorded: what can be read off the pool and the process at this moment.
  */
-import { readdirSync, readFileSync } from "node:fs";
 import { type IntervalHistogram, monitorEventLoopDelay } from "node:perf_hooks";
 import { Effect, type Scope } from "effect";
 import { since } from "../backend/Backend.js";
@@ -10,6 +9,7 @@ import { processStarted } from "../clock/WallClock.js";
 import { catalog } from "../metrics/Catalog.js";
 import { fromSnapshot, type Series, series } from "../metrics/Exposition.js";
 import type { Metrics } from "../metrics/Metrics.js";
+import * as Descriptors from "../net/Descriptors.js";
 
 /** What runs, for the labels of `lb_build_info`. */
 export interface Build {
@@ -60,15 +60,11 @@ const percentiles = [50, 90, 99, 99.9];
 
 // Where there is no /proc these are not known, and left out.
 const ofDescriptors = (): ReadonlyArray<Series> => {
-  try {
-    const limit = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
-    return [
-      series(catalog.descriptors, readdirSync("/proc/self/fd").length, {}),
-      ...(limit === undefined ? [] : [series(catalog.descriptorLimit, Number(limit), {})]),
-    ];
-  } catch {
-    return [];
-  }
+  const { limit, open } = Descriptors.read() ?? {};
+  return [
+    ...(open === undefined ? [] : [series(catalog.descriptors, open, {})]),
+    ...(limit === undefined ? [] : [series(catalog.descriptorLimit, limit, {})]),
+  ];
 };
 
 /** Of the process. Takes what the histogram of event loop delays has, and begins it anew. */

@@ -3,9 +3,9 @@
  * sees a chunk. Effect's socket modules are not used here because they neither keep half-close nor slow a
  * sender down.
  */
-import { readdirSync, readFileSync } from "node:fs";
 import * as net from "node:net";
 import { Effect, Layer } from "effect";
+import * as Descriptors from "../net/Descriptors.js";
 import { canonical } from "../net/IpAddress.js";
 import { failureOf, ListenError } from "../net/ListenError.js";
 import type { Meter } from "../net/Meter.js";
@@ -164,24 +164,6 @@ const socketOf = (connection: Connection): net.Socket => {
   throw new TypeError("a connection of another transport was given to the node transport");
 };
 
-/**
- * How many connections, of two descriptors each, fit below this process's descriptor limit, with some left for
- * probes and monitoring. Beyond its limit Node closes a new connection without telling anybody; this way it
- * says so. Unknown off Linux.
- */
-const capacity = (): number | undefined => {
-  try {
-    const soft = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
-    if (soft === undefined) return undefined;
-    const limit = Number(soft);
-    const used = readdirSync("/proc/self/fd").length;
-    const reserve = Math.min(256, Math.max(8, limit >> 3));
-    return Math.max(1, (limit - used - reserve) >> 1);
-  } catch {
-    return undefined;
-  }
-};
-
 const listen = ({ host, port, inherited, backlog, onConnection, onAcceptError }: ListenOptions) =>
   Effect.acquireRelease(
     Effect.async<{ readonly server: net.Server; readonly listener: Listener }, ListenError>((resume) => {
@@ -194,7 +176,8 @@ const listen = ({ host, port, inherited, backlog, onConnection, onAcceptError }:
         keepAliveInitialDelay: keepAliveMillis,
         highWaterMark: buffered,
       });
-      const max = capacity();
+      // Beyond its limit Node closes a new connection without telling anybody; this way it says so.
+      const max = Descriptors.capacity(Descriptors.read());
       if (max !== undefined) server.maxConnections = max;
       server.on("connection", (socket) => {
         onConnection(

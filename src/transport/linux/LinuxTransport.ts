@@ -2,8 +2,8 @@
  * The transport of Linux: epoll and splice, called from JavaScript. It needs no privilege and nothing compiled; bulky
  * traffic never leaves the kernel.
  */
-import { readdirSync, readFileSync } from "node:fs";
 import { Cause, type Context, Data, Effect, Layer, Runtime, type Scope } from "effect";
+import * as Descriptors from "../../net/Descriptors.js";
 import { failureOf, ListenError } from "../../net/ListenError.js";
 import type { SocketAddress } from "../../net/SocketAddress.js";
 import {
@@ -85,23 +85,8 @@ export interface Options {
   readonly ring?: (engine: Engine) => Ring;
 }
 
-/**
- * How many connections, of two descriptors each, fit below this process's descriptor limit, with some left for
- * pipes, probes and monitoring. So what runs out is always the place for new clients, which wait, and never that for
- * the backends of those that were accepted.
- */
-const capacity = (): number => {
-  try {
-    const soft = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
-    if (soft === undefined) return Number.POSITIVE_INFINITY;
-    const limit = Number(soft);
-    const used = readdirSync("/proc/self/fd").length;
-    const reserve = Math.min(512, Math.max(8, limit >> 3));
-    return Math.max(1, (limit - used - reserve) >> 1);
-  } catch {
-    return Number.POSITIVE_INFINITY;
-  }
-};
+/** How many clients may be connected at once, by the descriptors that are left for them. */
+const capacity = (): number => Descriptors.capacity(Descriptors.read()) ?? Number.POSITIVE_INFINITY;
 
 const everyInet6: RawAddress = {
   family: AF_INET6,
