@@ -9,6 +9,7 @@ export * as Backend from "./backend/Backend.js";
 export * as BackendRegistry from "./backend/BackendRegistry.js";
 export * as Health from "./backend/Health.js";
 export * as Pool from "./backend/Pool.js";
+export type { PoolEvent } from "./backend/PoolEvent.js";
 export type { Algorithm, Choice, Client } from "./balancing/Algorithm.js";
 export { ipHash } from "./balancing/IpHash.js";
 export { leastConnections } from "./balancing/LeastConnections.js";

@@ -1,6 +1,6 @@
 /**
  * The only holder of the pool: one `Ref`, one atomic `modify` per event. What becomes of an event is decided by
- * the pure functions of {@link Pool}; this module adds the clock, the log and the news.
+ * the pure functions of {@link Pool}; this module adds the clock, the log and the events.
  */
 import { Cause, Context, Deferred, Effect, Layer, PubSub, Queue, Ref, type Scope, Stream } from "effect";
 import type { Algorithm, Client } from "../balancing/Algorithm.js";
@@ -9,20 +9,11 @@ import { Metrics } from "../metrics/Metrics.js";
 import { type Admin, type Backend, describe, type Instance } from "./Backend.js";
 import type { Thresholds } from "./Health.js";
 import * as Pool from "./Pool.js";
+import type { PoolEvent } from "./PoolEvent.js";
 
 export interface Options extends Thresholds {
   readonly algorithm: Algorithm;
 }
-
-/** What became of the pool, for those who watch it. Connections are not news: there are too many of them. */
-export type News =
-  | { readonly _tag: "Added"; readonly backend: Backend }
-  | { readonly _tag: "Removed"; readonly backend: Backend }
-  | { readonly _tag: "Up"; readonly backend: Backend }
-  | { readonly _tag: "Down"; readonly backend: Backend; readonly why: string }
-  /** An operator has chosen what becomes of it. */
-  | { readonly _tag: "Steered"; readonly backend: Backend; readonly by: string }
-  | { readonly _tag: "Phase"; readonly phase: Pool.Phase };
 
 export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/BackendRegistry")<
   BackendRegistry,
@@ -32,11 +23,11 @@ export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/Backend
     /** The pool of this moment. */
     readonly pool: Effect.Effect<Pool.Pool>;
     /**
-     * News from now on. Each reader has a buffer of 256 from which the oldest falls out when it does not keep
-     * up, so whoever must not miss a thing takes news as a hint to read {@link pool} again.
+     * What changes in the pool from now on. Each reader has a buffer of 256 events and loses the oldest ones when it
+     * does not keep up: a reader that must not miss a change takes an event as a hint to read {@link pool} again.
      */
-    readonly news: Effect.Effect<Stream.Stream<News>, never, Scope.Scope>;
-    /** Waits until the pool is so; not at all if it is so now. Looks at every piece of news. */
+    readonly events: Effect.Effect<Stream.Stream<PoolEvent>, never, Scope.Scope>;
+    /** Waits until this is true of the pool; not at all if it is true now. Asked again after every event. */
     readonly until: (holds: (pool: Pool.Pool) => boolean) => Effect.Effect<void>;
     /** Discovery lists exactly these instances. */
     readonly discovered: (instances: ReadonlyArray<Instance>) => Effect.Effect<Pool.DiscoveryChange>;
@@ -77,9 +68,9 @@ export const make = ({ algorithm, rise, fall }: Options) =>
   Effect.gen(function* () {
     const ref = yield* Ref.make(Pool.make(algorithm, { rise, fall }));
     const metrics = new Metrics();
-    const news = yield* PubSub.sliding<News>(256);
-    yield* Effect.addFinalizer(() => PubSub.shutdown(news));
-    const publish = (item: News) => PubSub.publish(news, item);
+    const events = yield* PubSub.sliding<PoolEvent>(256);
+    yield* Effect.addFinalizer(() => PubSub.shutdown(events));
+    const publish = (event: PoolEvent) => PubSub.publish(events, event);
 
     // One place is enough: a signal says "the eligible backends are not those you prepared for".
     const stale = yield* Queue.sliding<void>(1);
@@ -126,10 +117,10 @@ export const make = ({ algorithm, rise, fall }: Options) =>
     return BackendRegistry.of({
       metrics,
       pool: Ref.get(ref),
-      news: Effect.map(PubSub.subscribe(news), (subscription) => Stream.fromQueue(subscription)),
+      events: Effect.map(PubSub.subscribe(events), (subscription) => Stream.fromQueue(subscription)),
       until: (holds) =>
         Effect.scoped(
-          Effect.flatMap(PubSub.subscribe(news), (subscription) =>
+          Effect.flatMap(PubSub.subscribe(events), (subscription) =>
             Stream.concat(Stream.void, Stream.fromQueue(subscription)).pipe(
               Stream.mapEffect(() => Ref.get(ref)),
               Stream.takeUntil(holds),

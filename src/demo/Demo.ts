@@ -9,8 +9,9 @@
 import { get } from "node:http";
 import { FetchHttpClient } from "@effect/platform";
 import { Clock, Config, Console, Duration, Effect, Layer, Logger, Option, Stream } from "effect";
-import { BackendRegistry, type News, layer as registryLayer } from "../backend/BackendRegistry.js";
+import { BackendRegistry, layer as registryLayer } from "../backend/BackendRegistry.js";
 import * as Pool from "../backend/Pool.js";
+import type { PoolEvent } from "../backend/PoolEvent.js";
 import type { Algorithm } from "../balancing/Algorithm.js";
 import { ipHash } from "../balancing/IpHash.js";
 import { leastConnections } from "../balancing/LeastConnections.js";
@@ -94,11 +95,11 @@ const say = (text: string): Effect.Effect<void> =>
 
 /** Waits until the balancer knows a backend to be up or down; answers how long it took, and why. */
 const noticed = (
-  news: Stream.Stream<News>,
+  events: Stream.Stream<PoolEvent>,
   tag: "Up" | "Down",
   { instance }: EmbeddedBackend.EmbeddedBackend,
 ): Effect.Effect<string> =>
-  news.pipe(
+  events.pipe(
     Stream.filter((item) => item._tag === tag && item.backend.id === instance.id),
     Stream.runHead,
     Effect.map(Option.match({ onNone: () => "", onSome: (item) => ("why" in item ? `: ${item.why}` : "") })),
@@ -125,10 +126,10 @@ const dyingAndReturning = (
       Effect.scoped(
         Effect.gen(function* () {
           yield* Effect.sleep(pause);
-          const news = yield* registry.news;
+          const events = yield* registry.events;
           yield* say(`${id} ${what}`);
           yield* happen;
-          yield* say(yield* noticed(news, tag, backend));
+          yield* say(yield* noticed(events, tag, backend));
           yield* tellSpread;
         }),
       );

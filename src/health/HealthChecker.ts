@@ -93,12 +93,12 @@ export const make = ({ interval, timeout }: Options) =>
       }
     });
 
-    const news = yield* registry.news;
+    const events = yield* registry.events;
     yield* reconcile;
-    // A burst of news (a first discovery of thousands) is one reason to look, not thousands.
-    yield* news.pipe(
+    // A burst of events (a first discovery of thousands) is one reason to look, not thousands.
+    yield* events.pipe(
       Stream.chunks,
-      Stream.filter(Chunk.some((item) => item._tag === "Added" || item._tag === "Removed")),
+      Stream.filter(Chunk.some(({ _tag }) => _tag === "Added" || _tag === "Removed")),
       Stream.runForEach(() => reconcile),
       Effect.forkScoped,
     );

@@ -5,7 +5,8 @@
  */
 import { Clock, Context, Deferred, Duration, Effect, Layer, Ref, Schema, Stream } from "effect";
 import { describe } from "../backend/Backend.js";
-import { BackendRegistry, type News } from "../backend/BackendRegistry.js";
+import { BackendRegistry } from "../backend/BackendRegistry.js";
+import type { PoolEvent } from "../backend/PoolEvent.js";
 import * as WallClock from "../clock/WallClock.js";
 import { Status } from "./Api.js";
 import type { Build } from "./Gauges.js";
@@ -43,7 +44,7 @@ const eventsKept = 100;
 /** How many messages of the status a viewer may be behind: what was so is of no use to anybody. */
 const behind = 1;
 
-const happened = (item: News): Pick<Event, "kind" | "backend" | "detail"> => {
+const happened = (item: PoolEvent): Pick<Event, "kind" | "backend" | "detail"> => {
   switch (item._tag) {
     case "Added":
       return { kind: "added", backend: describe(item.backend) };
@@ -89,7 +90,7 @@ export class Feed extends Context.Tag("zeitwork-load-balancer/Feed")<
 
 const make = (build: Build | undefined) =>
   Effect.gen(function* () {
-    const { metrics, news, pool } = yield* BackendRegistry;
+    const { events, metrics, pool } = yield* BackendRegistry;
     const converter = yield* WallClock.make;
     const over = yield* Deferred.make<void>();
     const lastId = yield* Ref.make(0);
@@ -107,7 +108,7 @@ const make = (build: Build | undefined) =>
     });
     yield* Effect.forkScoped(Effect.forever(Effect.zipRight(sample, Effect.sleep(sampling))));
 
-    const told = (item: News) =>
+    const told = (item: PoolEvent) =>
       Effect.zipWith(
         Ref.updateAndGet(lastId, (id) => id + 1),
         Clock.currentTimeMillis,
@@ -115,7 +116,7 @@ const make = (build: Build | undefined) =>
       );
     // Gathered whether or not anybody watches, so that whoever comes later is told what was before.
     const happening = yield* Stream.share(
-      Stream.mapEffect(yield* news, (item) => Effect.map(told(item), (event) => message("event", event))),
+      Stream.mapEffect(yield* events, (item) => Effect.map(told(item), (event) => message("event", event))),
       { capacity: eventsKept, strategy: "sliding", replay: eventsKept },
     );
     yield* Effect.forkScoped(Stream.runDrain(happening));

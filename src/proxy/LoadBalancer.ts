@@ -379,9 +379,9 @@ export const make = (options: Options) =>
       return Fiber.interruptAll([...lives].flatMap(({ worker }) => worker.fiber ?? []));
     });
 
-    // News may be missed when there are too many, so it is a reason to look and not what is looked at.
-    const news = yield* registry.news;
-    yield* news.pipe(
+    // Events may be missed when there are too many, so one is a reason to look and not what is looked at.
+    const events = yield* registry.events;
+    yield* events.pipe(
       Stream.filter((item) => item._tag === "Steered" && item.backend.admin === "disabled"),
       Stream.runForEach(() =>
         Effect.flatMap(registry.pool, ({ chosen }) =>

@@ -2,8 +2,9 @@ import { describe, it } from "@effect/vitest";
 import { Chunk, Deferred, Effect, Fiber, Layer, LogLevel, Option, Stream, TestClock } from "effect";
 import { assert } from "vitest";
 import { type Admin, type Backend, type Instance, since } from "../../src/backend/Backend.js";
-import { BackendRegistry, layer, type News } from "../../src/backend/BackendRegistry.js";
+import { BackendRegistry, layer } from "../../src/backend/BackendRegistry.js";
 import * as Pool from "../../src/backend/Pool.js";
+import type { PoolEvent } from "../../src/backend/PoolEvent.js";
 import type { Algorithm } from "../../src/balancing/Algorithm.js";
 import { ipHash } from "../../src/balancing/IpHash.js";
 import { leastConnections } from "../../src/balancing/LeastConnections.js";
@@ -158,11 +159,11 @@ describe("BackendRegistry", () => {
 
   it.scoped("publishes what became of the pool to each reader, and nothing where nothing has changed", () =>
     Effect.gen(function* () {
-      const { draining, news, serving } = yield* BackendRegistry;
+      const { draining, events, serving } = yield* BackendRegistry;
       const expected = ["Added a", "Added b", "Up a", "serving", "Down a why", "Removed b", "draining"];
-      const collect = (stream: Stream.Stream<News>) =>
+      const collect = (stream: Stream.Stream<PoolEvent>) =>
         Effect.fork(Stream.runCollect(Stream.take(stream, expected.length)));
-      const readers = [yield* Effect.flatMap(news, collect), yield* Effect.flatMap(news, collect)];
+      const readers = [yield* Effect.flatMap(events, collect), yield* Effect.flatMap(events, collect)];
 
       yield* discover("a", "b");
       yield* discover("b", "a");

@@ -9,13 +9,13 @@ import { balancer } from "./PrimaryStandby.js";
 
 const greeting = (name: string) => serve((socket) => socket.write(name));
 
-/** Waits until the registry has news after which its pool is so. */
+/** Waits until this is true of the pool. */
 const poolIs = (so: (pool: Pool.Pool) => boolean) =>
   Effect.scoped(
     Effect.gen(function* () {
       const registry = yield* BackendRegistry.BackendRegistry;
-      const news = yield* registry.news;
-      yield* Stream.concat(Stream.void, news).pipe(
+      const events = yield* registry.events;
+      yield* Stream.concat(Stream.void, events).pipe(
         Stream.mapEffect(() => registry.pool),
         Stream.takeUntil(so),
         Stream.runDrain,

@@ -1,0 +1,23 @@
+/**
+ * What changes in the pool, for those who watch it: `registry.events`. Connections are no events, there are too many of
+ * them.
+ */
+import type { Backend } from "./Backend.js";
+import type { Phase } from "./Pool.js";
+
+/**
+ * One change of the pool.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type PoolEvent =
+  /** Discovery lists it from now on. */
+  | { readonly _tag: "Added"; readonly backend: Backend }
+  /** Discovery lists it no longer. */
+  | { readonly _tag: "Removed"; readonly backend: Backend }
+  | { readonly _tag: "Up"; readonly backend: Backend }
+  | { readonly _tag: "Down"; readonly backend: Backend; readonly why: string }
+  /** An operator has chosen what becomes of it. */
+  | { readonly _tag: "Steered"; readonly backend: Backend; readonly by: string }
+  | { readonly _tag: "Phase"; readonly phase: Phase };
