@@ -25,19 +25,14 @@ export class HealthChecker extends Context.Tag("zeitwork-load-balancer/HealthChe
 >() {}
 
 /**
- * Connects and closes: what the kernel answers is the result. `exhausted` says nothing about the backend: it is this
- * host that could not even try.
+ * Whether a connection to the address could be made. `exhausted` says nothing about the backend: it is this host that
+ * could not even try.
  */
 export const probe = (
   address: SocketAddress,
   timeoutMillis: number,
 ): Effect.Effect<void, ConnectError, Transport> =>
-  Effect.flatMap(Transport, (transport) =>
-    // Uninterruptible from the moment the connection is there to the moment it is closed.
-    Effect.uninterruptible(
-      Effect.map(transport.connect(address, timeoutMillis), (connection) => connection.close()),
-    ),
-  );
+  Effect.flatMap(Transport, (transport) => transport.probe(address, { timeoutMillis }));
 
 /** What a probe told; undefined when it could not be made. */
 const observation = (backend: Backend, timeoutMillis: number) =>

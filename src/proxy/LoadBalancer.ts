@@ -357,8 +357,14 @@ export const make = (options: Options) =>
         life.retries = life.tried.length;
         const from = performance.now();
         const forwarded = Effect.matchCauseEffect(
-          transport.forward(client, backend.address, connectTimeoutMillis, life, () =>
-            connected(life, backend, performance.now() - from),
+          transport.forward(
+            client,
+            backend.address,
+            {
+              timeoutMillis: connectTimeoutMillis,
+              connected: () => connected(life, backend, performance.now() - from),
+            },
+            life,
           ),
           {
             onSuccess: (outcome) => Effect.flatMap(registry.release(backend), () => relayed(life, outcome)),

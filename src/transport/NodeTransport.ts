@@ -19,6 +19,7 @@ import {
   type ListenOptions,
   type Mechanism,
   make,
+  probeByConnecting,
   type RelayEnd,
   type RelayOutcome,
   Transport,
@@ -220,7 +221,7 @@ const close = (server: net.Server): Effect.Effect<void> =>
     server.close();
   });
 
-const connect: Mechanism["connect"] = (address, timeoutMillis, made, failed) => {
+const connect: Mechanism["connect"] = (address, { timeoutMillis }, made, failed) => {
   const options: net.NetConnectOpts & { readonly highWaterMark: number } = {
     host: address.host,
     port: address.port,
@@ -270,5 +271,5 @@ const relay: Mechanism["relay"] = (client, backend, meter, ended) => {
 /** Node's own sockets: runs wherever Node runs, with no privilege and nothing to install. */
 export const layer: Layer.Layer<Transport> = Layer.succeed(
   Transport,
-  make({ name: "node", faults: () => 0, listen, connect, relay }),
+  make({ name: "node", faults: () => 0, listen, probe: probeByConnecting(connect), connect, relay }),
 );

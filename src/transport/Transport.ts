@@ -1,6 +1,13 @@
 /**
- * Transport is mechanism: it listens, connects, and relays bytes between two sockets. It knows no backend, no
- * algorithm and no metric. Fibers above it cannot tell one implementation from another.
+ * The mechanism below a load balancer: it listens, probes, connects, and relays bytes between two connections. It
+ * knows no backend, no algorithm and no metric, and fibers above it cannot tell one implementation from another.
+ *
+ * ```ts
+ * const transport = yield* Transport.Transport
+ * yield* transport.listen({ host: undefined, port: 8082, backlog: 4096, onAcceptError: () => {}, onConnection })
+ * // and for each connection, in a fiber of its own:
+ * const outcome = yield* transport.forward(client, { host: "10.0.0.1", port: 80 }, { timeoutMillis: 5_000 }, meter)
+ * ```
  */
 import { Context, Data, Effect, type Scope } from "effect";
 import type { ListenError } from "../net/ListenError.js";
@@ -142,12 +149,34 @@ export class AcceptError extends Data.TaggedError("AcceptError")<{
   }
 }
 
+/** What {@link Transport} needs to know to probe. */
+export interface ProbeOptions {
+  /** How long the host may take to answer, in milliseconds. */
+  readonly timeoutMillis: number;
+}
+
 /**
- * An effect that waits for what `start` begins; `start` answers how to give up. Waiting can be interrupted in an
- * uninterruptible region too. Whatever keeps the result from the fiber, an interruption in the very moment in which
- * it came included, is followed by giving up; only the errors that `start` tells are not.
+ * What {@link Transport} needs to know to connect. Two more options will be optional fields here: `source`, a local
+ * address to connect from, and `preface`, bytes that are sent to the backend before the first byte of the client, and
+ * that the meter does not count.
  */
-export const waiting = <A, E = never>(
+export interface ConnectOptions {
+  /** How long connecting may take, in milliseconds. */
+  readonly timeoutMillis: number;
+}
+
+/** What {@link Transport} needs to know to connect and relay in one. */
+export interface ForwardOptions extends ConnectOptions {
+  /** Called once the backend is connected, before the first byte is moved. Must not throw. */
+  readonly connected?: (() => void) | undefined;
+}
+
+/**
+ * An effect that waits for what `start` begins; `start` answers how to give up. The wait can be interrupted inside an
+ * uninterruptible region too. It gives up whenever the result does not reach the fiber, also when the interruption
+ * comes in the same moment as the result. It does not give up after an error that was passed to `resume`.
+ */
+const waitFor = <A, E = never>(
   start: (resume: (result: Effect.Effect<A, E>) => void) => () => void,
 ): Effect.Effect<A, E> =>
   Effect.uninterruptibleMask(() => {
@@ -167,20 +196,28 @@ export const waiting = <A, E = never>(
   });
 
 /**
- * What an implementation brings. Connecting and relaying are plain calls that answer how to give up, and what they
- * are told with is called at most once: neither after giving up, nor after the other of a pair.
+ * What an implementation provides; {@link make} turns it into a {@link Transport}. Probing, connecting and relaying
+ * are plain calls that answer how to give up. Of the callbacks of one call at most one is called, once, and none
+ * after giving up.
  */
 export interface Mechanism {
   readonly name: string;
   readonly faults: () => number;
   readonly listen: (options: ListenOptions) => Effect.Effect<Listener, ListenError, Scope.Scope>;
+  /** Giving up leaves nothing behind. */
+  readonly probe: (
+    target: SocketAddress,
+    options: ProbeOptions,
+    answered: () => void,
+    failed: (error: ConnectError) => void,
+  ) => () => void;
   /**
-   * `made` never before this has returned. Giving up leaves nothing behind, unless the connection was made: that
-   * belongs to whoever was told.
+   * Does not call `made` before it has returned. Giving up leaves nothing behind, unless the connection was made: it
+   * belongs to the caller then.
    */
   readonly connect: (
-    address: SocketAddress,
-    timeoutMillis: number,
+    target: SocketAddress,
+    options: ConnectOptions,
     made: (connection: Connection) => void,
     failed: (error: ConnectError) => void,
   ) => () => void;
@@ -193,91 +230,131 @@ export interface Mechanism {
   ) => () => void;
 }
 
+/**
+ * The verbs of a transport. All waits can be interrupted, inside an uninterruptible region too.
+ *
+ * Verbs that will be added, and how they fit, so that what is here need not change:
+ * - `head` reads a bounded beginning of an accepted connection (a PROXY header). What it reads beyond that beginning
+ *   stays with the connection: {@link relay} and {@link forward} deliver and count it before all else.
+ * - `abort` ends a connection or a relay that no fiber waits for (one that a data thread runs, or that was adopted).
+ *   Where a fiber waits, interrupting it does the same; before that there is {@link Connection.reset}.
+ * - `exportRelay` names a running relay by its client, stops it between two bytes, and answers a record: both
+ *   descriptors, what was read and not yet written, which side has sent FIN and whether that was passed on, and the
+ *   counts. From then on the relay owns nothing: interrupting its fiber touches neither side. `adopt` relays on from
+ *   such a record as {@link relay} does, with counts that go on from the record's.
+ *
+ * @since 0.2.0
+ * @category tags
+ */
 export class Transport extends Context.Tag("zeitwork-load-balancer/Transport")<
   Transport,
   {
-    /** The implementation's name, for logs. */
+    /** The implementation's name, for logs: `node`, `linux`, `io_uring`. */
     readonly name: string;
     /**
-     * Exceptions of its own that it has caught since it began: each reset a connection, was logged, and is a bug. An
-     * implementation that catches none has none.
+     * Exceptions of its own that it has caught since it began. Each has reset a connection, was logged, and is a bug.
+     * Always 0 for an implementation that catches none.
      */
     readonly faults: () => number;
-    /** Listens until the scope closes. */
+    /**
+     * Listens until the scope closes. Each accepted connection belongs to `onConnection`. No byte of a connection is
+     * read before it is relayed: what a client sends early waits in the kernel.
+     */
     readonly listen: (options: ListenOptions) => Effect.Effect<Listener, ListenError, Scope.Scope>;
     /**
-     * Connects within a time limit in milliseconds. It can be interrupted in an uninterruptible region too, and
-     * leaves nothing behind then: call it in one, or a connection that is made in the very moment of an
-     * interruption is nobody's.
-     * The limit is the transport's, because a timer per fiber costs more than all the rest of a connection.
+     * Asks whether a connection could be made, and leaves none. It succeeds when the target's host has answered that
+     * it could; the program that listens there may or may not see a connection that is gone at once.
+     */
+    readonly probe: (target: SocketAddress, options: ProbeOptions) => Effect.Effect<void, ConnectError>;
+    /**
+     * Connects, and answers a connection that is the caller's to end. It leaves nothing behind when it fails or is
+     * interrupted. Call it in an uninterruptible region: otherwise a connection that is made in the moment of an
+     * interruption belongs to nobody.
+     *
+     * The deadline is the transport's, because a timer for each fiber costs more than all the rest of a connection.
      */
     readonly connect: (
-      address: SocketAddress,
-      timeoutMillis: number,
+      target: SocketAddress,
+      options: ConnectOptions,
     ) => Effect.Effect<Connection, ConnectError>;
     /**
-     * Moves bytes both ways until both directions have ended, and ends both connections. Half-close is kept: a
-     * FIN of one side is passed on once all before it was delivered, and the other direction goes on. A reset of
-     * one side becomes a reset of the other. A slow reader slows its sender: buffers are bounded.
-     * Interruption resets both, and works in an uninterruptible region too; one that comes before it has begun
-     * leaves both to the caller. The meter counts bytes as they are read.
+     * Moves bytes both ways until both directions have ended, and ends both connections. Half-close is kept: a FIN
+     * of one side is passed on once all bytes before it were delivered, and the other direction goes on. A reset of
+     * one side becomes a reset of the other. A slow reader slows its sender: buffers are bounded. The meter counts
+     * bytes as they are read.
+     *
+     * Interruption resets both. One that comes before the relay has begun leaves both to the caller.
      */
     readonly relay: (client: Connection, backend: Connection, meter: Meter) => Effect.Effect<RelayOutcome>;
     /**
-     * Connects to a backend and relays between it and a client: {@link connect} and {@link relay} in one wait, since
-     * a fiber that is woken in between costs more than a connection needs. `connected` is called in between.
-     * When connecting failed, or was interrupted, the client is the caller's as before.
+     * {@link connect} and {@link relay} in one wait: to wake a fiber in between costs more than a connection needs.
+     * When connecting fails or is interrupted, or `connected` throws, the client is the caller's as before; from then
+     * on it is the relay's.
      */
     readonly forward: (
       client: Connection,
-      address: SocketAddress,
-      timeoutMillis: number,
+      target: SocketAddress,
+      options: ForwardOptions,
       meter: Meter,
-      connected: () => void,
     ) => Effect.Effect<RelayOutcome, ConnectError>;
   }
 >() {}
 
-/** The transport of an implementation. */
+/**
+ * The transport of an implementation.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
 export const make = ({
   name,
   faults,
   listen,
+  probe,
   connect,
   relay,
 }: Mechanism): Context.Tag.Service<typeof Transport> => ({
   name,
   faults,
   listen,
-  connect: (address, timeoutMillis) =>
-    waiting((resume) => {
+  probe: (target, options) =>
+    waitFor((resume) =>
+      probe(
+        target,
+        options,
+        () => resume(Effect.void),
+        (error) => resume(Effect.fail(error)),
+      ),
+    ),
+  connect: (target, options) =>
+    waitFor((resume) => {
       let connection: Connection | undefined;
       const giveUp = connect(
-        address,
-        timeoutMillis,
+        target,
+        options,
         (made) => {
           connection = made;
           resume(Effect.succeed(made));
         },
         (error) => resume(Effect.fail(error)),
       );
-      // What a fiber is interrupted with before it has heard of the connection: nobody else knows of it.
+      // A connection that was made and did not reach the fiber, because that was interrupted, belongs to nobody else.
       return () => {
         if (connection === undefined) giveUp();
         else connection.reset();
       };
     }),
   relay: (client, backend, meter) =>
-    waiting((resume) => relay(client, backend, meter, (outcome) => resume(Effect.succeed(outcome)))),
-  forward: (client, address, timeoutMillis, meter, connected) =>
-    waiting((resume) => {
+    waitFor((resume) => relay(client, backend, meter, (outcome) => resume(Effect.succeed(outcome)))),
+  forward: (client, target, options, meter) =>
+    waitFor((resume) => {
       let giveUp = connect(
-        address,
-        timeoutMillis,
+        target,
+        options,
         (backend) => {
           giveUp = () => backend.reset();
           try {
-            connected();
+            options.connected?.();
             giveUp = relay(client, backend, meter, (outcome) => resume(Effect.succeed(outcome)));
           } catch (defect) {
             resume(Effect.die(defect));
@@ -288,3 +365,19 @@ export const make = ({
       return () => giveUp();
     }),
 });
+
+/**
+ * A probe for a mechanism that can only connect: it ends the connection as soon as it is made.
+ */
+export const probeByConnecting =
+  (connect: Mechanism["connect"]): Mechanism["probe"] =>
+  (target, options, answered, failed) =>
+    connect(
+      target,
+      options,
+      (connection) => {
+        connection.close();
+        answered();
+      },
+      failed,
+    );

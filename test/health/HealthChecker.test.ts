@@ -8,34 +8,29 @@ import * as HealthChecker from "../../src/health/HealthChecker.js";
 import type { SocketAddress } from "../../src/net/SocketAddress.js";
 import { ConnectError, type ConnectFailure, Transport } from "../../src/transport/Transport.js";
 
-/** What a connect of a scripted network comes to; "hangs" does until its deadline, as a black hole does. */
+/** What a probe in a scripted network comes to; "hangs" does until its deadline, as a black hole does. */
 type Behaviour = "answers" | "hangs" | ConnectFailure;
 
-/** A network whose hosts do as they are told, and that remembers who connected when and what was not closed. */
+/** A network whose hosts do as they are told, and that remembers who was probed. */
 const network = () => {
   const behaviours = new Map<number, Behaviour>();
-  const connects: Array<{ readonly port: number; readonly timeoutMillis: number }> = [];
-  const open = new Set<object>();
+  const probes: Array<{ readonly port: number; readonly timeoutMillis: number }> = [];
   const fail = (address: SocketAddress, reason: ConnectFailure) =>
     Effect.fail(new ConnectError({ reason, address, code: undefined }));
   const layer = Layer.mock(Transport, {
     name: "scripted",
     faults: () => 0,
-    connect: (address, timeoutMillis) =>
+    probe: (address, { timeoutMillis }) =>
       Effect.suspend(() => {
-        connects.push({ port: address.port, timeoutMillis });
+        probes.push({ port: address.port, timeoutMillis });
         const behaviour = behaviours.get(address.port) ?? "answers";
         if (behaviour === "hangs") {
           return Effect.zipRight(Effect.sleep(Duration.millis(timeoutMillis)), fail(address, "timeout"));
         }
-        if (behaviour !== "answers") return fail(address, behaviour);
-        const handle = {};
-        open.add(handle);
-        const end = () => void open.delete(handle);
-        return Effect.succeed({ remote: address, close: end, reset: end });
+        return behaviour === "answers" ? Effect.void : fail(address, behaviour);
       }),
   });
-  return { behaviours, connects, open, layer };
+  return { behaviours, probes, layer };
 };
 
 const instance = (port: number) => ({ id: `i${port}`, address: { host: "10.0.0.1", port } });
@@ -73,12 +68,11 @@ describe("HealthChecker", () => {
     Effect.gen(function* () {
       yield* discovered(1, 2, 3);
       assert.deepStrictEqual(
-        net.connects.map(({ port }) => port),
+        net.probes.map(({ port }) => port),
         [1, 2, 3],
       );
-      assert.isTrue(net.connects.every(({ timeoutMillis }) => timeoutMillis === 2_000));
+      assert.isTrue(net.probes.every(({ timeoutMillis }) => timeoutMillis === 2_000));
       assert.strictEqual(yield* healthy, 3);
-      assert.strictEqual(net.open.size, 0);
     }),
   );
 
@@ -86,11 +80,11 @@ describe("HealthChecker", () => {
     Effect.gen(function* () {
       yield* discovered(1, 2, 3, 4, 5, 6, 7, 8);
       yield* TestClock.adjust(Duration.millis(4_499));
-      assert.strictEqual(net.connects.length, 8);
+      assert.strictEqual(net.probes.length, 8);
       yield* TestClock.adjust(Duration.millis(501));
-      const bunched = net.connects.length;
+      const bunched = net.probes.length;
       yield* TestClock.adjust(Duration.millis(500));
-      assert.strictEqual(net.connects.length, 16);
+      assert.strictEqual(net.probes.length, 16);
       assert.isBelow(bunched, 16, "all probes came before the middle of the jitter");
       assert.isAbove(bunched, 8, "all probes came after the middle of the jitter");
     }),
@@ -102,9 +96,9 @@ describe("HealthChecker", () => {
       const afterProbe = (behaviour: Behaviour) =>
         Effect.gen(function* () {
           net.behaviours.set(1, behaviour);
-          const before = net.connects.length;
+          const before = net.probes.length;
           // The jitter may put two probes, or none, into any one interval.
-          while (net.connects.length === before) yield* TestClock.adjust(Duration.millis(100));
+          while (net.probes.length === before) yield* TestClock.adjust(Duration.millis(100));
           yield* settle;
           return yield* healthy;
         });
@@ -139,10 +133,10 @@ describe("HealthChecker", () => {
       assert.strictEqual(yield* checker.probed, 2);
       yield* discovered(2);
       assert.strictEqual(yield* checker.probed, 1);
-      net.connects.length = 0;
+      net.probes.length = 0;
       yield* TestClock.adjust(Duration.minutes(1));
-      assert.isAbove(net.connects.length, 8);
-      assert.isTrue(net.connects.every(({ port }) => port === 2));
+      assert.isAbove(net.probes.length, 8);
+      assert.isTrue(net.probes.every(({ port }) => port === 2));
     }),
   );
 
@@ -151,7 +145,7 @@ describe("HealthChecker", () => {
       yield* discovered(1);
       net.behaviours.set(1, "exhausted");
       yield* TestClock.adjust(Duration.minutes(1));
-      assert.isAbove(net.connects.length, 8);
+      assert.isAbove(net.probes.length, 8);
       assert.strictEqual(yield* healthy, 1);
     }),
   );
@@ -161,7 +155,7 @@ describe("HealthChecker", () => {
       const checker = yield* HealthChecker.HealthChecker;
       yield* discovered(...Array.from({ length: 1_000 }, (_, i) => i + 1));
       assert.strictEqual(yield* checker.probed, 1_000);
-      assert.strictEqual(net.connects.length, 1_000);
+      assert.strictEqual(net.probes.length, 1_000);
       assert.strictEqual(yield* healthy, 1_000);
     }),
   );
@@ -184,7 +178,7 @@ describe("HealthChecker", () => {
       );
       yield* Deferred.await(started);
       yield* TestClock.adjust(Duration.minutes(1));
-      assert.strictEqual(net.connects.length, 2);
+      assert.strictEqual(net.probes.length, 2);
     }),
   );
 });

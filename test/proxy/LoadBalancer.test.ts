@@ -567,8 +567,11 @@ describe("LoadBalancer", () => {
             address: { host: "127.0.0.1", port: 1 },
             close: Effect.void,
           }),
-        forward: (_client, _address, _timeout, _meter, connected) =>
-          Effect.zipRight(Effect.sync(connected), Effect.die(new Error("a bug in the transport"))),
+        forward: (_client, _target, { connected }) =>
+          Effect.zipRight(
+            Effect.sync(() => connected?.()),
+            Effect.die(new Error("a bug in the transport")),
+          ),
       });
       const started = yield* start({ ports: [1001], transport });
       const accept = yield* Deferred.await(handed);

@@ -13,7 +13,10 @@ describe("node transport: ends", () => {
       const transport = yield* Transport;
       const backend = yield* serve((socket) => socket.resume().on("end", () => socket.end()));
       const before = descriptors();
-      const connection = yield* transport.connect({ host: "127.0.0.1", port: backend.port }, 1_000);
+      const connection = yield* transport.connect(
+        { host: "127.0.0.1", port: backend.port },
+        { timeoutMillis: 1_000 },
+      );
       yield* eventually(() => backend.sockets.size === 1);
       connection.close();
       connection.reset();

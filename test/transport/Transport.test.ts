@@ -31,7 +31,8 @@ const scripted = <A>(
       name: "scripted",
       faults: () => 0,
       listen: () => Effect.die("not asked for"),
-      connect: (_address, _timeout, made, failed) => {
+      probe: () => assert.fail("not asked for"),
+      connect: (_target, _options, made, failed) => {
         make = () => made(connection);
         fail = failed;
         Deferred.unsafeDone(begun, Exit.void);
@@ -63,7 +64,7 @@ const address = { host: "10.0.0.1", port: 1 };
 const untouched = { resets: 0, givenUp: 0, aborted: 0 };
 
 describe("connecting", () => {
-  const connect = scripted((transport) => transport.connect(address, 1_000));
+  const connect = scripted((transport) => transport.connect(address, { timeoutMillis: 1_000 }));
 
   it.effect("answers the connection, or why there is none", () =>
     Effect.gen(function* () {
@@ -105,7 +106,7 @@ describe("forwarding", () => {
   };
   const meter = { received: 0, sent: 0 };
   const forward = (connected: () => void) =>
-    scripted((transport) => transport.forward(client, address, 1_000, meter, connected));
+    scripted((transport) => transport.forward(client, address, { timeoutMillis: 1_000, connected }, meter));
 
   it.effect("connects, says so, relays and answers how that ended", () =>
     Effect.gen(function* () {

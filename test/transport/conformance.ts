@@ -49,11 +49,19 @@ const relayTo = (
     let connected = 0;
     const ways = [
       (client: Connection) =>
-        transport.forward(client, backend, 5 * second, meter, () => {
-          connected += 1;
-        }),
+        transport.forward(
+          client,
+          backend,
+          {
+            timeoutMillis: 5 * second,
+            connected: () => {
+              connected += 1;
+            },
+          },
+          meter,
+        ),
       (client: Connection) =>
-        Effect.flatMap(transport.connect(backend, 5 * second), (made) => {
+        Effect.flatMap(transport.connect(backend, { timeoutMillis: 5 * second }), (made) => {
           connected += 1;
           return transport.relay(client, made, meter);
         }),
@@ -535,9 +543,9 @@ export const conformance = <E>(name: string, layer: Layer.Layer<Transport, E>): 
       Effect.gen(function* () {
         const transport = yield* Transport;
         const port = yield* Ports.unused;
-        const error = yield* Effect.flip(transport.connect({ host: "127.0.0.1", port }, second)).pipe(
-          Effect.orDie,
-        );
+        const error = yield* Effect.flip(
+          transport.connect({ host: "127.0.0.1", port }, { timeoutMillis: second }),
+        ).pipe(Effect.orDie);
         assert.strictEqual(error.reason, "refused");
         assert.strictEqual(error.message, `127.0.0.1:${port} refused the connection (ECONNREFUSED)`);
       }),
@@ -549,9 +557,9 @@ export const conformance = <E>(name: string, layer: Layer.Layer<Transport, E>): 
         const transport = yield* Transport;
         const port = yield* blackHole;
         const before = descriptors();
-        const error = yield* Effect.flip(transport.connect({ host: "127.0.0.1", port }, 100)).pipe(
-          Effect.orDie,
-        );
+        const error = yield* Effect.flip(
+          transport.connect({ host: "127.0.0.1", port }, { timeoutMillis: 100 }),
+        ).pipe(Effect.orDie);
         assert.strictEqual(error.reason, "timeout");
         yield* eventually(() => descriptors() <= before);
       }),
@@ -563,7 +571,9 @@ export const conformance = <E>(name: string, layer: Layer.Layer<Transport, E>): 
         const transport = yield* Transport;
         const port = yield* blackHole;
         const before = descriptors();
-        const fiber = yield* Effect.fork(transport.connect({ host: "127.0.0.1", port }, 60 * second));
+        const fiber = yield* Effect.fork(
+          transport.connect({ host: "127.0.0.1", port }, { timeoutMillis: 60 * second }),
+        );
         yield* eventually(() => descriptors() > before);
         const exit = yield* Fiber.interrupt(fiber);
         assert.isTrue(Exit.isInterrupted(exit));
@@ -577,7 +587,7 @@ export const conformance = <E>(name: string, layer: Layer.Layer<Transport, E>): 
         const transport = yield* Transport;
         const backend = yield* collecting((socket) => socket.once("end", () => socket.end()));
         const connection = yield* Effect.orDie(
-          transport.connect({ host: "127.0.0.1", port: backend.port }, second),
+          transport.connect({ host: "127.0.0.1", port: backend.port }, { timeoutMillis: second }),
         );
         connection.close();
         connection.close();
@@ -591,7 +601,7 @@ export const conformance = <E>(name: string, layer: Layer.Layer<Transport, E>): 
         const transport = yield* Transport;
         const backend = yield* collecting();
         const connection = yield* Effect.orDie(
-          transport.connect({ host: "127.0.0.1", port: backend.port }, second),
+          transport.connect({ host: "127.0.0.1", port: backend.port }, { timeoutMillis: second }),
         );
         yield* eventually(() => backend.received.length === 1);
         connection.reset();
@@ -659,11 +669,13 @@ export const conformance = <E>(name: string, layer: Layer.Layer<Transport, E>): 
         const before = descriptors();
         for (let n = 0; n < 200; n++) {
           // Interrupted after so many turns of the event loop: before, while and after it is connected.
-          const fiber = yield* transport.connect({ host: "127.0.0.1", port: backend.port }, second).pipe(
-            Effect.tap((connection) => connection.reset()),
-            Effect.uninterruptible,
-            Effect.fork,
-          );
+          const fiber = yield* transport
+            .connect({ host: "127.0.0.1", port: backend.port }, { timeoutMillis: second })
+            .pipe(
+              Effect.tap((connection) => connection.reset()),
+              Effect.uninterruptible,
+              Effect.fork,
+            );
           for (let turn = 0; turn < n % 10; turn++) {
             yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)));
           }
@@ -686,7 +698,7 @@ export const conformance = <E>(name: string, layer: Layer.Layer<Transport, E>): 
               relayed.push(
                 Effect.runFork(
                   transport
-                    .connect({ host: "127.0.0.1", port: backend.port }, second)
+                    .connect({ host: "127.0.0.1", port: backend.port }, { timeoutMillis: second })
                     .pipe(
                       Effect.flatMap((server) => transport.relay(client, server, { received: 0, sent: 0 })),
                     ),
@@ -697,7 +709,9 @@ export const conformance = <E>(name: string, layer: Layer.Layer<Transport, E>): 
         const client = yield* dial(listener.address.port);
         yield* eventually(() => relayed.length === 1);
         yield* listener.close;
-        const refused = yield* Effect.flip(transport.connect(listener.address, second)).pipe(Effect.orDie);
+        const refused = yield* Effect.flip(
+          transport.connect(listener.address, { timeoutMillis: second }),
+        ).pipe(Effect.orDie);
         assert.strictEqual(refused.reason, "refused");
         const answer = receive(client);
         client.end("still here");

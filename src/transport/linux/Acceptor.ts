@@ -51,7 +51,7 @@ const ofTheConnection: ReadonlySet<Result> = new Set(
 );
 
 export class Acceptor implements Watched {
-  tag = 0;
+  incarnation = 0;
   #pause = shortestPause;
   #timer: Timer | undefined;
   #closed = false;

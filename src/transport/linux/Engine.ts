@@ -25,8 +25,8 @@ import type { Timer, Service as WakeupService } from "./Wakeup.js";
 /** Something with a descriptor that events come for. */
 export interface Watched {
   readonly fd: number;
-  /** The engine's: tells this one from others that had or will have the same descriptor. */
-  tag: number;
+  /** The engine's: tells this use of the descriptor's number from those before and after it. */
+  incarnation: number;
   /** EPOLLIN, EPOLLOUT and so on. */
   readonly onEvents: (events: number) => void;
   /** Comes about every two seconds for as long as it is watched. */
@@ -95,7 +95,7 @@ export class Engine {
   readonly #words: Uint32Array;
   readonly #table: Array<Watched | undefined> = [];
   readonly #watch: { readonly close: () => void };
-  #tag = 0;
+  #incarnation = 0;
   #unfinished: Array<Unfinished> = [];
   #proceeding: Array<Unfinished> = [];
   #turnIsDue = false;
@@ -135,9 +135,15 @@ export class Engine {
   /** Starts to watch; events that are already due come in the next turn. */
   add(watched: Watched, events: number): Result {
     if (this.#closed) return -EBADF;
-    this.#tag = (this.#tag + 1) >>> 0;
-    watched.tag = this.#tag;
-    const result = this.libc.epollControl(this.#epoll, EPOLL_CTL_ADD, watched.fd, events, watched.tag);
+    this.#incarnation = (this.#incarnation + 1) >>> 0;
+    watched.incarnation = this.#incarnation;
+    const result = this.libc.epollControl(
+      this.#epoll,
+      EPOLL_CTL_ADD,
+      watched.fd,
+      events,
+      watched.incarnation,
+    );
     if (result === 0) this.track(watched);
     return result;
   }
@@ -156,12 +162,12 @@ export class Engine {
 
   /** Changes what is watched for; of that, what is already due comes in the next turn. */
   modify(watched: Watched, events: number): Result {
-    return this.libc.epollControl(this.#epoll, EPOLL_CTL_MOD, watched.fd, events, watched.tag);
+    return this.libc.epollControl(this.#epoll, EPOLL_CTL_MOD, watched.fd, events, watched.incarnation);
   }
 
   /**
    * Closes the descriptor; the kernel forgets what was watched. An event for it that was already taken finds nobody,
-   * or one with another tag.
+   * or another incarnation.
    */
   close(watched: Watched): void {
     if (this.#table[watched.fd] === watched) this.#table[watched.fd] = undefined;
@@ -271,7 +277,7 @@ export class Engine {
       for (let i = 0, at = 0; i < count; i++, at += epollEvent.words) {
         // Inside the array, which the kernel filled this far.
         const watched = this.#table[words[at + epollEvent.fd] as number];
-        if (watched === undefined || watched.tag !== words[at + epollEvent.tag]) continue;
+        if (watched === undefined || watched.incarnation !== words[at + epollEvent.incarnation]) continue;
         try {
           watched.onEvents(words[at + epollEvent.events] as number);
         } catch (fault) {

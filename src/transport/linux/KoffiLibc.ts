@@ -138,10 +138,10 @@ export const make = (koffi: Koffi): Service => {
     setPipeSize: (fd, bytes) => checked(fcntl(fd, F_SETPIPE_SZ, "int", bytes)),
     splice: (from, to, length) => checked(splice(from, 0, to, 0, length, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)),
     epollCreate: () => checked(epollCreate1(EPOLL_CLOEXEC)),
-    epollControl: (epoll, operation, fd, events, tag) => {
+    epollControl: (epoll, operation, fd, events, incarnation) => {
       eventWords[epollEvent.events] = events;
       eventWords[epollEvent.fd] = fd;
-      eventWords[epollEvent.tag] = tag;
+      eventWords[epollEvent.incarnation] = incarnation;
       return checked(epollCtl(epoll, operation, fd, event.address));
     },
     epollWait: (epoll, events, most, timeoutMillis) =>

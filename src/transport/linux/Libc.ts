@@ -66,13 +66,13 @@ export class Libc extends Context.Tag("zeitwork-load-balancer/Libc")<
 
     /** Close-on-exec. */
     readonly epollCreate: () => Result;
-    /** `fd` and `tag` come back with every event, as the two halves of its data. Both are unsigned 32-bit numbers. */
+    /** `fd` and `incarnation` come back with every event, as the two halves of its data. Both are unsigned 32-bit numbers. */
     readonly epollControl: (
       epoll: number,
       operation: number,
       fd: number,
       events: number,
-      tag: number,
+      incarnation: number,
     ) => Result;
     /**
      * Writes at most `most` events from the start of the block, as {@link epollEvent} says.
@@ -201,13 +201,15 @@ export interface EpollEventLayout {
   readonly events: number;
   /** The low half of its data: the descriptor. */
   readonly fd: number;
-  /** The high half of its data: the tag. */
-  readonly tag: number;
+  /** The high half of its data: which use of the descriptor it is. */
+  readonly incarnation: number;
 }
 
 /** `arch` is one of `process.arch`. Both halves of the data are where a little-endian machine has them. */
 export const epollEventOf = (arch: string): EpollEventLayout =>
-  arch === "x64" ? { words: 3, events: 0, fd: 1, tag: 2 } : { words: 4, events: 0, fd: 2, tag: 3 };
+  arch === "x64"
+    ? { words: 3, events: 0, fd: 1, incarnation: 2 }
+    : { words: 4, events: 0, fd: 2, incarnation: 3 };
 
 export const epollEvent: EpollEventLayout = epollEventOf(process.arch);
 

@@ -12,6 +12,7 @@ import {
   type ListenOptions,
   type Mechanism,
   make as makeTransport,
+  probeByConnecting,
   Transport,
 } from "../Transport.js";
 import { Acceptor } from "./Acceptor.js";
@@ -216,7 +217,7 @@ export const make = (
         }),
       );
 
-    const connect: Mechanism["connect"] = (address, timeoutMillis, made, failed) => {
+    const connect: Mechanism["connect"] = (address, { timeoutMillis }, made, failed) => {
       const settled = (result: Settled): void => (result instanceof Socket ? made(result) : failed(result));
       const attempt =
         ring === undefined
@@ -241,6 +242,7 @@ export const make = (
       name: ring === undefined ? "linux" : "io_uring",
       faults: () => engine.faults,
       listen,
+      probe: probeByConnecting(connect),
       connect,
       relay,
     });

@@ -43,7 +43,7 @@ export interface Owner {
 }
 
 export class Socket implements Connection, Watched {
-  tag = 0;
+  incarnation = 0;
   owner: Owner | undefined;
   /** There may be something to read: set by events, and taken back by whoever finds nothing more. */
   readable = false;

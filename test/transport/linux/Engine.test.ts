@@ -10,7 +10,7 @@ import type { Service as WakeupService } from "../../../src/transport/linux/Wake
 
 /** A kernel that only knows epoll, and a loop and a clock that are turned by hand. */
 const machine = () => {
-  const registered = new Map<number, { readonly events: number; readonly tag: number }>();
+  const registered = new Map<number, { readonly events: number; readonly incarnation: number }>();
   const closed: Array<number> = [];
   const reported: Array<unknown> = [];
   const soon: Array<() => void> = [];
@@ -46,8 +46,8 @@ const machine = () => {
     setPipeSize: refuse,
     splice: refuse,
     epollCreate: () => 3,
-    epollControl: (_epoll, _operation, fd, events, tag) => {
-      registered.set(fd, { events, tag });
+    epollControl: (_epoll, _operation, fd, events, incarnation) => {
+      registered.set(fd, { events, incarnation });
       return 0;
     },
     epollWait: (_epoll, events, most) => {
@@ -57,7 +57,7 @@ const machine = () => {
       due.forEach((fd, i) => {
         words[i * epollEvent.words + epollEvent.events] = EPOLLIN;
         words[i * epollEvent.words + epollEvent.fd] = fd;
-        words[i * epollEvent.words + epollEvent.tag] = registered.get(fd)?.tag ?? 0;
+        words[i * epollEvent.words + epollEvent.incarnation] = registered.get(fd)?.incarnation ?? 0;
       });
       return due.length;
     },
@@ -113,7 +113,7 @@ const machine = () => {
 
 const watched = (fd: number, onEvents: () => void = () => {}, onFault: () => void = () => {}): Watched => ({
   fd,
-  tag: 0,
+  incarnation: 0,
   onEvents,
   onRound: () => {},
   onFault,

@@ -87,8 +87,8 @@ describe("InetAddress", () => {
 
 describe("Libc", () => {
   it("knows epoll_event packed on x86-64, and aligned everywhere else", () => {
-    assert.deepStrictEqual(epollEventOf("x64"), { words: 3, events: 0, fd: 1, tag: 2 });
-    assert.deepStrictEqual(epollEventOf("arm64"), { words: 4, events: 0, fd: 2, tag: 3 });
+    assert.deepStrictEqual(epollEventOf("x64"), { words: 3, events: 0, fd: 1, incarnation: 2 });
+    assert.deepStrictEqual(epollEventOf("arm64"), { words: 4, events: 0, fd: 2, incarnation: 3 });
   });
 
   it("has a word for every errno", () => {

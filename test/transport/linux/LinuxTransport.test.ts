@@ -64,8 +64,8 @@ const relayTo = (backendPort: number, onAcceptError: (error: AcceptError) => voi
     // By turns: forwarded, and connected and relayed.
     const relayed = (client: Connection) =>
       fibers.length % 2 === 0
-        ? transport.forward(client, backend, 5 * second, meter, () => {})
-        : Effect.flatMap(transport.connect(backend, 5 * second), (made) =>
+        ? transport.forward(client, backend, { timeoutMillis: 5 * second }, meter)
+        : Effect.flatMap(transport.connect(backend, { timeoutMillis: 5 * second }), (made) =>
             transport.relay(client, made, meter),
           );
     const serveClient = (client: Connection) =>
@@ -308,7 +308,9 @@ for (const [name, layer] of both) {
         const before = descriptors();
         for (let turns = 0; turns < 200; turns++) {
           const fiber = yield* Effect.fork(
-            Effect.uninterruptible(transport.connect({ host: "127.0.0.1", port: backend.port }, second)),
+            Effect.uninterruptible(
+              transport.connect({ host: "127.0.0.1", port: backend.port }, { timeoutMillis: second }),
+            ),
           );
           for (let i = turns % 8; i > 0; i--) {
             yield* Effect.promise(
@@ -329,9 +331,9 @@ for (const [name, layer] of both) {
         const transport = yield* Transport;
         const port = yield* blackHole;
         const address = { host: "127.0.0.1", port };
-        const slow = yield* Effect.fork(transport.connect(address, 60 * second));
-        const quick = yield* Effect.fork(Effect.flip(transport.connect(address, 150)));
-        const quicker = yield* Effect.fork(Effect.flip(transport.connect(address, 100)));
+        const slow = yield* Effect.fork(transport.connect(address, { timeoutMillis: 60 * second }));
+        const quick = yield* Effect.fork(Effect.flip(transport.connect(address, { timeoutMillis: 150 })));
+        const quicker = yield* Effect.fork(Effect.flip(transport.connect(address, { timeoutMillis: 100 })));
         yield* Effect.yieldNow();
         yield* Fiber.interrupt(slow);
         assert.strictEqual((yield* Effect.orDie(Fiber.join(quicker))).reason, "timeout");
@@ -378,7 +380,7 @@ describe("Linux transport: listening", () => {
         transport.listen({ ...listening, host: "::1", onConnection: (client) => clients.push(client) }),
       );
       assert.strictEqual(listener.address.host, "::1");
-      const connection = yield* Effect.orDie(transport.connect(listener.address, second));
+      const connection = yield* Effect.orDie(transport.connect(listener.address, { timeoutMillis: second }));
       yield* eventually(() => clients.length === 1);
       assert.strictEqual(clients[0]?.remote.host, "::1");
       connection.close();

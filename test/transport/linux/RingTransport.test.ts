@@ -48,7 +48,9 @@ describe("io_uring transport: what it leaves to epoll", () => {
         onAcceptError: () => {},
         onConnection: (client) => {
           const meter = { received: 0, sent: 0 };
-          Effect.runFork(forward(client, { host: "127.0.0.1", port: backend.port }, 5_000, meter, () => {}));
+          Effect.runFork(
+            forward(client, { host: "127.0.0.1", port: backend.port }, { timeoutMillis: 5_000 }, meter),
+          );
         },
       });
       const echoed = (bytes: Buffer) =>

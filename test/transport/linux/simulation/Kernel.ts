@@ -63,7 +63,7 @@ interface Span {
 
 interface Interest {
   events: number;
-  readonly tag: number;
+  readonly incarnation: number;
 }
 
 abstract class Descriptor {
@@ -578,7 +578,7 @@ export class Kernel {
       this.#epoll = epoll;
       return this.#add(epoll);
     },
-    epollControl: (epoll, operation, fd, events, tag) => {
+    epollControl: (epoll, operation, fd, events, incarnation) => {
       this.#enter();
       this.#get(epoll, Epoll, "epoll_ctl");
       const found = this.#descriptors.get(fd);
@@ -598,7 +598,7 @@ export class Kernel {
         const trouble = this.#harm(found, ENOMEM);
         if (trouble < 0) return this.#called(`epoll_ctl mod ${fd}`, trouble);
       }
-      found.interest = { events: events >>> 0, tag: tag >>> 0 };
+      found.interest = { events: events >>> 0, incarnation: incarnation >>> 0 };
       if (this.#due(found) !== 0) this.wake(found);
       return this.#called(`epoll_ctl ${operation === EPOLL_CTL_ADD ? "add" : "mod"} ${fd}`, 0);
     },
@@ -620,7 +620,7 @@ export class Kernel {
         const at = count * epollEvent.words;
         words[at + epollEvent.events] = mask;
         words[at + epollEvent.fd] = this.#numbers.get(found) ?? 0;
-        words[at + epollEvent.tag] = interest.tag;
+        words[at + epollEvent.incarnation] = interest.incarnation;
         count += 1;
         this.log?.push(`  event ${mask.toString(16)} of ${this.#numbers.get(found)}`);
       }
