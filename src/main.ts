@@ -1,11 +1,12 @@
-#!/usr/bin/env node
 /**
  * The program: reads the settings, picks the implementations and wires the Layers. Nothing else chooses an
- * implementation.
+ * implementation. It is run by bin.ts.
  */
 import { readFileSync } from "node:fs";
-import { NodeHttpClient, NodeRuntime } from "@effect/platform-node";
-import { Cause, Duration, Effect, Exit, Layer, Logger, LogLevel, Option } from "effect";
+import { isatty } from "node:tty";
+import { makeRunMain } from "@effect/platform/Runtime";
+import { NodeHttpClient } from "@effect/platform-node";
+import { Cause, Duration, Effect, Exit, Layer, Logger, LogLevel, Option, Stream } from "effect";
 import * as BackendRegistry from "./backend/BackendRegistry.js";
 import type { Algorithm } from "./balancing/Algorithm.js";
 import { ipHash } from "./balancing/IpHash.js";
@@ -30,6 +31,7 @@ import * as JournalPriority from "./log/JournalPriority.js";
 import * as LogWriter from "./log/LogWriter.js";
 import * as Monitoring from "./monitoring/Monitoring.js";
 import type { ListenError } from "./net/ListenError.js";
+import * as Signals from "./process/Signals.js";
 import * as LoadBalancer from "./proxy/LoadBalancer.js";
 import * as InheritedSocket from "./systemd/InheritedSocket.js";
 import * as Journal from "./systemd/Journal.js";
@@ -51,6 +53,7 @@ const loggers: Readonly<Record<Environment, Layer.Layer<never, never, LogWriter.
   production: LogWriter.json,
 };
 
+const stdin = 0;
 const stdout = 1;
 const stderr = 2;
 
@@ -227,6 +230,16 @@ const program = (settings: Settings, inherited: number | undefined) =>
     ]),
   );
 
+/** One line for each signal that has no effect. */
+const ignoredSignals = Layer.scopedDiscard(
+  Signals.IgnoredSignals.pipe(
+    Effect.flatMap(
+      Stream.runForEach((signal) => Effect.logInfo("signal ignored").pipe(Effect.annotateLogs({ signal }))),
+    ),
+    Effect.forkScoped,
+  ),
+);
+
 const serve = Effect.gen(function* () {
   const settings = yield* Effect.mapError(
     readSettings,
@@ -238,7 +251,7 @@ const serve = Effect.gen(function* () {
   );
   yield* Effect.logInfo("settings").pipe(
     Effect.annotateLogs(describe(settings)),
-    Effect.zipRight(Layer.launch(program(settings, inherited))),
+    Effect.zipRight(Layer.launch(Layer.merge(program(settings, inherited), ignoredSignals))),
     Effect.provide(telemetry(settings)),
     Effect.provide(loggers[settings.environment]),
     Effect.provide(LogWriter.layer(stdout, { journal: Journal.reads(stdout, process.env) })),
@@ -273,6 +286,11 @@ const complain = (why: string): void => {
 const main = (process.argv.length > 2 ? commandLine : serve).pipe(
   // A user's mistake is told in words, on stderr, whatever the log looks like.
   Effect.tapErrorTag("Refusal", ({ message }) => Effect.sync(() => complain(message))),
+  Signals.supervise({
+    signals: Signals.ofProcess,
+    onTerminal: [stdin, stdout, stderr].some(isatty),
+    end: Signals.endProcess,
+  }),
 );
 
 // Whoever reads the log may go away (`| head`); the balancer goes on.
@@ -293,7 +311,16 @@ const exitCode = <A, E>(exit: Exit.Exit<A, E>): number => {
 /** How long something left open may keep the process, in milliseconds. All that belongs to a scope is closed by now. */
 const lingerMillis = 5000;
 
-NodeRuntime.runMain(main, {
+const runMain = makeRunMain(({ fiber, teardown }) => {
+  // Waiting alone does not keep a Node process.
+  const keepAlive = setInterval(() => {}, 2 ** 31 - 1);
+  fiber.addObserver((exit) => {
+    clearInterval(keepAlive);
+    teardown(exit, () => {});
+  });
+});
+
+runMain(main, {
   disablePrettyLogger: true,
   disableErrorReporting: true,
   // Not process.exit(), which waits for V8's compiler threads without doing the garbage collection that these may

@@ -18,6 +18,7 @@ const mayImport: Readonly<Record<string, ReadonlyArray<string> | typeof anything
   balancing: ["net"],
   backend: ["balancing", ...low],
   transport: low,
+  process: low,
   systemd: ["proxy", "backend", ...low],
   // These three meet in the registry, and never import each other.
   discovery: ["backend", ...low],
@@ -32,6 +33,7 @@ const mayImport: Readonly<Record<string, ReadonlyArray<string> | typeof anything
   demo: anything,
   "index.ts": anything,
   "main.ts": anything,
+  "bin.ts": ["main.ts"],
 };
 
 /** Source texts by path from the root of the repository, with forward slashes. */
@@ -84,7 +86,7 @@ const brokenDirections = (sources: Sources, packages: ReadonlyArray<string>): Re
             ? bundled.includes(packageOf(specifier))
             : specifier.startsWith("node:") || packages.includes(packageOf(specifier))
           : target.startsWith("src/") &&
-            target !== "src/main.ts" &&
+            (target !== "src/main.ts" || path === "src/bin.ts") &&
             (partOf(target) !== "page" || ofPage) &&
             (partOf(target) === partOf(path) ||
               allowed === anything ||

@@ -9,6 +9,7 @@ import { settings as readSettings, type Settings, variables } from "../config/Se
 import type { Discovery } from "../discovery/Discovery.js";
 import { printable } from "../log/ForeignText.js";
 import { Status } from "../monitoring/Api.js";
+import type { IgnoredSignals } from "../process/Signals.js";
 import type { Transport } from "../transport/Transport.js";
 import * as Check from "./Check.js";
 import { Refusal, usage } from "./Refusal.js";
@@ -19,7 +20,7 @@ import * as StatusText from "./StatusText.js";
 export interface Parts {
   readonly version: string;
   /** The balancer itself, until it is told to stop. */
-  readonly serve: Effect.Effect<void, Refusal>;
+  readonly serve: Effect.Effect<void, Refusal, IgnoredSignals>;
   readonly discovery: (settings: Settings) => Layer.Layer<Discovery>;
   readonly transport: (settings: Settings) => Layer.Layer<Transport, Refusal>;
   readonly demo: Effect.Effect<void, Refusal>;
@@ -192,7 +193,10 @@ const oneLine = (error: ValidationError.ValidationError): string =>
   stripVTControlCharacters(HelpDoc.toAnsiText(error.error)).trim().replace(/\s+/g, " ");
 
 /** Does what the arguments say (`process.argv`, whole). */
-export const run = (argv: ReadonlyArray<string>, parts: Parts): Effect.Effect<void, Refusal> =>
+export const run = (
+  argv: ReadonlyArray<string>,
+  parts: Parts,
+): Effect.Effect<void, Refusal, IgnoredSignals> =>
   Command.run(command(parts), { name: "load-balancer", version: parts.version, executable: "load-balancer" })(
     argv,
   ).pipe(

@@ -1,0 +1,41 @@
+#!/usr/bin/env node
+/**
+ * The executable. It imports nothing before its first lines have run, and is not bundled with what it loads: until Node
+ * has a listener for SIGUSR1, the signal opens a debugger on 127.0.0.1:9229, through which every local user can read
+ * this process's memory and run code in it. Where Node knows `--disable-sigusr1` (from 22.14) the systemd unit starts it
+ * with that, which closes the moments before this file runs as well.
+ */
+process.on("SIGUSR1", () => {});
+
+const inspector = process.getBuiltinModule("node:inspector");
+
+/** Whether who started the program asked for a debugger. */
+const debuggerWanted = [...process.execArgv, process.env["NODE_OPTIONS"] ?? ""].some((text) =>
+  /--inspect(-brk|-wait)?(=|\s|$)/.test(text),
+);
+
+/** Closes a debugger that a signal has opened, and ends its sessions. */
+const closeDebugger = (): void => {
+  if (!debuggerWanted && inspector.url() !== undefined) inspector.close();
+};
+
+closeDebugger();
+try {
+  await import("./main.js");
+} catch (error) {
+  const { stack = String(error) } = error instanceof Error ? error : {};
+  // The type of a report is `object`; this part of it stands in Node's documentation.
+  const { userLimits } = process.report.getReport() as {
+    readonly userLimits?: { readonly open_files?: { readonly soft?: number | string } };
+  };
+  const descriptors = Number(userLimits?.open_files?.soft);
+  // Too few descriptors look like files that are not there.
+  const why =
+    descriptors < 1024
+      ? `it cannot be loaded with ${descriptors} descriptors: raise the limit (ulimit -n) to 1024 or more`
+      : stack;
+  process.stderr.write(`load-balancer: ${why}\n`);
+  process.exitCode = 1;
+}
+// One that was on its way while this file was read has come up by now.
+closeDebugger();
