@@ -7,7 +7,10 @@ import type { Health } from "./Health.js";
 
 /** What discovery says: something runs at this address. */
 export interface Instance {
+  /** Its own among all that are listed. An address of a host name has `name:port@address`, as in `web:80@10.0.0.5`. */
   readonly id: string;
+  /** What the addresses of one host name have in common, `name:port`: steering accepts it for all of them. */
+  readonly name?: string | undefined;
   /** An IP address, not a name: resolving is part of discovering. */
   readonly address: SocketAddress;
 }

@@ -29,7 +29,7 @@ export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/Backend
     readonly events: Effect.Effect<Stream.Stream<PoolEvent>, never, Scope.Scope>;
     /** Waits until this is true of the pool; not at all if it is true now. Asked again after every event. */
     readonly until: (holds: (pool: Pool.Pool) => boolean) => Effect.Effect<void>;
-    /** Discovery lists exactly these instances. */
+    /** Discovery lists exactly these instances. From the first list on the pool is `serving`, which means ready. */
     readonly discovered: (instances: ReadonlyArray<Instance>) => Effect.Effect<Pool.DiscoveryChange>;
     /** A probe, or the connect of a client's connection, told something about a backend. */
     readonly observed: (backend: Backend, observation: Pool.Observation) => Effect.Effect<void>;
@@ -42,10 +42,13 @@ export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/Backend
      * Undefined when no such backend is listed.
      */
     readonly steer: (id: string, admin: Admin, by: string) => Effect.Effect<Backend | undefined>;
-    /** The first discovery has ended: the balancer may be called ready. */
-    readonly serving: Effect.Effect<void>;
-    /** Ends once the first discovery has ended; at once if it has. */
-    readonly awaitServing: Effect.Effect<void>;
+    /** A discovery ended without a list. The last list stands; where there is none, the pool says why. */
+    readonly discoveryFailed: (why: string) => Effect.Effect<void>;
+    /**
+     * Waits for the end of the first discovery, well or badly. Listeners open then: without a list they reset their
+     * clients, and the pool is not `serving`.
+     */
+    readonly awaitFirstDiscovery: Effect.Effect<void>;
     /** The balancer was told to stop. */
     readonly draining: Effect.Effect<void>;
   }
@@ -92,7 +95,7 @@ export const make = ({ algorithm, rise, fall }: Options) =>
       ),
     );
 
-    const served = yield* Deferred.make<void>();
+    const firstDiscovery = yield* Deferred.make<void>();
 
     const change = <A>(transition: (pool: Pool.Pool) => readonly [Pool.Pool, A]): Effect.Effect<A> =>
       Effect.flatMap(
@@ -130,7 +133,10 @@ export const make = ({ algorithm, rise, fall }: Options) =>
         ),
       discovered: (instances) =>
         Effect.gen(function* () {
-          const found = yield* change((pool) => Pool.discovered(pool, instances));
+          const { found, first } = yield* change((pool) => {
+            const [after, found] = Pool.discovered(pool, instances);
+            return [after, { found, first: after.phase !== pool.phase }];
+          });
           for (const backend of found.added) {
             metrics.track(backend);
             yield* Effect.logInfo("backend added").pipe(Effect.annotateLogs(annotations(backend)));
@@ -143,6 +149,8 @@ export const make = ({ algorithm, rise, fall }: Options) =>
             );
             yield* publish({ _tag: "Removed", backend });
           }
+          if (first) yield* publish({ _tag: "Phase", phase: "serving" });
+          yield* Deferred.succeed(firstDiscovery, undefined);
           return found;
         }),
       observed: (backend, observation) =>
@@ -185,8 +193,12 @@ export const make = ({ algorithm, rise, fall }: Options) =>
           if (after.roster.size < pool.roster.size) metrics.forget(backend);
           return after;
         }),
-      serving: Effect.zipRight(phase("serving", Pool.serving), Deferred.succeed(served, undefined)),
-      awaitServing: Deferred.await(served),
+      discoveryFailed: (why) =>
+        Effect.zipRight(
+          change((pool) => [Pool.discoveryFailed(pool, why), undefined]),
+          Deferred.succeed(firstDiscovery, undefined),
+        ),
+      awaitFirstDiscovery: Deferred.await(firstDiscovery),
       draining: phase("draining", Pool.draining),
     });
   });

@@ -8,7 +8,7 @@ import * as Roster from "../balancing/Roster.js";
 import { type Admin, type Backend, type Instance, keyOf, type Seen, type Steered } from "./Backend.js";
 import * as Health from "./Health.js";
 
-/** `starting` until the first discovery has ended, `draining` once the balancer was told to stop. */
+/** `starting` until discovery has listed once, `draining` once the balancer was told to stop. */
 export type Phase = "starting" | "serving" | "draining";
 
 export interface Pool {
@@ -16,6 +16,8 @@ export interface Pool {
   readonly algorithm: Algorithm;
   readonly thresholds: Health.Thresholds;
   readonly phase: Phase;
+  /** Why discovery has not listed yet; undefined before it has failed once, and from the first list on. */
+  readonly notListed: string | undefined;
   /** Backends that discovery lists: those in the roster that are not leaving. */
   readonly listed: number;
   /** Listed backends that no probe and no connect has told anything about yet. */
@@ -37,6 +39,7 @@ export const make = (algorithm: Algorithm, thresholds: Health.Thresholds): Pool 
   algorithm,
   thresholds,
   phase: "starting",
+  notListed: undefined,
   listed: 0,
   unchecked: 0,
   chosen: new Map(),
@@ -64,7 +67,7 @@ export interface DiscoveryChange {
 /**
  * Discovery lists exactly these. A backend that stays keeps its health, its connections and its last check; one
  * that is gone leaves at once if it has no connections, and otherwise with its last one. Of instances with the
- * same id and address the first counts.
+ * same id and address the first counts. The pool serves from the first list on, however many backends it has.
  */
 export const discovered = (
   pool: Pool,
@@ -85,6 +88,7 @@ export const discovered = (
       roster = Roster.insert(roster, (slot) => {
         const backend: Backend = {
           id: instance.id,
+          name: instance.name,
           address: instance.address,
           key,
           slot,
@@ -122,10 +126,18 @@ export const discovered = (
         ? Roster.remove(roster, gone.slot)
         : Roster.replace(roster, { ...gone, leaving: true, eligible: false });
   }
-  return added.length === 0 && removed.length === 0
+  const first = pool.phase === "starting";
+  return added.length === 0 && removed.length === 0 && !first
     ? [pool, { added, removed }]
     : [
-        { ...pool, roster, listed, unchecked },
+        {
+          ...pool,
+          roster,
+          listed,
+          unchecked,
+          phase: first ? "serving" : pool.phase,
+          notListed: undefined,
+        },
         { added, removed },
       ];
 };
@@ -137,6 +149,7 @@ const takesNew = (health: Health.Health, leaving: boolean, admin: Admin): boolea
 // spreads a choice with its accounting costs some five times as much.
 const having = (backend: Backend, connections: number, health: Health.Health, seen: Seen): Backend => ({
   id: backend.id,
+  name: backend.name,
   address: backend.address,
   key: backend.key,
   slot: backend.slot,
@@ -160,6 +173,7 @@ const holding = (
   algorithm,
   thresholds: pool.thresholds,
   phase: pool.phase,
+  notListed: pool.notListed,
   listed: pool.listed,
   unchecked,
   chosen: pool.chosen,
@@ -267,9 +281,9 @@ export const steered = (
 /** The algorithm has built what it needs for a set of eligible backends. */
 export const prepared = (pool: Pool, algorithm: Algorithm): Pool => ({ ...pool, algorithm });
 
-/** The first discovery has ended, well or badly. */
-export const serving = (pool: Pool): Pool =>
-  pool.phase === "starting" ? { ...pool, phase: "serving" } : pool;
+/** A discovery ended without a list. What was listed before stands. */
+export const discoveryFailed = (pool: Pool, why: string): Pool =>
+  pool.phase === "starting" ? { ...pool, notListed: why } : pool;
 
 /** The balancer was told to stop. */
 export const draining = (pool: Pool): Pool => ({ ...pool, phase: "draining" });

@@ -150,6 +150,9 @@ export const make = ({ interval }: Options) =>
         const at = yield* MonotonicClock.now;
         const before = yield* Ref.get(state);
         registry.metrics.polled(reason, at);
+        yield* registry.discoveryFailed(
+          `no list of backends yet: discovery fails (${reason === "defect" ? "it broke" : reason})`,
+        );
         const since = before.outage?.since ?? at;
         const failures = (before.outage?.failures ?? 0) + 1;
         // An answer is missing between the two empty ones that are needed.
@@ -192,7 +195,6 @@ export const make = ({ interval }: Options) =>
 
     const firstPoll = Effect.gen(function* () {
       yield* poll;
-      yield* registry.serving;
       yield* Deferred.succeed(first, undefined);
     });
 

@@ -94,13 +94,16 @@ export const make = ({
     const skipped: Array<Skipped> = [];
     for (const backend of backends) {
       const { host, port } = backend;
-      const id = format(backend);
-      const addresses = isIpAddress(host) ? [host] : (lastKnown.get(host) ?? []);
-      for (const address of addresses) instances.push({ id, address: { host: address, port } });
+      const name = format(backend);
+      const addresses = isIpAddress(host) ? [] : (lastKnown.get(host) ?? []);
+      if (isIpAddress(host)) instances.push({ id: name, address: backend });
+      for (const address of addresses) {
+        instances.push({ id: `${name}@${address}`, name, address: { host: address, port } });
+      }
       const why = failed.get(host);
       if (why === undefined) continue;
       const kept = addresses.length === 0 ? "" : "; the addresses it had are kept";
-      skipped.push({ entry: id, why: `its name could not be resolved (${why})${kept}` });
+      skipped.push({ entry: name, why: `its name could not be resolved (${why})${kept}` });
     }
     if (instances.length === 0 && skipped.length > 0) {
       return yield* new DiscoveryError({

@@ -167,7 +167,7 @@ export const Api = HttpApi.make("monitoring")
           .addError(NotReady, { status: 503 })
           .annotate(
             OpenApi.Summary,
-            "Whether new connections should be sent here: the first discovery has ended and it is not draining",
+            "Whether new connections should be sent here: a list of backends was had and it is not draining",
           ),
       )
       .add(

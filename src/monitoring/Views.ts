@@ -41,8 +41,10 @@ const whyNotReady = {
 } as const;
 
 /** Why new connections should not be sent here; undefined when they should. */
-export const notReady = ({ phase }: Pool.Pool): typeof NotReady.Type | undefined =>
-  phase === "serving" ? undefined : { status: phase, why: whyNotReady[phase] };
+export const notReady = ({ notListed, phase }: Pool.Pool): typeof NotReady.Type | undefined =>
+  phase === "serving"
+    ? undefined
+    : { status: phase, why: (phase === "starting" ? notListed : undefined) ?? whyNotReady[phase] };
 
 export const backendStatus = (
   backend: Backend,

@@ -407,7 +407,7 @@ export const make = (options: Options) =>
       Effect.forkScoped,
     );
 
-    yield* registry.awaitServing;
+    yield* registry.awaitFirstDiscovery;
     const listener = yield* transport.listen({
       host: options.host,
       port: options.port,

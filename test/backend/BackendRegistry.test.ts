@@ -159,8 +159,8 @@ describe("BackendRegistry", () => {
 
   it.scoped("publishes what became of the pool to each reader, and nothing where nothing has changed", () =>
     Effect.gen(function* () {
-      const { draining, events, serving } = yield* BackendRegistry;
-      const expected = ["Added a", "Added b", "Up a", "serving", "Down a why", "Removed b", "draining"];
+      const { draining, events } = yield* BackendRegistry;
+      const expected = ["Added a", "Added b", "serving", "Up a", "Down a why", "Removed b", "draining"];
       const collect = (stream: Stream.Stream<PoolEvent>) =>
         Effect.fork(Stream.runCollect(Stream.take(stream, expected.length)));
       const readers = [yield* Effect.flatMap(events, collect), yield* Effect.flatMap(events, collect)];
@@ -168,8 +168,6 @@ describe("BackendRegistry", () => {
       yield* discover("a", "b");
       yield* discover("b", "a");
       yield* observe("a", up, up);
-      yield* serving;
-      yield* serving;
       const failed: Pool.Observation = { succeeded: false, why: "why" };
       yield* observe("a", failed, failed, failed, failed);
       yield* discover("a");
@@ -190,24 +188,38 @@ describe("BackendRegistry", () => {
 
   it.effect("lets go those who wait for the first discovery, and at once those who come later", () =>
     Effect.gen(function* () {
-      const { awaitServing, pool, serving } = yield* BackendRegistry;
-      const waiting = yield* Effect.fork(awaitServing);
+      const { awaitFirstDiscovery, discoveryFailed, pool } = yield* BackendRegistry;
+      const waiting = yield* Effect.fork(awaitFirstDiscovery);
       yield* Effect.yieldNow();
       assert.isTrue(Option.isNone(yield* Fiber.poll(waiting)));
       assert.strictEqual((yield* pool).phase, "starting");
-      yield* serving;
+      yield* discoveryFailed("the Operator is away");
       yield* Fiber.join(waiting);
-      yield* awaitServing;
-      assert.strictEqual((yield* pool).phase, "serving");
+      yield* awaitFirstDiscovery;
+    }).pipe(Effect.provide(registry(roundRobin))),
+  );
+
+  it.effect("serves from the first list on, whatever it lists and whatever comes after it", () =>
+    Effect.gen(function* () {
+      const { awaitFirstDiscovery, discovered, discoveryFailed, pool } = yield* BackendRegistry;
+      const state = Effect.map(pool, ({ notListed, phase }) => [phase, notListed]);
+      assert.deepStrictEqual(yield* state, ["starting", undefined]);
+      yield* discoveryFailed("the Operator is away");
+      assert.deepStrictEqual(yield* state, ["starting", "the Operator is away"]);
+      yield* discovered([]);
+      yield* awaitFirstDiscovery;
+      assert.deepStrictEqual(yield* state, ["serving", undefined]);
+      yield* discoveryFailed("the Operator is away again");
+      assert.deepStrictEqual(yield* state, ["serving", undefined]);
     }).pipe(Effect.provide(registry(roundRobin))),
   );
 
   it.effect("does not go back to serving once it drains", () =>
     Effect.gen(function* () {
-      const { awaitServing, draining, pool, serving } = yield* BackendRegistry;
+      const { awaitFirstDiscovery, discovered, draining, pool } = yield* BackendRegistry;
       yield* draining;
-      yield* serving;
-      yield* awaitServing;
+      yield* discovered([]);
+      yield* awaitFirstDiscovery;
       assert.strictEqual((yield* pool).phase, "draining");
     }).pipe(Effect.provide(registry(roundRobin))),
   );

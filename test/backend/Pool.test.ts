@@ -38,7 +38,7 @@ const serving = (ids: ReadonlyArray<string>, algorithm: Algorithm = roundRobin):
     Pool.make(algorithm, thresholds),
     ids.map((id) => instance(id)),
   );
-  return ids.reduce((pool, id) => observedTimes(pool, id, succeeded, 1), Pool.serving(listed));
+  return ids.reduce((pool, id) => observedTimes(pool, id, succeeded, 1), listed);
 };
 
 const assign = (pool: Pool.Pool, tried: ReadonlyArray<Backend> = []): readonly [Pool.Pool, Backend] => {
@@ -64,7 +64,7 @@ describe("Pool", () => {
       | { readonly _tag: "Observed"; readonly which: number; readonly up: boolean }
       | { readonly _tag: "Assigned"; readonly tries: number }
       | { readonly _tag: "Released"; readonly which: number; readonly twice: boolean }
-      | { readonly _tag: "Serving" }
+      | { readonly _tag: "DiscoveryFailed" }
       | { readonly _tag: "Draining" };
 
     // Few ids and few ports, so that ids come back with the same address and with another one all the time.
@@ -93,7 +93,7 @@ describe("Pool", () => {
           twice: fc.boolean(),
         }),
       },
-      fc.record({ _tag: fc.constant("Serving" as const) }),
+      fc.record({ _tag: fc.constant("DiscoveryFailed" as const) }),
       fc.record({ _tag: fc.constant("Draining" as const) }),
     );
 
@@ -156,6 +156,7 @@ describe("Pool", () => {
           for (const [time, step] of events.entries()) {
             switch (step._tag) {
               case "Discovered": {
+                if (phase === "starting") phase = "serving";
                 const keys = new Set(step.list.map(keyOf));
                 const shouldAdd = [...keys].filter((key) => lives.get(key)?.listed !== true);
                 const shouldRemove = [...lives.values()].filter((life) => life.listed && !keys.has(life.key));
@@ -264,9 +265,11 @@ describe("Pool", () => {
                 }
                 break;
               }
-              case "Serving":
-                pool = Pool.serving(pool);
-                if (phase === "starting") phase = "serving";
+              case "DiscoveryFailed":
+                pool = Pool.discoveryFailed(pool, "why");
+                if (phase !== "draining") {
+                  assert.strictEqual(pool.notListed, phase === "starting" ? "why" : undefined);
+                }
                 break;
               case "Draining":
                 pool = Pool.draining(pool);

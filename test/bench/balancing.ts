@@ -70,7 +70,7 @@ const each = (since: number, count: number): number => ((performance.now() - sin
 const serving = (algorithm: Algorithm, size: number): Pool.Pool => {
   let [pool] = Pool.discovered(Pool.make(algorithm, thresholds), instances(size));
   for (const backend of Pool.backends(pool)) [pool] = Pool.observed(pool, backend, up, 0);
-  return Pool.serving(pool);
+  return pool;
 };
 
 /** Builds the algorithm's table, and the times in milliseconds of the slices that took. */

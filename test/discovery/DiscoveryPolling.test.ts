@@ -121,7 +121,7 @@ describe("DiscoveryPolling", () => {
         fails("unreachable"),
         lists("a"),
       ]);
-      assert.strictEqual(yield* phase, "serving");
+      assert.strictEqual(yield* phase, "starting");
       assert.deepStrictEqual(yield* status, {
         lastSuccess: undefined,
         outage: { since: 0, failures: 1, reason: "unreachable", message: "because unreachable" },
@@ -313,7 +313,7 @@ describe("DiscoveryPolling", () => {
         Effect.interrupt,
         lists("a"),
       ]);
-      assert.strictEqual(yield* phase, "serving");
+      assert.strictEqual(yield* phase, "starting");
       assert.strictEqual((yield* status).outage?.reason, "defect");
       yield* next;
       const errors = log.take(LogLevel.Error);

@@ -55,13 +55,27 @@ describe("StaticDiscovery", () => {
         six: ["2001:db8::2", "2001:db8::1"],
       };
       assert.deepStrictEqual((yield* ask(over(names, "both:80", "six:81", "both:82"))).instances, [
-        "both:80 10.0.0.1:80",
-        "both:80 10.0.0.2:80",
-        "six:81 [2001:db8::1]:81",
-        "six:81 [2001:db8::2]:81",
-        "both:82 10.0.0.1:82",
-        "both:82 10.0.0.2:82",
+        "both:80@10.0.0.1 10.0.0.1:80",
+        "both:80@10.0.0.2 10.0.0.2:80",
+        "six:81@2001:db8::1 [2001:db8::1]:81",
+        "six:81@2001:db8::2 [2001:db8::2]:81",
+        "both:82@10.0.0.1 10.0.0.1:82",
+        "both:82@10.0.0.2 10.0.0.2:82",
       ]);
+    }),
+  );
+
+  it.effect("gives each address of a name an id of its own, and the name to all of them", () =>
+    Effect.gen(function* () {
+      const { instances } = yield* over({ app: ["10.0.0.1", "10.0.0.2"] }, "app:80", "10.0.0.3:80").list;
+      assert.deepStrictEqual(
+        instances.map(({ id, name }) => [id, name]),
+        [
+          ["app:80@10.0.0.1", "app:80"],
+          ["app:80@10.0.0.2", "app:80"],
+          ["10.0.0.3:80", undefined],
+        ],
+      );
     }),
   );
 
@@ -71,11 +85,15 @@ describe("StaticDiscovery", () => {
       const discovery = over(names, "web:80", "db:5432", "10.9.9.9:80");
       yield* ask(discovery);
       names.web = ["10.0.0.2"];
-      assert.include((yield* ask(discovery)).instances, "web:80 10.0.0.2:80");
+      assert.include((yield* ask(discovery)).instances, "web:80@10.0.0.2 10.0.0.2:80");
       names.web = "EAI_AGAIN";
       names.db = [];
       assert.deepStrictEqual(yield* ask(discovery), {
-        instances: ["web:80 10.0.0.2:80", "db:5432 10.0.1.1:5432", "10.9.9.9:80 10.9.9.9:80"],
+        instances: [
+          "web:80@10.0.0.2 10.0.0.2:80",
+          "db:5432@10.0.1.1 10.0.1.1:5432",
+          "10.9.9.9:80 10.9.9.9:80",
+        ],
         skipped: [
           "web:80: its name could not be resolved (EAI_AGAIN); the addresses it had are kept",
           "db:5432: its name could not be resolved (it has no address); the addresses it had are kept",
@@ -83,7 +101,7 @@ describe("StaticDiscovery", () => {
       });
       names.web = ["10.0.0.3"];
       const back = yield* ask(discovery);
-      assert.include(back.instances, "web:80 10.0.0.3:80");
+      assert.include(back.instances, "web:80@10.0.0.3 10.0.0.3:80");
       assert.lengthOf(back.skipped, 1);
     }),
   );
@@ -91,7 +109,7 @@ describe("StaticDiscovery", () => {
   it.effect("does without a name that never was resolved", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* ask(over({ web: ["10.0.0.1"] }, "web:80", "wbe:80")), {
-        instances: ["web:80 10.0.0.1:80"],
+        instances: ["web:80@10.0.0.1 10.0.0.1:80"],
         skipped: ["wbe:80: its name could not be resolved (ENOTFOUND)"],
       });
     }),
@@ -111,7 +129,7 @@ describe("StaticDiscovery", () => {
       const fiber = yield* Effect.fork(ask(discovery));
       yield* TestClock.adjust(timeout);
       assert.deepStrictEqual(yield* Fiber.join(fiber), {
-        instances: ["c:80 10.0.0.1:80"],
+        instances: ["c:80@10.0.0.1 10.0.0.1:80"],
         skipped: [
           "a:80: its name could not be resolved (no answer within 2s)",
           "b:80: its name could not be resolved (no answer within 2s)",

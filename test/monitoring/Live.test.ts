@@ -37,7 +37,6 @@ const start = (adminToken?: string) =>
       ["a", "b b"].map((id) => ({ id, address: { host: "10.0.0.1", port: id.length } })),
     );
     for (const backend of added) yield* registry.observed(backend, { succeeded: true });
-    yield* registry.serving;
     const origin = `http://127.0.0.1:${Context.get(context, Monitoring.Monitoring).address.port}`;
     return { origin, registry, log, stop };
   }).pipe(Effect.provide(Logger.remove(Logger.defaultLogger)));

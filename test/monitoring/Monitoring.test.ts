@@ -129,7 +129,7 @@ describe("Monitoring", () => {
   );
 
   it.scopedLive(
-    "GET /readyz is 503 before the first discovery has ended, and while it drains; /livez never",
+    "GET /readyz is 503 before the first list of backends, and while it drains; /livez never",
     () =>
       Effect.gen(function* () {
         const { ask, registry } = yield* start;
@@ -145,7 +145,10 @@ describe("Monitoring", () => {
             assert.deepStrictEqual((yield* ask("/livez")).body, { status: "live" });
           });
         yield* is(503, "starting");
-        yield* registry.serving;
+        yield* registry.discoveryFailed("no list of backends yet: discovery fails (unreachable)");
+        yield* is(503, "starting");
+        assert.include((yield* ask("/readyz")).text, "unreachable");
+        yield* registry.discovered([]);
         yield* is(200, "ready");
         yield* registry.draining;
         yield* is(503, "draining");
@@ -185,7 +188,7 @@ describe("Monitoring", () => {
   it.scopedLive("answers HEAD without a body, and does not mind a query", () =>
     Effect.gen(function* () {
       const { ask, registry } = yield* start;
-      yield* registry.serving;
+      yield* registry.discovered([]);
       const head = yield* ask("/readyz", { method: "HEAD" });
       assert.deepStrictEqual([head.status, head.text], [200, ""]);
       assert.strictEqual((yield* ask("/readyz?verbose=1&a=/b")).status, 200);
@@ -237,7 +240,7 @@ describe("Monitoring", () => {
   it.scopedLive("answers a request that offers an upgrade as if it did not", () =>
     Effect.gen(function* () {
       const { port, registry } = yield* start;
-      yield* registry.serving;
+      yield* registry.discovered([]);
       for (const protocol of ["h2c", "websocket", "TLS/1.2, HTTP/1.1"]) {
         const answer = yield* raw(
           port,
@@ -251,7 +254,7 @@ describe("Monitoring", () => {
   it.scopedLive("answers a target that is a whole URI as it answers its path", () =>
     Effect.gen(function* () {
       const { port, registry } = yield* start;
-      yield* registry.serving;
+      yield* registry.discovered([]);
       for (const target of [
         "http://lb.internal:8083/readyz",
         "HTTP://x/readyz?verbose=1",
@@ -266,7 +269,7 @@ describe("Monitoring", () => {
   it.scopedLive("reads a small body that nobody needs, in chunks or not", () =>
     Effect.gen(function* () {
       const { port, registry } = yield* start;
-      yield* registry.serving;
+      yield* registry.discovered([]);
       for (const request of [
         chunked(""),
         chunked("a few bytes"),

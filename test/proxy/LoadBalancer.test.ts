@@ -48,7 +48,6 @@ const start = ({
     if (up) {
       for (const backend of added) yield* logged(registry.observed(backend, { succeeded: true }));
     }
-    yield* registry.serving;
     log.take();
     const scope = yield* Scope.make();
     const stop = logged(Scope.close(scope, Exit.void));
