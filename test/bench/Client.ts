@@ -88,6 +88,48 @@ export const firstByte = (port: number): Effect.Effect<number, ClientError> =>
     return Effect.sync(() => socket.destroy());
   }).pipe(Effect.timeoutFail({ duration: patience, onTimeout: late(`a byte from port ${port}`) }));
 
+/**
+ * The latencies in milliseconds of requests that one connection sends for so many seconds, each as long after the answer
+ * to the one before it as `pauseMillis` says. The sender sleeps in between, so it takes no processor from what it shares
+ * the machine with.
+ */
+export const pings = (
+  port: number,
+  { pauseMillis, seconds }: { readonly pauseMillis: number; readonly seconds: number },
+): Effect.Effect<ReadonlyArray<number>, ClientError> =>
+  Effect.scoped(
+    Effect.flatMap(open(port), ({ length, socket }) =>
+      Effect.async<ReadonlyArray<number>, ClientError>((resume) => {
+        const latencies: Array<number> = [];
+        const end = performance.now() + seconds * 1000;
+        let from = 0;
+        let bytes = 0;
+        let pause: NodeJS.Timeout | undefined;
+        const ping = (): void => {
+          from = performance.now();
+          bytes = 0;
+          socket.write(keepAlive);
+        };
+        socket.on("data", (chunk: Buffer) => {
+          bytes += chunk.length;
+          if (bytes < length) return;
+          const now = performance.now();
+          latencies.push(now - from);
+          if (now < end) pause = setTimeout(ping, pauseMillis);
+          else resume(Effect.succeed(latencies));
+        });
+        socket.once("close", () => resume(Effect.fail(broken(port, "between pings"))));
+        ping();
+        return Effect.sync(() => clearTimeout(pause));
+      }).pipe(
+        Effect.timeoutFail({
+          duration: (seconds + 10) * 1000,
+          onTimeout: late(`an answer from port ${port}`),
+        }),
+      ),
+    ),
+  );
+
 export interface Pace {
   /** Requests in a second, of all ports and connections together. */
   readonly rate: number;

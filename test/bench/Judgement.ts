@@ -51,10 +51,12 @@ export const rows = (series: ReadonlyArray<Series>, peers: ReadonlyArray<string>
     return cells.length === 0 ? [] : [{ metric, cells }];
   });
 
-export const verdict = (value: Spread | undefined, most: number): Verdict => {
+/** Whether a figure keeps to its bound: at most that much or, where `more` of it is better, at least. */
+export const verdict = (value: Spread | undefined, bound: number, more = false): Verdict => {
   if (value === undefined || Number.isNaN(value.median)) return "not measured";
-  if (value.high <= most) return "met";
-  return value.low > most ? "missed" : "unclear";
+  const { high, low } = value;
+  if (more ? low >= bound : high <= bound) return "met";
+  return (more ? high < bound : low > bound) ? "missed" : "unclear";
 };
 
 export const judged = (table: ReadonlyArray<Row>): ReadonlyArray<Judged> =>
@@ -63,7 +65,7 @@ export const judged = (table: ReadonlyArray<Row>): ReadonlyArray<Judged> =>
       .find(({ metric }) => metric === target.metric)
       ?.cells.find(({ peer }) => peer === target.peer);
     const value = target.ratio ? cell?.ratio : cell?.spread;
-    return { target, value, verdict: verdict(value, target.most) };
+    return { target, value, verdict: verdict(value, target.bound, metrics[target.metric].more) };
   });
 
 /** What is too noisy to be judged by, one line for each metric. */

@@ -28,6 +28,10 @@ export const metrics = {
   connectionRate: of("connections", "connections", "/s", 0, true),
   bulkCpu: of("bulk", "CPU per GB", "s", 4),
   bulkRate: of("bulk", "bulk throughput", "GB/s", 2, true),
+  mixedP50: of("mixed", "ping beside 8 bulk downloads, p50", "ms", 3),
+  mixedP99: of("mixed", "ping beside 8 bulk downloads, p99", "ms", 3),
+  mixedCpu: of("mixed", "CPU per GB beside pings", "s", 4),
+  mixedRate: of("mixed", "bulk throughput beside pings", "GB/s", 2, true),
   latencyP50: of("latency", "latency at 500 requests/s, p50", "ms", 3),
   latencyP99: of("latency", "latency at 500 requests/s, p99", "ms", 3),
   latencyP999: of("latency", "latency at 500 requests/s, p99.9", "ms", 3),
@@ -45,18 +49,18 @@ export const metricNames = Object.keys(metrics) as ReadonlyArray<MetricName>;
 /** The figures of one measurement. */
 export type Figures = Readonly<Partial<Record<MetricName, number>>>;
 
-/** The most that a figure may be: as a ratio to HAProxy's, or as it is. */
+/** What a figure may be, as a ratio to HAProxy's or as it is: so much at most or, where more is better, at least. */
 export interface Target {
   readonly peer: string;
   readonly metric: MetricName;
-  readonly most: number;
+  readonly bound: number;
   readonly ratio: boolean;
 }
 
-const ratio = (peer: string, metric: MetricName, most: number): Target => ({
+const ratio = (peer: string, metric: MetricName, bound: number): Target => ({
   peer,
   metric,
-  most,
+  bound,
   ratio: true,
 });
 
@@ -65,7 +69,13 @@ export const targets: ReadonlyArray<Target> = [
   ratio("linux", "bulkCpu", 0.65),
   ratio("linux", "connectionCpu", 1.2),
   ratio("linux", "latencyP99", 1.2),
-  { peer: "linux", metric: "idleMemory", most: 8, ratio: false },
+  ratio("linux", "mixedP50", 1),
+  ratio("linux", "mixedCpu", 0.35),
+  ratio("linux", "mixedRate", 1),
+  ratio("io_uring", "mixedP50", 1),
+  ratio("io_uring", "mixedCpu", 0.35),
+  ratio("io_uring", "mixedRate", 1),
+  { peer: "linux", metric: "idleMemory", bound: 8, ratio: false },
   ratio("node", "keepaliveCpu", 1.5),
   ratio("node", "connectionCpu", 2.5),
 ];

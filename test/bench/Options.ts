@@ -2,7 +2,15 @@
 import { parseArgs } from "node:util";
 import { Either } from "effect";
 
-export const workloadNames = ["keepalive", "connections", "bulk", "latency", "idle", "first-byte"] as const;
+export const workloadNames = [
+  "keepalive",
+  "connections",
+  "bulk",
+  "mixed",
+  "latency",
+  "idle",
+  "first-byte",
+] as const;
 export type WorkloadName = (typeof workloadNames)[number];
 
 export const peerNames = ["direct", "haproxy", "nginx", "linux", "io_uring", "node"] as const;

@@ -31,10 +31,10 @@ const table = (head: ReadonlyArray<string>, body: ReadonlyArray<ReadonlyArray<st
 const bullets = (lines: ReadonlyArray<string>): string => lines.map((line) => `- ${line}`).join("\n");
 
 const targetLine = ({ target, value, verdict }: Judged): string => {
-  const { digits, title, unit } = metrics[target.metric];
-  const most = target.ratio ? `${target.most} times ${reference}'s` : `${target.most} ${unit}`;
+  const { digits, more, title, unit } = metrics[target.metric];
+  const bound = target.ratio ? `${target.bound} times ${reference}'s` : `${target.bound} ${unit}`;
   const measured = value === undefined ? "" : `: ${show(value, target.ratio ? 2 : digits)}`;
-  return `${target.peer}, ${title}, at most ${most}: **${verdict}**${measured}`;
+  return `${target.peer}, ${title}, at ${more ? "least" : "most"} ${bound}: **${verdict}**${measured}`;
 };
 
 export const markdown = ({ judged, machine, notes, options, rows, titles }: Report): string => {

@@ -101,6 +101,47 @@ const bulk = loaded("bulk", { path: "/big", connections: 4, closing: false }, ({
   bulkRate: bytes / 1e9 / seconds,
 }));
 
+const besideBulk = { path: "/big", connections: 8, closing: false };
+
+/** Seconds of bulk before the first ping and after the last: wrk opens its connections, and closes them. */
+const margin = 0.5;
+
+/** A ping takes a pause of some milliseconds: so few of them are no load. */
+const pauseMillis = 3;
+
+const mixed: OneByOne = {
+  name: "mixed",
+  wrk: true,
+  together: false,
+  fresh: false,
+  warmUp: ({ port }, { lua }) =>
+    Effect.all(
+      [
+        Load.run(port, lua, { ...besideBulk, seconds: warmUpSeconds }),
+        Client.pings(port, { pauseMillis, seconds: warmUpSeconds - margin }),
+      ],
+      { concurrency: "unbounded", discard: true },
+    ),
+  measure: (peer, { lua, seconds }) =>
+    spending(
+      peer,
+      Effect.all(
+        [
+          Load.run(peer.port, lua, { ...besideBulk, seconds: seconds + 2 * margin }),
+          Effect.delay(Client.pings(peer.port, { pauseMillis, seconds }), margin * 1000),
+        ],
+        { concurrency: "unbounded" },
+      ),
+    ).pipe(
+      Effect.map(([[{ bytes, seconds }, latencies], cpu]) => ({
+        mixedP50: quantile(latencies, 0.5),
+        mixedP99: quantile(latencies, 0.99),
+        ...(cpu === undefined ? {} : { mixedCpu: cpu / (bytes / 1e9) }),
+        mixedRate: bytes / 1e9 / seconds,
+      })),
+    ),
+};
+
 // A turn is a second: the first of its requests finds a process whose memory has gone cold, and must not be one in a
 // hundred.
 const pace = { rate: 500, connections: 16, inTurn: 500 };
@@ -171,4 +212,12 @@ const firstByte: OneByOne = {
     }),
 };
 
-export const workloads: ReadonlyArray<Workload> = [keepalive, connections, bulk, latency, idle, firstByte];
+export const workloads: ReadonlyArray<Workload> = [
+  keepalive,
+  connections,
+  bulk,
+  mixed,
+  latency,
+  idle,
+  firstByte,
+];

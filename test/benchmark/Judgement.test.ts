@@ -47,6 +47,21 @@ describe("the judgement", () => {
     expect(verdict(undefined, 1.05)).toBe("not measured");
   });
 
+  it("asks for at least so much where more is better", () => {
+    expect(verdict({ low: 0.9, median: 1, high: 1.1 }, 1, true)).toBe("unclear");
+    expect(verdict({ low: 1, median: 1.1, high: 1.2 }, 1, true)).toBe("met");
+    expect(verdict({ low: 0.8, median: 0.9, high: 0.99 }, 1, true)).toBe("missed");
+    const faster = rows(
+      [
+        { peer: "haproxy", rounds: [{ mixedRate: 1 }] },
+        { peer: "linux", rounds: [{ mixedRate: 2 }] },
+      ],
+      peers,
+    );
+    const found = judged(faster).find(({ target }) => target.metric === "mixedRate");
+    expect(found?.verdict).toBe("met");
+  });
+
   it("warns of ratios that spread too much, and only of those", () => {
     const noisy = rows([series("haproxy", 10, 10, 10), series("linux", 10, 11, 20)], peers);
     expect(noise(table)).toEqual([]);
