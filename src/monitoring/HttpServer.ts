@@ -7,27 +7,42 @@
  */
 import * as Http from "node:http";
 import type { Duplex } from "node:stream";
-import { Effect, type Scope } from "effect";
+import { Duration, Effect, FiberSet, type Scope } from "effect";
+import * as LogThrottle from "../log/LogThrottle.js";
+import * as Descriptors from "../net/Descriptors.js";
 import { failureOf, ListenError } from "../net/ListenError.js";
 import type { SocketAddress } from "../net/SocketAddress.js";
+import { Connections, type Limits } from "./Connections.js";
 
 export interface Options {
   /** The address to listen on; undefined is every address, IPv6 and IPv4 (IPv4 alone on a host without IPv6). */
   readonly host: string | undefined;
   /** 0 is any free port. */
   readonly port: number;
+  /** How many connections it holds; by the descriptors of this process unless said otherwise. */
+  readonly limits?: Limits;
 }
 
 /** Request line and headers together, in bytes. */
 const largestHeader = 8 * 1024;
 /** No request has a use for a body: one up to this size is read and ignored, a larger one is refused. */
 const largestBody = 16 * 1024;
-/** Connections held at once; what comes beyond is closed. */
-const mostConnections = 512;
+/** What the kernel may hold until it is accepted. */
+const backlog = 128;
 /** How long a request may take to arrive. */
 const requestMillis = 5_000;
+/** How long a client may leave its answer unread. */
+const silentMillis = 30_000;
 /** How long running requests may go on once the server is closed. */
 const closeMillis = 1_000;
+/** At most one log line about connections that were closed in so long. */
+const logInterval = Duration.seconds(60);
+
+/** Half of the places are for what arrives: thus a burst of new connections closes none that is in use. */
+const limitsByDescriptors = (): Limits => {
+  const most = Descriptors.ofMonitoring(Descriptors.read()?.limit);
+  return { kept: most >> 1, most };
+};
 
 /** Why a request is not given to the handler. */
 interface Refusal {
@@ -120,7 +135,7 @@ const withoutBody = (
 };
 
 const listener =
-  (handler: Http.RequestListener): Http.RequestListener =>
+  (handler: Http.RequestListener, connections: Connections<Duplex>): Http.RequestListener =>
   (request, response) => {
     const problem = problemOf(request);
     if (problem !== undefined) {
@@ -128,10 +143,25 @@ const listener =
       return;
     }
     request.url = originForm(request.url ?? "");
-    withoutBody(request, response, () => handler(request, response));
+    withoutBody(request, response, () => {
+      const { socket } = request;
+      if (socket.destroyed) return;
+      connections.requested(socket);
+      response.once("close", () => connections.answered(socket));
+      handler(request, response);
+    });
   };
 
-const create = (handler: Http.RequestListener): Http.Server => {
+/** In the first turn of the loop after its arrival a request can be read, in the others it is answered and closed. */
+const turnsToSettle = 4;
+
+/** Calls back after so many turns of the event loop. */
+const afterTurns = (turns: number, then: () => void): void => {
+  setImmediate(turns > 1 ? () => afterTurns(turns - 1, then) : then);
+};
+
+const create = (handler: Http.RequestListener, limits: Limits, onExcess: () => void): Http.Server => {
+  const connections = new Connections<Duplex>(limits, (socket) => socket.writableLength > 0);
   const server = Http.createServer(
     {
       maxHeaderSize: largestHeader,
@@ -142,11 +172,27 @@ const create = (handler: Http.RequestListener): Http.Server => {
       // It is asked for here, since Node's own answer has no body.
       requireHostHeader: false,
     },
-    listener(handler),
+    listener(handler, connections),
   );
-  server.maxConnections = mostConnections;
+  server.timeout = silentMillis;
+  const closeExcess = (): void => {
+    for (const socket of connections.excess()) {
+      socket.destroy();
+      onExcess();
+    }
+  };
+  server.on("connection", (socket) => {
+    connections.arrived(socket);
+    socket.once("close", () => connections.closed(socket));
+    closeExcess();
+    afterTurns(turnsToSettle, () => {
+      connections.settled(socket);
+      closeExcess();
+    });
+  });
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
-    if (error.code === "ECONNRESET") socket.destroy();
+    // What is written now would stand within the answer that is under way.
+    if (error.code === "ECONNRESET" || connections.isAnswering(socket)) socket.destroy();
     else refuseSocket(socket, refusals[error.code ?? ""] ?? malformed);
   });
   // There is no listener for `upgrade`, so a request that offers one is answered as if it did not (RFC 9110, 7.8).
@@ -169,25 +215,21 @@ const close = (server: Http.Server): Effect.Effect<void> =>
     server.closeIdleConnections();
   });
 
-/**
- * Listens until its scope closes, and answers where: the port in use where port 0 was asked for. At the end, after
- * `beforeClose`, it stops listening, and resets what has not ended a second later: an idle connection, a half-sent
- * request or an answer without end must not hold up the end of the program.
- */
-export const make = (
-  { host, port }: Options,
+const listen = (
+  { host, limits, port }: Required<Options>,
   handler: Http.RequestListener,
   beforeClose: Effect.Effect<void>,
+  onExcess: () => void,
 ): Effect.Effect<SocketAddress, ListenError, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.async<Http.Server, ListenError>((resume) => {
-      const server = create(handler);
+      const server = create(handler, limits, onExcess);
       const onError = (error: NodeJS.ErrnoException): void => {
         const address = { host: host ?? "::", port };
         resume(Effect.fail(new ListenError({ reason: failureOf(error.code), address, code: error.code })));
       };
       server.on("error", onError);
-      server.listen({ ...(host === undefined ? {} : { host }), port }, () => {
+      server.listen({ ...(host === undefined ? {} : { host }), port, backlog }, () => {
         server.off("error", onError);
         // Accepting can fail later (out of descriptors); Node goes on by itself, and so do we.
         server.on("error", () => {});
@@ -203,3 +245,21 @@ export const make = (
         : { host: bound.address, port: bound.port };
     }),
   );
+
+/**
+ * Listens until its scope closes, and answers where: the port in use where port 0 was asked for. At the end, after
+ * `beforeClose`, it stops listening, and resets what has not ended a second later: an idle connection, a half-sent
+ * request or an answer without end must not hold up the end of the program.
+ */
+export const make = (
+  { host, limits = limitsByDescriptors(), port }: Options,
+  handler: Http.RequestListener,
+  beforeClose: Effect.Effect<void>,
+): Effect.Effect<SocketAddress, ListenError, Scope.Scope> =>
+  Effect.flatMap(FiberSet.makeRuntime<never>(), (run) => {
+    const throttle = LogThrottle.make(logInterval);
+    const onExcess = () => {
+      run(throttle(Effect.logWarning("monitoring has too many connections: some are closed")));
+    };
+    return listen({ host, port, limits }, handler, beforeClose, onExcess);
+  });

@@ -1,0 +1,92 @@
+/**
+ * The connections of the monitoring server, and which of them goes when places run out: those without a complete request
+ * first, then those that do not read their answer, then the oldest. So a new request always finds a place.
+ *
+ * A connection that was just accepted is *arriving*: what its client sent could not be read yet. It is not judged before
+ * that was possible, and a short answer has ended by then.
+ */
+
+/** How many connections are held. */
+export interface Limits {
+  /** For longer than a moment. */
+  readonly kept: number;
+  /** At any time, with those that are arriving. */
+  readonly most: number;
+}
+
+export class Connections<Connection> {
+  readonly #arriving = new Set<Connection>();
+  /** Idle, or with a part of a request. Each set has the oldest first. */
+  readonly #receiving = new Set<Connection>();
+  readonly #answering = new Set<Connection>();
+  /** How many answers are under way: a client may send requests without waiting. */
+  readonly #answers = new Map<Connection, number>();
+
+  constructor(
+    readonly limits: Limits,
+    /** Whether the client leaves some of its answer unread. */
+    readonly stalled: (connection: Connection) => boolean,
+  ) {}
+
+  get size(): number {
+    return this.#arriving.size + this.#receiving.size + this.#answering.size;
+  }
+
+  /** It was accepted. */
+  arrived(connection: Connection): void {
+    this.#arriving.add(connection);
+  }
+
+  /** What it sent on its arrival, if anything, was read, and answered if that is quickly done. */
+  settled(connection: Connection): void {
+    if (this.#arriving.delete(connection)) this.#receiving.add(connection);
+  }
+
+  /** A complete request came over it. */
+  requested(connection: Connection): void {
+    this.#arriving.delete(connection);
+    this.#receiving.delete(connection);
+    this.#answering.add(connection);
+    this.#answers.set(connection, (this.#answers.get(connection) ?? 0) + 1);
+  }
+
+  /** A request was answered. */
+  answered(connection: Connection): void {
+    const left = (this.#answers.get(connection) ?? 0) - 1;
+    if (left > 0) this.#answers.set(connection, left);
+    else if (this.#answers.delete(connection) && this.#answering.delete(connection)) {
+      this.#receiving.add(connection);
+    }
+  }
+
+  /** It is gone. */
+  closed(connection: Connection): void {
+    this.#arriving.delete(connection);
+    this.#receiving.delete(connection);
+    this.#answering.delete(connection);
+    this.#answers.delete(connection);
+  }
+
+  /** Whether an answer is under way on it. */
+  isAnswering(connection: Connection): boolean {
+    return this.#answering.has(connection);
+  }
+
+  /** Takes out, one after the other, those that have to go for the limits to hold. */
+  *excess(): Generator<Connection> {
+    while (this.#receiving.size + this.#answering.size > this.limits.kept || this.size > this.limits.most) {
+      const next = this.#first();
+      if (next === undefined) return;
+      this.closed(next);
+      yield next;
+    }
+  }
+
+  #first(): Connection | undefined {
+    for (const connection of this.#receiving) return connection;
+    for (const connection of this.#answering) if (this.stalled(connection)) return connection;
+    for (const connection of this.#answering) return connection;
+    for (const connection of this.#arriving) return connection;
+    return undefined;
+  }
+}

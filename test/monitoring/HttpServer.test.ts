@@ -1,0 +1,93 @@
+import { once } from "node:events";
+import type { RequestListener } from "node:http";
+import type { Socket } from "node:net";
+import { assert, describe, it } from "@effect/vitest";
+import { Effect, Logger } from "effect";
+import * as HttpServer from "../../src/monitoring/HttpServer.js";
+import { dial } from "../support/Sockets.js";
+
+const limits = { kept: 8, most: 16 };
+
+/** More than the kernel holds for a client that does not read. */
+const much = Buffer.alloc(64 * 1024 * 1024);
+
+/** Answers shortly, with a byte every now and then without end, or with much at once. */
+const handler: RequestListener = (request, response) => {
+  if (request.url === "/much") response.end(much);
+  else if (request.url === "/endless") {
+    response.write(".");
+    const timer = setInterval(() => response.write("."), 20);
+    response.once("close", () => clearInterval(timer));
+  } else response.end("short");
+};
+
+/** The port of a server with few places. */
+const start = Effect.map(
+  HttpServer.make({ host: "127.0.0.1", port: 0, limits }, handler, Effect.void),
+  ({ port }) => port,
+).pipe(Effect.provide(Logger.remove(Logger.defaultLogger)));
+
+/** Asks on a connection of its own. */
+const answered = (port: number) =>
+  Effect.promise(async () => {
+    const answer = await fetch(`http://127.0.0.1:${port}/short`, { headers: { connection: "close" } });
+    assert.strictEqual(await answer.text(), "short");
+  });
+
+/** A client that has got the first bytes of its answer. */
+const client = (port: number, path: string) =>
+  Effect.gen(function* () {
+    const socket = yield* dial(port);
+    socket.write(`GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`);
+    yield* Effect.promise(() => once(socket, "readable"));
+    return socket;
+  });
+
+const reader = (port: number) => Effect.map(client(port, "/endless"), (socket) => socket.resume());
+
+const hears = (socket: Socket) => Effect.promise(() => once(socket, "data"));
+
+const closed = (socket: Socket) =>
+  Effect.promise(async () => {
+    if (socket.readableEnded || socket.destroyed) return;
+    await new Promise((resolve) => socket.once("end", resolve).once("close", resolve).resume());
+  });
+
+describe("the server of monitoring, when its places run out", () => {
+  it.scopedLive("answers among 2,000 half-sent requests, and leaves those who read their answers alone", () =>
+    Effect.gen(function* () {
+      const port = yield* start;
+      const readers = yield* Effect.forEach(Array.from({ length: limits.kept - 1 }), () => reader(port));
+      for (let n = 0; n < 2_000; n++) {
+        const socket = yield* dial(port);
+        socket.write("GET /short HTTP/1.1\r\nhost:");
+        if (n % 200 === 0) yield* answered(port);
+      }
+      yield* answered(port);
+      yield* Effect.forEach(readers, hears, { concurrency: "unbounded" });
+    }),
+  );
+
+  it.scopedLive("answers among 600 endless answers, and goes on with the newest of them", () =>
+    Effect.gen(function* () {
+      const port = yield* start;
+      const readers = yield* Effect.forEach(Array.from({ length: 600 }), () => reader(port));
+      for (let n = 0; n < 20; n++) yield* answered(port);
+      yield* Effect.forEach(readers.slice(-limits.kept), hears, { concurrency: "unbounded" });
+      yield* Effect.forEach(readers.slice(0, -limits.kept), closed, { concurrency: "unbounded" });
+    }),
+  );
+
+  it.scopedLive("closes those that do not read their answers before older ones that do", () =>
+    Effect.gen(function* () {
+      const port = yield* start;
+      const first = yield* reader(port);
+      const others = yield* Effect.forEach(Array.from({ length: limits.kept - 1 }), () =>
+        client(port, "/much"),
+      );
+      const newest = yield* Effect.forEach(others, () => reader(port));
+      yield* Effect.forEach(others, closed, { concurrency: "unbounded" });
+      yield* Effect.forEach([first, ...newest], hears, { concurrency: "unbounded" });
+    }),
+  );
+});
