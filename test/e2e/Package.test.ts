@@ -37,7 +37,7 @@ const project = (): string => {
 };
 
 describe("the packed package", () => {
-  it("has the types and the modules that the example of README.md needs", { timeout: 120_000 }, () => {
+  it("has the types and the modules that the example of docs/library.md needs", { timeout: 120_000 }, () => {
     const folder = project();
     cpSync(join(root, "test/examples/PrimaryStandby.ts"), join(folder, "PrimaryStandby.ts"));
     execFileSync(join(root, "node_modules/.bin/tsc"), [], { cwd: folder, stdio: "inherit" });

@@ -31,7 +31,7 @@ const whoAnswers = Effect.gen(function* () {
   return String(chunk);
 }).pipe(Effect.scoped);
 
-describe("the example in README.md", () => {
+describe("the example in docs/library.md", () => {
   it.scopedLive(
     "serves from the primary, and from the standby once the file no longer names the primary",
     () =>

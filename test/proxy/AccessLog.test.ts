@@ -61,8 +61,8 @@ describe("AccessLog", () => {
     }),
   );
 
-  it("has the fields that README.md explains", () => {
-    const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+  it("has the fields that docs/access-log.md explains", () => {
+    const page = readFileSync(new URL("../../docs/access-log.md", import.meta.url), "utf8");
     const shown = AccessLog.fields(record);
     assert.deepStrictEqual(shown, {
       code: "client/relaying",
@@ -76,7 +76,7 @@ describe("AccessLog", () => {
       retries: 1,
       backend_connections: 0,
     });
-    for (const name of Object.keys(shown)) assert.include(readme, `"${name}"`);
-    for (const word of [...ends, ...Object.keys(everyPhase)]) assert.include(readme, `| \`${word}\` |`);
+    for (const name of Object.keys(shown)) assert.include(page, `"${name}"`);
+    for (const word of [...ends, ...Object.keys(everyPhase)]) assert.include(page, `| \`${word}\` |`);
   });
 });
