@@ -4,6 +4,7 @@
  */
 import { Cause, Context, Deferred, Effect, Layer, PubSub, Queue, Ref, type Scope, Stream } from "effect";
 import type { Algorithm, Client } from "../balancing/Algorithm.js";
+import * as EventLoop from "../clock/EventLoop.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
 import { Metrics } from "../metrics/Metrics.js";
 import { type Admin, type Backend, describe, type Instance } from "./Backend.js";
@@ -54,18 +55,6 @@ export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/Backend
   }
 >() {}
 
-// Lets the event loop turn between the slices of a long computation.
-const turn: Effect.Effect<void> = Effect.async((resume) => {
-  const immediate = setImmediate(() => resume(Effect.void));
-  return Effect.sync(() => clearImmediate(immediate));
-});
-
-const runPreparation = (slices: Generator<void, Algorithm>): Effect.Effect<Algorithm> =>
-  Effect.suspend(() => {
-    const slice = slices.next();
-    return slice.done === true ? Effect.succeed(slice.value) : Effect.zipRight(turn, runPreparation(slices));
-  });
-
 /** Builds the registry. Its scope owns the fiber that prepares the algorithm's tables. */
 export const make = ({ algorithm, rise, fall }: Options) =>
   Effect.gen(function* () {
@@ -84,7 +73,7 @@ export const make = ({ algorithm, rise, fall }: Options) =>
           const pool = yield* Ref.get(ref);
           const slices = pool.algorithm.prepare?.(pool.roster);
           if (slices === undefined) return;
-          const prepared = yield* runPreparation(slices);
+          const prepared = yield* EventLoop.inSlices(slices);
           yield* Ref.update(ref, (now) => Pool.prepared(now, prepared));
         }).pipe(
           // An algorithm may be anybody's: one that throws is asked again when the backends change once more.
