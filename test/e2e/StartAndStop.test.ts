@@ -1,8 +1,11 @@
+import { spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import type * as net from "node:net";
 import { assert, describe, it } from "@effect/vitest";
-import { Effect } from "effect";
+import { Effect, Schedule } from "effect";
 import { listOf, named, refuses, talk } from "../support/Backends.js";
+import * as Real from "../support/RealServer.js";
 import * as Program from "../support/RunningProgram.js";
 import * as ScriptedOperator from "../support/ScriptedOperator.js";
 import { dial, receive } from "../support/Sockets.js";
@@ -24,8 +27,8 @@ for (const transport of Program.transports) {
       return { backend, program };
     });
 
-  describe(`the life of the program on ${transport}`, () => {
-    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  describe(`start and stop on ${transport}`, () => {
+    for (const signal of ["SIGTERM", "SIGINT", "SIGQUIT"] as const) {
       it.scopedLive(`${signal}: refuses new clients, serves those it has, and ends with 0 after them`, () =>
         Effect.gen(function* () {
           const { program } = yield* running();
@@ -35,10 +38,9 @@ for (const transport of Program.transports) {
           yield* program.signal(signal);
           yield* program.tells("draining", { connections: 1 });
           yield* Program.untilTrue(refuses(program.port));
-          assert.deepStrictEqual(yield* program.get("/readyz"), {
-            status: 503,
-            body: { status: "draining" },
-          });
+          const ready = yield* program.get("/readyz");
+          assert.strictEqual(ready.status, 503);
+          assert.propertyVal(ready.body, "status", "draining");
           const health = yield* program.get("/health");
           assert.strictEqual(health.status, 503);
           assert.propertyVal(health.body, "status", "draining");
@@ -85,39 +87,6 @@ for (const transport of Program.transports) {
         assert.deepStrictEqual(yield* program.ended, { code: 0, signal: null });
       }),
     );
-
-    for (const [signal, code] of [
-      ["SIGTERM", 143],
-      ["SIGINT", 130],
-    ] as const) {
-      it.scopedLive(`ends at once at a second ${signal}, which a shell reports as ${code}`, () =>
-        Effect.gen(function* () {
-          const backend = yield* named("a");
-          // The shell waits for the program and passes its status on, as the user of a shell sees it.
-          const shell = yield* Program.start(
-            transport,
-            { BACKENDS: listOf(backend) },
-            {
-              command: [
-                "bash",
-                "-c",
-                `"$0" & child=$!; echo "{\\"message\\":\\"started\\",\\"annotations\\":{\\"pid\\":$child}}"; wait $child`,
-                Program.executable,
-              ],
-            },
-          );
-          const pid = Number((yield* shell.tells("started")).annotations["pid"]);
-          yield* shell.healthy(1);
-          const client = yield* talk(shell.port);
-          const atClient = receive(client.socket);
-          process.kill(pid, "SIGTERM");
-          yield* shell.tells("draining");
-          process.kill(pid, signal);
-          assert.deepStrictEqual(yield* shell.ended, { code, signal: null });
-          yield* Effect.promise(() => atClient);
-        }),
-      );
-    }
 
     it.scopedLive("is not held up by monitoring connections that are idle, half-sent or never read", () =>
       Effect.gen(function* () {
@@ -183,10 +152,9 @@ for (const transport of Program.transports) {
         const line = yield* program.tells("monitoring");
         const healthPort = Number(String(line.annotations["address"]).split(":").at(-1));
         yield* Program.untilTrue(Effect.sync(() => operator.asked.length > 0));
-        assert.deepStrictEqual(yield* Program.get(healthPort, "/readyz"), {
-          status: 503,
-          body: { status: "starting" },
-        });
+        const ready = yield* Program.get(healthPort, "/readyz");
+        assert.strictEqual(ready.status, 503);
+        assert.propertyVal(ready.body, "status", "starting");
         yield* program.signal("SIGTERM");
         assert.deepStrictEqual(yield* program.ended, { code: 0, signal: null });
         assert.lengthOf(program.told("listening"), 0);
@@ -194,3 +162,162 @@ for (const transport of Program.transports) {
     );
   });
 }
+
+/** A running program in front of one backend. Nothing here depends on the transport. */
+const running = (
+  command?: readonly [string, ...Array<string>],
+  environment: Readonly<Record<string, string>> = {},
+) =>
+  Effect.gen(function* () {
+    const backend = yield* named("a");
+    const settings = { BACKENDS: listOf(backend), ...environment };
+    const program = yield* Program.start("node", settings, command === undefined ? {} : { command });
+    yield* program.healthy(1);
+    return program;
+  });
+
+/** Runs the program under a shell, which passes its status on as its user sees it, and says which process it is. */
+const underShell: readonly [string, ...Array<string>] = [
+  "bash",
+  "-c",
+  `"$0" & child=$!; echo "{\\"message\\":\\"started\\",\\"annotations\\":{\\"pid\\":$child}}"; wait $child`,
+  Program.executable,
+];
+
+const pidOf = (program: Program.Launched) =>
+  Effect.map(program.tells("started"), ({ annotations }) => Number(annotations["pid"]));
+
+describe("a second signal", () => {
+  for (const [signal, code] of [
+    ["SIGTERM", 143],
+    ["SIGINT", 130],
+    ["SIGQUIT", 143],
+  ] as const) {
+    it.scopedLive(`ends it at once, which a shell reports as ${code} for ${signal}`, () =>
+      Effect.gen(function* () {
+        const shell = yield* running(underShell);
+        const pid = yield* pidOf(shell);
+        const client = yield* talk(shell.port);
+        const atClient = receive(client.socket);
+        process.kill(pid, "SIGTERM");
+        yield* shell.tells("draining");
+        // Within a second it counts as the first.
+        yield* Effect.ignore(Effect.try(() => process.kill(pid, signal))).pipe(
+          Effect.repeat(Schedule.spaced("100 millis")),
+          Effect.raceFirst(shell.ended),
+          Effect.tap((ended) => assert.deepStrictEqual(ended, { code, signal: null })),
+        );
+        yield* Effect.promise(() => atClient);
+      }),
+    );
+  }
+
+  it.scopedLive("that comes together with the first counts as the same", () =>
+    Effect.gen(function* () {
+      const program = yield* running();
+      const client = yield* talk(program.port);
+      yield* program.signal("SIGINT");
+      yield* program.signal("SIGTERM");
+      yield* program.tells("draining");
+      assert.strictEqual(yield* client.says("still here"), "still here");
+      client.socket.end();
+      assert.deepStrictEqual(yield* program.ended, { code: 0, signal: null });
+    }),
+  );
+
+  it.scopedLive.skipIf(spawnSync("unshare", ["--pid", "--fork", "true"]).status !== 0)(
+    "ends it as the first process of a container, too",
+    () =>
+      Effect.gen(function* () {
+        const container = yield* running(["unshare", "--pid", "--fork", "--kill-child", Program.executable]);
+        const pid = Number(readFileSync(`/proc/${container.pid}/task/${container.pid}/children`, "utf8"));
+        yield* talk(container.port);
+        process.kill(pid, "SIGTERM");
+        yield* container.tells("draining");
+        yield* Effect.ignore(Effect.try(() => process.kill(pid, "SIGTERM"))).pipe(
+          Effect.repeat(Schedule.spaced("100 millis")),
+          Effect.raceFirst(container.ended),
+          Effect.tap((ended) => assert.deepStrictEqual(ended, { code: 143, signal: null })),
+        );
+      }),
+  );
+});
+
+describe("a signal that others give a meaning to", () => {
+  for (const signal of ["SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM"] as const) {
+    it.scopedLive(`${signal} is ignored with a line`, () =>
+      Effect.gen(function* () {
+        const program = yield* running();
+        const client = yield* talk(program.port);
+        yield* program.signal(signal);
+        yield* program.tells("signal ignored", { signal });
+        assert.strictEqual(yield* client.says("still here"), "still here");
+        assert.notInclude(program.stderr(), "Debugger");
+      }),
+    );
+  }
+
+  it.scopedLive.skipIf(Real.missing({ python3: "python3" }) !== undefined)(
+    "SIGHUP drains where it was started on a terminal",
+    () =>
+      Effect.gen(function* () {
+        const terminal = yield* running([
+          Real.pathOf("python3"),
+          "-c",
+          // The program has a terminal for its input alone, so that its log is what it is elsewhere.
+          'import json, os, pty, subprocess, sys; _, t = pty.openpty(); p = subprocess.Popen(sys.argv[1:], stdin=t); print(json.dumps({"message": "started", "annotations": {"pid": p.pid}}), flush=True); sys.exit(p.wait())',
+          Program.executable,
+        ]);
+        const client = yield* talk(terminal.port);
+        process.kill(yield* pidOf(terminal), "SIGHUP");
+        yield* terminal.tells("draining");
+        assert.strictEqual(yield* client.says("still here"), "still here");
+        client.socket.end();
+        assert.deepStrictEqual(yield* terminal.ended, { code: 0, signal: null });
+      }),
+  );
+});
+
+describe("Node's debugger", () => {
+  const address = /Debugger listening on ws:\/\/(127\.0\.0\.1):(\d+)/;
+  const portIn = (program: Program.Launched) => Number(address.exec(program.stderr())?.[2]);
+
+  it.scopedLive("is closed where a signal opened it before the program could take it", () =>
+    Effect.gen(function* () {
+      const opened = Program.preloading('import inspector from "node:inspector"; inspector.open(0);');
+      const program = yield* running(undefined, opened);
+      assert.match(program.stderr(), address);
+      assert.isTrue(yield* refuses(portIn(program)));
+    }),
+  );
+
+  it.scopedLive("stays open for those who asked for it", () =>
+    Effect.gen(function* () {
+      const program = yield* running(undefined, { NODE_OPTIONS: "--inspect=127.0.0.1:0" });
+      assert.isFalse(yield* refuses(portIn(program)));
+    }),
+  );
+});
+
+describe("too few descriptors", () => {
+  for (const limit of [32, 64, 128]) {
+    it.scopedLive(`end it in words, or are enough: ${limit}`, () =>
+      Effect.gen(function* () {
+        const program = yield* Program.launch(
+          { ...Program.quick("node"), BACKENDS: "127.0.0.1:1" },
+          { command: ["bash", "-c", `ulimit -n ${limit}; exec "$0"`, Program.executable] },
+        );
+        const listening = Effect.as(program.tells("listening"), undefined);
+        const ended = yield* Effect.raceFirst(
+          Effect.option(listening).pipe(Effect.as(undefined)),
+          program.ended,
+        );
+        if (ended !== undefined) {
+          assert.deepStrictEqual(ended, { code: 1, signal: null });
+          assert.match(program.stderr(), /^load-balancer: .*descriptors.*\n$/);
+        }
+        assert.notMatch(program.stderr(), /^\s+at /m);
+      }),
+    );
+  }
+});

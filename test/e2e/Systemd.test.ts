@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { assert, describe, it } from "@effect/vitest";
@@ -66,6 +66,31 @@ describe.skipIf(why !== undefined)(`a service of systemd${why === undefined ? ""
       }),
     );
   }
+
+  it.scopedLive("is started with Node's debugger out of reach, where Node can do that", () =>
+    Effect.gen(function* () {
+      const unit = readFileSync(
+        new URL("../../deployments/systemd/zeitwork-load-balancer.service", import.meta.url),
+        "utf8",
+      );
+      const [, line = ""] = /^ExecStart=\/bin\/sh -c '(.*)'$/m.exec(unit) ?? [];
+      // As systemd.service(5) reads it.
+      const script = line.replaceAll("$$", "$").replace(/\S+\/load-balancer$/, Program.executable);
+      const backend = yield* named("a");
+      const running = yield* service(
+        "node",
+        { BACKENDS: listOf(backend), NODE_OPTIONS: "--no-warnings" },
+        { command: ["/bin/sh", "-c", script] },
+      );
+      yield* running.says(/^told READY=1$/);
+      const pid = Number(readFileSync(`/proc/${running.pid}/task/${running.pid}/children`, "utf8").trim());
+      const options = /(?:^|\0)NODE_OPTIONS=([^\0]*)/.exec(readFileSync(`/proc/${pid}/environ`, "utf8"));
+      const known = process.allowedNodeEnvironmentFlags.has("--disable-sigusr1");
+      assert.strictEqual(options?.[1], `--no-warnings${known ? " --disable-sigusr1" : ""}`);
+      process.kill(pid, "SIGUSR1");
+      yield* running.tells("signal ignored", { signal: "SIGUSR1" });
+    }),
+  );
 
   it.scopedLive("is ready without a backend that does not answer its probe", () =>
     Effect.gen(function* () {
