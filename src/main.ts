@@ -72,14 +72,14 @@ const listening = <A, R>(layer: Layer.Layer<A, InvalidOption | ListenError, R>, 
         }),
   );
 
-const adopting = <A, R>(layer: Layer.Layer<A, ListenError, R>, descriptor: number) =>
-  Layer.mapError(
-    layer,
-    ({ code }) =>
-      new Refusal({
-        message: `the socket that systemd passes (descriptor ${descriptor}) cannot be listened on (${code}): it has to be a TCP socket, as ListenStream= with a port makes one`,
-        code: 1,
-      }),
+const adopting = <A, R>(layer: Layer.Layer<A, InvalidOption | ListenError, R>, descriptor: number) =>
+  Layer.mapError(layer, (error) =>
+    error._tag === "InvalidOption"
+      ? new Refusal({ message: error.message, code: usage })
+      : new Refusal({
+          message: `the socket that systemd passes (descriptor ${descriptor}) cannot be listened on (${error.code}): it has to be a TCP socket, as ListenStream= with a port makes one`,
+          code: 1,
+        }),
   );
 
 const discovery = (settings: Settings): Layer.Layer<Discovery> =>

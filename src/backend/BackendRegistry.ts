@@ -6,7 +6,7 @@ import { Cause, Context, Deferred, Effect, Layer, PubSub, Queue, Ref, type Scope
 import type { Algorithm, Client } from "../balancing/Algorithm.js";
 import * as EventLoop from "../clock/EventLoop.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
-import { Metrics } from "../metrics/Metrics.js";
+import { Metrics, layer as metricsLayer } from "../metrics/Metrics.js";
 import { type Admin, type Backend, describe, type Instance } from "./Backend.js";
 import type { Thresholds } from "./Health.js";
 import * as Pool from "./Pool.js";
@@ -19,8 +19,6 @@ export interface Options extends Thresholds {
 export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/BackendRegistry")<
   BackendRegistry,
   {
-    /** What has been counted; the series of a backend go when it does. */
-    readonly metrics: Metrics;
     /** The pool of this moment. */
     readonly pool: Effect.Effect<Pool.Pool>;
     /**
@@ -50,8 +48,6 @@ export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/Backend
      * clients, and the pool is not `serving`.
      */
     readonly awaitFirstDiscovery: Effect.Effect<void>;
-    /** The balancer was told to stop. */
-    readonly draining: Effect.Effect<void>;
   }
 >() {}
 
@@ -59,7 +55,7 @@ export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/Backend
 export const make = ({ algorithm, rise, fall }: Options) =>
   Effect.gen(function* () {
     const ref = yield* Ref.make(Pool.make(algorithm, { rise, fall }));
-    const metrics = new Metrics();
+    const metrics = yield* Metrics;
     const events = yield* PubSub.sliding<PoolEvent>(256);
     yield* Effect.addFinalizer(() => PubSub.shutdown(events));
     const publish = (event: PoolEvent) => PubSub.publish(events, event);
@@ -97,17 +93,7 @@ export const make = ({ algorithm, rise, fall }: Options) =>
           moved && prepares ? Effect.as(Queue.offer(stale, undefined), answer) : Effect.succeed(answer),
       );
 
-    const phase = (next: Pool.Phase, transition: (pool: Pool.Pool) => Pool.Pool) =>
-      Effect.flatMap(
-        change((pool) => {
-          const after = transition(pool);
-          return [after, after.phase !== pool.phase];
-        }),
-        (changed) => (changed ? publish({ _tag: "Phase", phase: next }) : Effect.void),
-      );
-
     return BackendRegistry.of({
-      metrics,
       pool: Ref.get(ref),
       events: Effect.map(PubSub.subscribe(events), (subscription) => Stream.fromQueue(subscription)),
       until: (holds) =>
@@ -188,12 +174,26 @@ export const make = ({ algorithm, rise, fall }: Options) =>
           Deferred.succeed(firstDiscovery, undefined),
         ),
       awaitFirstDiscovery: Deferred.await(firstDiscovery),
-      draining: phase("draining", Pool.draining),
     });
   });
 
 const annotations = (backend: Backend) => ({ backend: describe(backend) });
 
-/** The registry of one balancer. */
-export const layer = (options: Options): Layer.Layer<BackendRegistry> =>
+/**
+ * The registry of one balancer, with metrics that are given.
+ *
+ * @since 0.2.0
+ * @category layers
+ */
+export const layerWithoutDependencies = (options: Options): Layer.Layer<BackendRegistry, never, Metrics> =>
   Layer.scoped(BackendRegistry, make(options));
+
+/**
+ * The registry of one balancer, and its metrics: two registries never share a count. The series of a backend go when it
+ * does.
+ *
+ * @since 0.2.0
+ * @category layers
+ */
+export const layer = (options: Options): Layer.Layer<BackendRegistry | Metrics> =>
+  Layer.provideMerge(layerWithoutDependencies(options), metricsLayer());

@@ -8,8 +8,8 @@ import * as Roster from "../balancing/Roster.js";
 import { type Admin, type Backend, type Instance, keyOf, type Seen, type Steered } from "./Backend.js";
 import * as Health from "./Health.js";
 
-/** `starting` until discovery has listed once, `draining` once the balancer was told to stop. */
-export type Phase = "starting" | "serving" | "draining";
+/** `starting` until discovery has listed once. */
+export type Phase = "starting" | "serving";
 
 export interface Pool {
   readonly roster: Roster.Roster<Backend>;
@@ -284,6 +284,3 @@ export const prepared = (pool: Pool, algorithm: Algorithm): Pool => ({ ...pool, 
 /** A discovery ended without a list. What was listed before stands. */
 export const discoveryFailed = (pool: Pool, why: string): Pool =>
   pool.phase === "starting" ? { ...pool, notListed: why } : pool;
-
-/** The balancer was told to stop. */
-export const draining = (pool: Pool): Pool => ({ ...pool, phase: "draining" });

@@ -8,6 +8,7 @@ import { type Cause, Context, Deferred, Duration, Effect, Either, Layer, Random,
 import type { Instance } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
+import { Metrics } from "../metrics/Metrics.js";
 import { Discovery, type DiscoveryError, type DiscoveryFailure, type Skipped } from "./Discovery.js";
 
 export interface Options {
@@ -94,6 +95,7 @@ export const make = ({ interval }: Options) =>
   Effect.gen(function* () {
     const discovery = yield* Discovery;
     const registry = yield* BackendRegistry;
+    const metrics = yield* Metrics;
     const state = yield* Ref.make(initial);
     const first = yield* Deferred.make<void>();
     const { source } = discovery;
@@ -118,7 +120,7 @@ export const make = ({ interval }: Options) =>
     const recovered = (outage: Outage, at: number) =>
       Effect.logInfo("discovery has recovered").pipe(
         Effect.annotateLogs({
-          after: Duration.format(Duration.millis(at - outage.since)),
+          after: Duration.format(Duration.millis(Math.round(at - outage.since))),
           failures: outage.failures,
         }),
       );
@@ -127,7 +129,7 @@ export const make = ({ interval }: Options) =>
       Effect.gen(function* () {
         const before = yield* Ref.get(state);
         const at = yield* MonotonicClock.now;
-        registry.metrics.polled("success", at);
+        metrics.polled("success", at);
         if (before.outage !== undefined) yield* recovered(before.outage, at);
         const [belief, believed] = believe(before, instances.length);
         const named = yield* nameSkipped(before.named, skipped);
@@ -149,7 +151,7 @@ export const make = ({ interval }: Options) =>
       Effect.gen(function* () {
         const at = yield* MonotonicClock.now;
         const before = yield* Ref.get(state);
-        registry.metrics.polled(reason, at);
+        metrics.polled(reason, at);
         yield* registry.discoveryFailed(
           `no list of backends yet: discovery fails (${reason === "defect" ? "it broke" : reason})`,
         );
@@ -211,5 +213,7 @@ export const make = ({ interval }: Options) =>
   });
 
 /** Polls for as long as the layer's scope is open. */
-export const layer = (options: Options): Layer.Layer<DiscoveryPolling, never, Discovery | BackendRegistry> =>
+export const layer = (
+  options: Options,
+): Layer.Layer<DiscoveryPolling, never, Discovery | BackendRegistry | Metrics> =>
   Layer.scoped(DiscoveryPolling, make(options));

@@ -6,6 +6,7 @@ import { Chunk, Context, Duration, Effect, FiberMap, Layer, Random, Stream } fro
 import { type Backend, describe } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
 import * as Pool from "../backend/Pool.js";
+import { Metrics } from "../metrics/Metrics.js";
 import type { SocketAddress } from "../net/SocketAddress.js";
 import { type ConnectError, Transport } from "../transport/Transport.js";
 
@@ -51,6 +52,7 @@ const observation = (backend: Backend, timeoutMillis: number) =>
 export const make = ({ interval, timeout }: Options) =>
   Effect.gen(function* () {
     const registry = yield* BackendRegistry;
+    const metrics = yield* Metrics;
     const probes = yield* FiberMap.make<string>();
     const intervalMillis = Duration.toMillis(interval);
     const timeoutMillis = Duration.toMillis(timeout);
@@ -60,7 +62,7 @@ export const make = ({ interval, timeout }: Options) =>
         const from = performance.now();
         return Effect.flatMap(observation(backend, timeoutMillis), (result) => {
           if (result === undefined) return Effect.void;
-          registry.metrics.backend(backend).probed(result.succeeded, performance.now() - from);
+          metrics.backend(backend).probed(result.succeeded, performance.now() - from);
           return registry.observed(backend, result);
         });
       }).pipe(
@@ -102,5 +104,7 @@ export const make = ({ interval, timeout }: Options) =>
   });
 
 /** Probes every backend of the registry for as long as its scope is open. */
-export const layer = (options: Options): Layer.Layer<HealthChecker, never, BackendRegistry | Transport> =>
+export const layer = (
+  options: Options,
+): Layer.Layer<HealthChecker, never, BackendRegistry | Metrics | Transport> =>
   Layer.scoped(HealthChecker, make(options));

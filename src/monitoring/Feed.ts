@@ -8,6 +8,8 @@ import { describe } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
 import type { PoolEvent } from "../backend/PoolEvent.js";
 import * as WallClock from "../clock/WallClock.js";
+import { Metrics } from "../metrics/Metrics.js";
+import { Sessions } from "../proxy/Sessions.js";
 import { Status } from "./Api.js";
 import type { Build } from "./Gauges.js";
 import * as Views from "./Views.js";
@@ -90,33 +92,49 @@ export class Feed extends Context.Tag("zeitwork-load-balancer/Feed")<
 
 const make = (build: Build | undefined) =>
   Effect.gen(function* () {
-    const { events, metrics, pool } = yield* BackendRegistry;
+    const { events, pool } = yield* BackendRegistry;
+    const metrics = yield* Metrics;
+    const sessions = yield* Sessions;
     const converter = yield* WallClock.make;
     const over = yield* Deferred.make<void>();
     const lastId = yield* Ref.make(0);
     const samples = yield* Ref.make<ReadonlyArray<Sample>>([]);
 
-    const status = Effect.zipWith(pool, Clock.currentTimeMillis, (state, now) =>
-      Views.status(state, metrics, { build, now, toEpoch: converter() }),
-    );
+    const status = Effect.gen(function* () {
+      const now = yield* Clock.currentTimeMillis;
+      return Views.status(yield* pool, metrics, yield* sessions.snapshot, {
+        build,
+        now,
+        toEpoch: converter(),
+      });
+    });
 
     const sample = Effect.gen(function* () {
       const at = instant(yield* Clock.currentTimeMillis);
-      const { received, sent } = metrics.meter;
-      const { open, total } = metrics;
+      const { bytesEnded, total } = metrics;
+      const { bytes, open } = yield* sessions.snapshot;
+      const received = bytesEnded.received + bytes.received;
+      const sent = bytesEnded.sent + bytes.sent;
       yield* Ref.update(samples, (all) => [...all, { at, open, total, received, sent }].slice(-samplesKept));
     });
     yield* Effect.forkScoped(Effect.forever(Effect.zipRight(sample, Effect.sleep(sampling))));
 
-    const told = (item: PoolEvent) =>
+    const numbered = (event: Pick<Event, "kind" | "backend" | "detail">) =>
       Effect.zipWith(
         Ref.updateAndGet(lastId, (id) => id + 1),
         Clock.currentTimeMillis,
-        (id, now): Event => ({ id, at: instant(now), ...happened(item) }),
+        (id, now): Event => ({ id, at: instant(now), ...event }),
       );
+    const draining = sessions.phases.pipe(
+      Stream.filter((phase) => phase === "draining"),
+      Stream.map((phase) => ({ kind: "phase", detail: phase }) as const),
+    );
     // Gathered whether or not anybody watches, so that whoever comes later is told what was before.
     const happening = yield* Stream.share(
-      Stream.mapEffect(yield* events, (item) => Effect.map(told(item), (event) => message("event", event))),
+      Stream.merge(Stream.map(yield* events, happened), draining).pipe(
+        Stream.mapEffect(numbered),
+        Stream.map((event) => message("event", event)),
+      ),
       { capacity: eventsKept, strategy: "sliding", replay: eventsKept },
     );
     yield* Effect.forkScoped(Stream.runDrain(happening));
@@ -143,5 +161,6 @@ const make = (build: Build | undefined) =>
   });
 
 /** The feed of one registry; `build` says what runs. */
-export const layer = (build: Build | undefined): Layer.Layer<Feed, never, BackendRegistry> =>
-  Layer.scoped(Feed, make(build));
+export const layer = (
+  build: Build | undefined,
+): Layer.Layer<Feed, never, BackendRegistry | Metrics | Sessions> => Layer.scoped(Feed, make(build));

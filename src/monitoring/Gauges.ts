@@ -8,8 +8,9 @@ import * as Pool from "../backend/Pool.js";
 import { processStarted } from "../clock/WallClock.js";
 import { catalog } from "../metrics/Catalog.js";
 import { fromSnapshot, type Series, series } from "../metrics/Exposition.js";
-import type { Metrics } from "../metrics/Metrics.js";
+import type { Recorder } from "../metrics/Recorder.js";
 import * as Descriptors from "../net/Descriptors.js";
+import type { Snapshot } from "../proxy/Sessions.js";
 
 /** What runs, for the labels of `lb_build_info`. */
 export interface Build {
@@ -27,25 +28,34 @@ export interface Program {
   readonly transportFaults?: () => number;
 }
 
-/** Of the pool and its backends at a monotonic time, and what metrics know beside their registries. Pure. */
-export const ofPool = (pool: Pool.Pool, metrics: Metrics, now: number): ReadonlyArray<Series> => {
+/** Of the pool, its backends and the open sessions at a monotonic time. Pure. */
+export const ofPool = (
+  pool: Pool.Pool,
+  metrics: Recorder,
+  sessions: Snapshot,
+  now: number,
+): ReadonlyArray<Series> => {
   const all: Array<Series> = [
-    series(catalog.open, metrics.open, {}),
+    series(catalog.open, sessions.open, {}),
     series(catalog.listed, pool.listed, {}),
     series(catalog.healthy, Pool.healthy(pool), {}),
-    series(catalog.draining, pool.phase === "draining" ? 1 : 0, {}),
+    series(catalog.draining, sessions.draining ? 1 : 0, {}),
   ];
   if (metrics.listedAt !== undefined) {
     all.push(series(catalog.listSeconds, (now - metrics.listedAt) / 1000, {}));
   }
   for (const backend of Pool.backends(pool)) {
-    const { labels, meter } = metrics.backend(backend);
+    const { bytesEnded, labels } = metrics.backend(backend);
+    const bytesOpen = sessions.bytesOf(backend.key);
     all.push(
       series(catalog.backendUp, backend.eligible ? 1 : 0, labels),
       series(catalog.backendSteered, backend.admin === "enabled" ? 0 : 1, labels),
       series(catalog.backendOpen, backend.connections, labels),
-      series(catalog.backendBytes, meter.received, { ...labels, direction: "received" }),
-      series(catalog.backendBytes, meter.sent, { ...labels, direction: "sent" }),
+      series(catalog.backendBytes, bytesEnded.received + bytesOpen.received, {
+        ...labels,
+        direction: "received",
+      }),
+      series(catalog.backendBytes, bytesEnded.sent + bytesOpen.sent, { ...labels, direction: "sent" }),
     );
     const from = since(backend);
     if (from !== undefined) all.push(series(catalog.stateSeconds, (now - from) / 1000, labels));
@@ -97,13 +107,14 @@ export const ofProcess = (
 /** All series there are, at a monotonic time in milliseconds. */
 export const everything = (
   pool: Pool.Pool,
-  metrics: Metrics,
+  metrics: Recorder,
+  sessions: Snapshot,
   program: Program,
   delays: IntervalHistogram,
   now: number,
 ): ReadonlyArray<Series> => [
-  ...[metrics, ...metrics.backends.values()].flatMap(({ registry }) => fromSnapshot(registry.snapshot())),
-  ...ofPool(pool, metrics, now),
+  ...metrics.snapshots.flatMap(fromSnapshot),
+  ...ofPool(pool, metrics, sessions, now),
   ...ofProcess(program, pool.algorithm.name, delays),
 ];
 

@@ -8,6 +8,8 @@ import { BackendRegistry } from "../backend/BackendRegistry.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
 import * as WallClock from "../clock/WallClock.js";
 import * as Exposition from "../metrics/Exposition.js";
+import { Metrics } from "../metrics/Metrics.js";
+import { Sessions } from "../proxy/Sessions.js";
 import { Api } from "./Api.js";
 import { Feed } from "./Feed.js";
 import * as Gauges from "./Gauges.js";
@@ -20,32 +22,36 @@ export const openApi = OpenApi.fromApi(Api);
 const monitoring = (program: Gauges.Program) =>
   HttpApiBuilder.group(Api, "monitoring", (handlers) =>
     Effect.gen(function* () {
-      const { metrics, pool } = yield* BackendRegistry;
+      const { pool } = yield* BackendRegistry;
+      const metrics = yield* Metrics;
+      const sessions = yield* Sessions;
       const delays = yield* Gauges.loopDelays;
       const converter = yield* WallClock.make;
+
+      const draining = Effect.map(sessions.phase, (phase) => phase === "draining");
 
       const exposition = (format: Exposition.Format) =>
         Effect.gen(function* () {
           const now = yield* MonotonicClock.now;
-          const all = Gauges.everything(yield* pool, metrics, program, delays, now);
+          const all = Gauges.everything(yield* pool, metrics, yield* sessions.snapshot, program, delays, now);
           return Exposition.render(all, format);
         });
 
       return handlers
         .handle("health", () =>
-          Effect.flatMap(pool, (now) => {
-            const health = Views.health(now);
+          Effect.gen(function* () {
+            const health = Views.health(yield* pool, yield* draining);
             return health.status === "unhealthy" || health.status === "draining"
-              ? Effect.fail({ ...health, status: health.status })
-              : Effect.succeed({ ...health, status: health.status });
+              ? yield* Effect.fail({ ...health, status: health.status })
+              : { ...health, status: health.status };
           }),
         )
         .handle("backends", () => Effect.map(pool, (now) => Views.backends(now, converter())))
         .handle("livez", () => Effect.succeed({ status: "live" } as const))
         .handle("readyz", () =>
-          Effect.flatMap(pool, (now) => {
-            const why = Views.notReady(now);
-            return why === undefined ? Effect.succeed({ status: "ready" } as const) : Effect.fail(why);
+          Effect.gen(function* () {
+            const why = Views.notReady(yield* pool, yield* draining);
+            return why === undefined ? ({ status: "ready" } as const) : yield* Effect.fail(why);
           }),
         )
         .handleRaw("metrics", ({ request }) => {
@@ -72,7 +78,11 @@ const live = HttpApiBuilder.group(Api, "live", (handlers) =>
 );
 
 const steering = HttpApiBuilder.group(Api, "steering", (handlers) =>
-  Effect.zipWith(BackendRegistry, WallClock.make, ({ metrics, steer }, converter) => {
+  Effect.gen(function* () {
+    const { steer } = yield* BackendRegistry;
+    const metrics = yield* Metrics;
+    const sessions = yield* Sessions;
+    const converter = yield* WallClock.make;
     const chosen = (id: string, admin: Admin) =>
       Effect.gen(function* () {
         const by = yield* clientOf;
@@ -83,7 +93,7 @@ const steering = HttpApiBuilder.group(Api, "steering", (handlers) =>
             reason: "unknown-backend",
           } as const);
         }
-        return Views.backendStatus(backend, metrics, converter());
+        return Views.backendStatus(backend, metrics, yield* sessions.snapshot, converter());
       });
     return handlers
       .handle("drain", ({ path }) => chosen(path.id, "draining"))

@@ -12,8 +12,10 @@ import { NodeHttpServer } from "@effect/platform-node";
 import { Cause, Context, Effect, Layer, type Redacted } from "effect";
 import type { BackendRegistry } from "../backend/BackendRegistry.js";
 import * as InvalidOption from "../config/InvalidOption.js";
+import type { Metrics } from "../metrics/Metrics.js";
 import type { ListenError } from "../net/ListenError.js";
 import { format, type SocketAddress } from "../net/SocketAddress.js";
+import { type Sessions, layer as sessionsLayer } from "../proxy/Sessions.js";
 import { Api } from "./Api.js";
 import { Feed, layer as feedLayer } from "./Feed.js";
 import type { Program } from "./Gauges.js";
@@ -119,7 +121,18 @@ export const make = (options: Options) =>
  */
 export const layer = (
   options: Options,
-): Layer.Layer<Monitoring, InvalidOption.InvalidOption | ListenError, BackendRegistry> =>
+): Layer.Layer<Monitoring, InvalidOption.InvalidOption | ListenError, BackendRegistry | Metrics> =>
+  Layer.provide(layerWithoutDependencies(options), sessionsLayer);
+
+/**
+ * The same over open sessions that are given.
+ *
+ * @since 0.2.0
+ * @category layers
+ */
+export const layerWithoutDependencies = (
+  options: Options,
+): Layer.Layer<Monitoring, InvalidOption.InvalidOption | ListenError, BackendRegistry | Metrics | Sessions> =>
   Layer.scoped(Monitoring, make(options)).pipe(
     Layer.provide(HttpApiSwagger.layer({ path: docsPath })),
     Layer.provide([

@@ -4,10 +4,10 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { HttpServerRequest } from "@effect/platform";
 import { Duration, Effect, Layer, Option, Redacted } from "effect";
-import { BackendRegistry } from "../backend/BackendRegistry.js";
 import * as InvalidOption from "../config/InvalidOption.js";
 import { leastAdminToken } from "../config/Token.js";
 import * as LogThrottle from "../log/LogThrottle.js";
+import { Metrics } from "../metrics/Metrics.js";
 import * as IpAddress from "../net/IpAddress.js";
 import { Steering } from "./Api.js";
 
@@ -40,11 +40,11 @@ const unauthorized = Effect.fail({
 /** Lets those steer who send this token; without one nobody may. Fails when it is too short to be a secret. */
 export const layer = (
   token: Redacted.Redacted | undefined,
-): Layer.Layer<Steering, InvalidOption.InvalidOption, BackendRegistry> =>
+): Layer.Layer<Steering, InvalidOption.InvalidOption, Metrics> =>
   Layer.effect(
     Steering,
     Effect.gen(function* () {
-      const { metrics } = yield* BackendRegistry;
+      const metrics = yield* Metrics;
       const checked = yield* InvalidOption.token("adminToken", token, leastAdminToken);
       const expected = checked === undefined ? undefined : digest(checked);
       const throttle = LogThrottle.make(logInterval);

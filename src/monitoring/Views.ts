@@ -5,12 +5,13 @@
 import { type Backend, since } from "../backend/Backend.js";
 import * as Pool from "../backend/Pool.js";
 import { processStarted, type ToEpoch } from "../clock/WallClock.js";
-import type { Metrics } from "../metrics/Metrics.js";
+import type { Recorder } from "../metrics/Recorder.js";
 import { format } from "../net/SocketAddress.js";
+import type { Snapshot } from "../proxy/Sessions.js";
 import type { BackendStatus, BackendView, NotReady, NotServing, Serving, Status } from "./Api.js";
 import type { Build } from "./Gauges.js";
 
-export const health = (pool: Pool.Pool): typeof Serving.Type | typeof NotServing.Type => {
+export const health = (pool: Pool.Pool, draining: boolean): typeof Serving.Type | typeof NotServing.Type => {
   const healthy = Pool.healthy(pool);
   const fields = {
     type: "L4",
@@ -18,7 +19,7 @@ export const health = (pool: Pool.Pool): typeof Serving.Type | typeof NotServing
     total_backends: pool.listed,
     healthy_backends: healthy,
   } as const;
-  if (pool.phase === "draining") return { status: "draining", ...fields };
+  if (draining) return { status: "draining", ...fields };
   if (healthy === 0) return { status: "unhealthy", ...fields };
   return { status: healthy === pool.listed ? "healthy" : "degraded", ...fields };
 };
@@ -41,17 +42,23 @@ const whyNotReady = {
 } as const;
 
 /** Why new connections should not be sent here; undefined when they should. */
-export const notReady = ({ notListed, phase }: Pool.Pool): typeof NotReady.Type | undefined =>
-  phase === "serving"
-    ? undefined
-    : { status: phase, why: (phase === "starting" ? notListed : undefined) ?? whyNotReady[phase] };
+export const notReady = (
+  { notListed, phase }: Pool.Pool,
+  draining: boolean,
+): typeof NotReady.Type | undefined => {
+  const status = draining ? "draining" : phase === "serving" ? undefined : phase;
+  if (status === undefined) return undefined;
+  return { status, why: (status === "starting" ? notListed : undefined) ?? whyNotReady[status] };
+};
 
 export const backendStatus = (
   backend: Backend,
-  metrics: Metrics,
+  metrics: Recorder,
+  sessions: Snapshot,
   toEpoch: ToEpoch,
 ): typeof BackendStatus.Type => {
-  const { connectMillis, failed, meter, peak, total } = metrics.backend(backend);
+  const { bytesEnded, connectFailures, connectMillis, peak, total } = metrics.backend(backend);
+  const bytesOpen = sessions.bytesOf(backend.key);
   return {
     id: backend.id,
     address: format(backend.address),
@@ -64,9 +71,9 @@ export const backendStatus = (
     open: backend.connections,
     peak,
     total,
-    received: meter.received,
-    sent: meter.sent,
-    connect_failures: failed,
+    received: bytesEnded.received + bytesOpen.received,
+    sent: bytesEnded.sent + bytesOpen.sent,
+    connect_failures: connectFailures,
     connect_ms: connectMillis === undefined ? null : Math.round(connectMillis * 1000) / 1000,
   };
 };
@@ -74,15 +81,16 @@ export const backendStatus = (
 /** `now` is in milliseconds since the epoch. */
 export const status = (
   pool: Pool.Pool,
-  metrics: Metrics,
+  metrics: Recorder,
+  sessions: Snapshot,
   {
     build,
     now,
     toEpoch,
   }: { readonly build: Build | undefined; readonly now: number; readonly toEpoch: ToEpoch },
 ): typeof Status.Type => {
-  const { algorithm, healthy_backends, status, total_backends } = health(pool);
-  const { received, sent } = metrics.meter;
+  const { algorithm, healthy_backends, status, total_backends } = health(pool, sessions.draining);
+  const { received, sent } = metrics.bytesEnded;
   return {
     status,
     algorithm,
@@ -92,12 +100,12 @@ export const status = (
     started: new Date(processStarted).toISOString(),
     total_backends,
     healthy_backends,
-    open: metrics.open,
+    open: sessions.open,
     total: metrics.total,
     refused: metrics.refusals,
-    received,
-    sent,
+    received: received + sessions.bytes.received,
+    sent: sent + sessions.bytes.sent,
     discovered: instant(toEpoch, metrics.listedAt),
-    backends: Pool.backends(pool).map((backend) => backendStatus(backend, metrics, toEpoch)),
+    backends: Pool.backends(pool).map((backend) => backendStatus(backend, metrics, sessions, toEpoch)),
   };
 };

@@ -1,5 +1,5 @@
 /**
- * The access log: one structured record for each connection, when it is over.
+ * The access log: one structured line for each connection, when it is over.
  */
 import { Effect } from "effect";
 import { describe } from "../backend/Backend.js";
@@ -24,14 +24,12 @@ export const fields = (record: ConnectionRecord): Readonly<Record<string, unknow
   backend_connections: record.backendConnections,
 });
 
-const nothing = () => undefined;
-
-/** What to do with each record; undefined where it is nothing. */
+/** The line for a record; undefined where it is not logged, which costs nothing. */
 export const make = (
   mode: AccessLogMode,
 ): ((record: ConnectionRecord) => Effect.Effect<void> | undefined) => {
-  if (mode === "off") return nothing;
-  const tell = (record: ConnectionRecord) =>
+  if (mode === "off") return () => undefined;
+  const line = (record: ConnectionRecord) =>
     Effect.annotateLogs(Effect.logInfo("connection"), fields(record));
-  return mode === "all" ? tell : (record) => (isClean(record) ? undefined : tell(record));
+  return mode === "all" ? line : (record) => (isClean(record) ? undefined : line(record));
 };

@@ -1,10 +1,16 @@
 /**
- * What one client's connection was, told once when it is over.
+ * What one client's connection was: one record, made once, when the connection is over. The access log, the metrics and
+ * telemetry all follow from it.
  */
 import type { Backend } from "../backend/Backend.js";
 import type { SocketAddress } from "../net/SocketAddress.js";
 
-/** Who or what ended it: the first part of the termination code. */
+/**
+ * What ended a connection: the first part of the termination code.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export type EndedBy =
   /** In order: both sides closed, the client first. */
   | "client"
@@ -16,26 +22,37 @@ export type EndedBy =
   | "backend-reset"
   /** The balancer: no backend was healthy. */
   | "no-backend"
-  /** The balancer: none of the backends it may try could be connected to. */
+  /** The balancer: none of the backends that it may try could be connected to. */
   | "connect-failed"
   /** The balancer: DRAIN_TIMEOUT was over. */
   | "drain-timeout"
   /** The balancer: an operator disabled the backend. */
   | "disabled"
-  /** A bug. */
+  /** A bug of the balancer, or of an algorithm or callback that it was given. */
   | "defect";
 
-/** How far it had come: the second part of the termination code. */
+/**
+ * How far the connection had come when it ended: the second part of the termination code.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export type Phase =
-  /** A backend was looked for. */
+  /** No backend had been chosen. */
   | "choosing"
   /** A backend was being connected to. */
   | "connecting"
   /** Bytes went both ways. */
   | "relaying"
-  /** The same, after the balancer was told to stop. */
+  /** Bytes went both ways, and the listener was draining. */
   | "draining";
 
+/**
+ * One connection that is over.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export interface ConnectionRecord {
   readonly client: SocketAddress;
   /** The last one that was tried; undefined when there was none. */
@@ -58,8 +75,18 @@ export interface ConnectionRecord {
   readonly phase: Phase;
 }
 
-/** The termination code, as the access log and the metrics have it: `client/relaying`. */
+/**
+ * The termination code, as the access log and the metrics have it: `client/relaying`.
+ *
+ * @since 0.2.0
+ * @category accessors
+ */
 export const codeOf = ({ by, phase }: Pick<ConnectionRecord, "by" | "phase">): string => `${by}/${phase}`;
 
-/** Both sides closed in order, and all bytes were delivered. */
+/**
+ * Whether both sides closed in order, and all bytes were delivered.
+ *
+ * @since 0.2.0
+ * @category accessors
+ */
 export const isClean = ({ by }: Pick<ConnectionRecord, "by">): boolean => by === "client" || by === "backend";

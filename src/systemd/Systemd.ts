@@ -6,6 +6,7 @@ import { Context, Duration, Effect, Layer, Schedule } from "effect";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
 import * as Pool from "../backend/Pool.js";
 import { quantity } from "../log/Quantity.js";
+import { Sessions, type Snapshot, layer as sessionsLayer } from "../proxy/Sessions.js";
 import { open } from "./NotifySocket.js";
 
 export interface Options {
@@ -40,13 +41,14 @@ export const watchdogInterval = ({
 };
 
 /** One line for `systemctl status`. */
-export const statusOf = (pool: Pool.Pool, open: number): string =>
-  `${pool.phase === "draining" ? "draining, " : ""}${Pool.healthy(pool)} of ${quantity(pool.listed, "backend")} healthy, ${quantity(open, "connection")} open`;
+export const statusOf = (pool: Pool.Pool, { draining, open }: Pick<Snapshot, "draining" | "open">): string =>
+  `${draining ? "draining, " : ""}${Pool.healthy(pool)} of ${quantity(pool.listed, "backend")} healthy, ${quantity(open, "connection")} open`;
 
 /** Tells the status and gives signs of life for as long as its scope is open. What prevents that it says, once. */
 const make = (options: Options) =>
   Effect.gen(function* () {
     const registry = yield* BackendRegistry;
+    const sessions = yield* Sessions;
     const warn = (why: string) =>
       Effect.logWarning("systemd cannot be told anything: give the unit Type=exec and no WatchdogSec=").pipe(
         Effect.annotateLogs({ why }),
@@ -96,8 +98,8 @@ const make = (options: Options) =>
     }
 
     let told = "";
-    const tellStatus = Effect.flatMap(registry.pool, (pool) => {
-      const status = statusOf(pool, registry.metrics.open);
+    const tellStatus = Effect.flatMap(Effect.all([registry.pool, sessions.snapshot]), ([pool, snapshot]) => {
+      const status = statusOf(pool, snapshot);
       if (untold.length > 0 || status === told) return Effect.void;
       told = status;
       return tell({ STATUS: status });
@@ -109,7 +111,7 @@ const make = (options: Options) =>
 
 /** To be provided to whatever is to be told of until it has ended. */
 export const layer = (options: Options): Layer.Layer<Systemd, never, BackendRegistry> =>
-  Layer.scoped(Systemd, make(options));
+  Layer.provide(Layer.scoped(Systemd, make(options)), sessionsLayer);
 
 /**
  * That the service is ready: when this is built, and every backend has been probed once or `patience` is over. And

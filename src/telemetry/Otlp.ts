@@ -12,7 +12,9 @@ import { BackendRegistry } from "../backend/BackendRegistry.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
 import { processStarted } from "../clock/WallClock.js";
 import * as LogThrottle from "../log/LogThrottle.js";
+import { Metrics } from "../metrics/Metrics.js";
 import * as Gauges from "../monitoring/Gauges.js";
+import { Sessions, layer as sessionsLayer } from "../proxy/Sessions.js";
 import * as ConnectionSpan from "./ConnectionSpan.js";
 import * as OtlpMetrics from "./OtlpMetrics.js";
 import { Telemetry } from "./Telemetry.js";
@@ -110,10 +112,12 @@ export const layer = (options: Options): Layer.Layer<Telemetry, never, HttpClien
 /** Sends the metrics of the registry, and of the program, every ten seconds, and once more at the end. */
 export const metrics = (
   options: Options & Gauges.Program,
-): Layer.Layer<never, never, BackendRegistry | HttpClient.HttpClient> =>
+): Layer.Layer<never, never, BackendRegistry | Metrics | HttpClient.HttpClient> =>
   Layer.scopedDiscard(
     Effect.gen(function* () {
       const registry = yield* BackendRegistry;
+      const recorded = yield* Metrics;
+      const sessions = yield* Sessions;
       const http = yield* HttpClient.HttpClient;
       const { metrics: body } = yield* OtlpSerialization.OtlpSerialization;
       const resource = yield* OtlpResource.fromConfig(resourceOf(options));
@@ -123,7 +127,14 @@ export const metrics = (
       const send = Effect.gen(function* () {
         const now = BigInt(yield* Clock.currentTimeMillis) * 1_000_000n;
         const state = yield* registry.pool;
-        const all = Gauges.everything(state, registry.metrics, options, delays, yield* MonotonicClock.now);
+        const all = Gauges.everything(
+          state,
+          recorded,
+          yield* sessions.snapshot,
+          options,
+          delays,
+          yield* MonotonicClock.now,
+        );
         const scope = { name: options.serviceName };
         const request = HttpClientRequest.post(url, { headers }).pipe(
           HttpClientRequest.setBody(
@@ -140,4 +151,4 @@ export const metrics = (
       yield* Effect.addFinalizer(() => Effect.timeoutOption(Effect.interruptible(send), lastPatience));
       yield* Effect.forkScoped(Effect.repeat(send, Schedule.spaced(every)));
     }),
-  ).pipe(Layer.provide(client));
+  ).pipe(Layer.provide([client, sessionsLayer]));

@@ -10,6 +10,7 @@ import { ipHash } from "../../src/balancing/IpHash.js";
 import { leastConnections } from "../../src/balancing/LeastConnections.js";
 import { eligibleCount } from "../../src/balancing/Roster.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
+import { Metrics } from "../../src/metrics/Metrics.js";
 import * as CapturedLog from "../support/CapturedLog.js";
 
 const instance = (id: string, port = 3000): Instance => ({ id, address: { host: "10.0.0.1", port } });
@@ -159,8 +160,8 @@ describe("BackendRegistry", () => {
 
   it.scoped("publishes what became of the pool to each reader, and nothing where nothing has changed", () =>
     Effect.gen(function* () {
-      const { draining, events } = yield* BackendRegistry;
-      const expected = ["Added a", "Added b", "serving", "Up a", "Down a why", "Removed b", "draining"];
+      const { events } = yield* BackendRegistry;
+      const expected = ["Added a", "Added b", "serving", "Up a", "Down a why", "Removed b"];
       const collect = (stream: Stream.Stream<PoolEvent>) =>
         Effect.fork(Stream.runCollect(Stream.take(stream, expected.length)));
       const readers = [yield* Effect.flatMap(events, collect), yield* Effect.flatMap(events, collect)];
@@ -171,8 +172,6 @@ describe("BackendRegistry", () => {
       const failed: Pool.Observation = { succeeded: false, why: "why" };
       yield* observe("a", failed, failed, failed, failed);
       yield* discover("a");
-      yield* draining;
-      yield* draining;
 
       for (const reader of readers) {
         const read = Chunk.toReadonlyArray(yield* Fiber.join(reader));
@@ -211,16 +210,6 @@ describe("BackendRegistry", () => {
       assert.deepStrictEqual(yield* state, ["serving", undefined]);
       yield* discoveryFailed("the Operator is away again");
       assert.deepStrictEqual(yield* state, ["serving", undefined]);
-    }).pipe(Effect.provide(registry(roundRobin))),
-  );
-
-  it.effect("does not go back to serving once it drains", () =>
-    Effect.gen(function* () {
-      const { awaitFirstDiscovery, discovered, draining, pool } = yield* BackendRegistry;
-      yield* draining;
-      yield* discovered([]);
-      yield* awaitFirstDiscovery;
-      assert.strictEqual((yield* pool).phase, "draining");
     }).pipe(Effect.provide(registry(roundRobin))),
   );
 
@@ -349,7 +338,8 @@ describe("BackendRegistry", () => {
 
   it.effect("keeps the counters of a backend for as long as it is known, its last connection included", () =>
     Effect.gen(function* () {
-      const { metrics, release } = yield* BackendRegistry;
+      const { release } = yield* BackendRegistry;
+      const metrics = yield* Metrics;
       const known = () => [...metrics.backends.values()].map(({ labels }) => labels.backend).sort();
       yield* discover("a", "b");
       yield* observe("a", up);

@@ -64,8 +64,7 @@ describe("Pool", () => {
       | { readonly _tag: "Observed"; readonly which: number; readonly up: boolean }
       | { readonly _tag: "Assigned"; readonly tries: number }
       | { readonly _tag: "Released"; readonly which: number; readonly twice: boolean }
-      | { readonly _tag: "DiscoveryFailed" }
-      | { readonly _tag: "Draining" };
+      | { readonly _tag: "DiscoveryFailed" };
 
     // Few ids and few ports, so that ids come back with the same address and with another one all the time.
     const listed = fc
@@ -94,7 +93,6 @@ describe("Pool", () => {
         }),
       },
       fc.record({ _tag: fc.constant("DiscoveryFailed" as const) }),
-      fc.record({ _tag: fc.constant("Draining" as const) }),
     );
 
     const eligible = (life: Life): boolean => life.listed && life.up;
@@ -267,13 +265,7 @@ describe("Pool", () => {
               }
               case "DiscoveryFailed":
                 pool = Pool.discoveryFailed(pool, "why");
-                if (phase !== "draining") {
-                  assert.strictEqual(pool.notListed, phase === "starting" ? "why" : undefined);
-                }
-                break;
-              case "Draining":
-                pool = Pool.draining(pool);
-                phase = "draining";
+                assert.strictEqual(pool.notListed, phase === "starting" ? "why" : undefined);
                 break;
             }
             agree(pool, lives, phase);

@@ -14,7 +14,7 @@ import type { Algorithm } from "../../src/balancing/Algorithm.js";
 import { ipHash } from "../../src/balancing/IpHash.js";
 import { leastConnections } from "../../src/balancing/LeastConnections.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
-import { Metrics } from "../../src/metrics/Metrics.js";
+import { Recorder } from "../../src/metrics/Recorder.js";
 
 const algorithms: ReadonlyArray<Algorithm> = [roundRobin, leastConnections, ipHash];
 const sizes = [100, 1_000, 10_000];
@@ -183,7 +183,7 @@ const ends = ["client/relaying", "backend/relaying", "client-reset/relaying", "b
 
 /** All that is recorded of a connection that one backend of so many served, as the proxy records it. */
 const recordingCosts = (size: number): Spread => {
-  const metrics = new Metrics();
+  const metrics = new Recorder();
   const backends = Pool.backends(serving(roundRobin, size));
   for (const backend of backends) metrics.track(backend);
   const recording: Array<number> = [];
@@ -197,8 +197,7 @@ const recordingCosts = (size: number): Spread => {
       const counted = metrics.backend(backend);
       counted.assigned(1 + (i & 63));
       metrics.backend(backend).connected(0.1 * (1 + (i & 255)));
-      counted.meter.received += 1 << (i & 15);
-      counted.meter.sent += 1 << (i & 23);
+      counted.carried(1 << (i & 15), 1 << (i & 23));
       metrics.ended(end, i & 4_095, 1 << (i & 15), 1 << (i & 23));
     }
     if (round >= 0) recording.push(each(start, choices));

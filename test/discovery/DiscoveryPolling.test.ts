@@ -134,7 +134,7 @@ describe("DiscoveryPolling", () => {
       assert.approximately(lastSuccess, waited, 0.001);
       const recovery = log.take(LogLevel.Info).find(({ message }) => message === "discovery has recovered");
       assert.strictEqual(recovery?.level, "INFO");
-      assert.strictEqual(recovery?.annotations.after, Duration.format(Duration.millis(waited)));
+      assert.strictEqual(recovery?.annotations.after, Duration.format(Duration.millis(Math.round(waited))));
       assert.strictEqual(recovery?.annotations.failures, 2);
     }),
   );

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest";
 import { catalog } from "../../src/metrics/Catalog.js";
 import * as Exposition from "../../src/metrics/Exposition.js";
-import { Metrics } from "../../src/metrics/Metrics.js";
+import { Recorder } from "../../src/metrics/Recorder.js";
 
 describe("Exposition", () => {
   it("writes counters and gauges in the Prometheus format", () => {
@@ -46,7 +46,7 @@ describe("Exposition", () => {
   });
 
   it("writes histograms with cumulative buckets, the last one of infinity", () => {
-    const metrics = new Metrics();
+    const metrics = new Recorder();
     for (const bytes of [1, 64, 65, 5_000_000_000]) metrics.ended("client/relaying", 1, bytes, 0);
     const lines = Exposition.render(Exposition.fromSnapshot(metrics.registry.snapshot()), "prometheus")
       .split("\n")

@@ -2,9 +2,12 @@ import { assert, describe, it } from "@effect/vitest";
 import { Chunk, Effect, Fiber, Layer, Logger, Stream, TestClock } from "effect";
 import * as Registry from "../../src/backend/BackendRegistry.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
+import { Metrics } from "../../src/metrics/Metrics.js";
 import * as Feed from "../../src/monitoring/Feed.js";
+import * as Sessions from "../../src/proxy/Sessions.js";
 
 const feed = Feed.layer(undefined).pipe(
+  Layer.provide(Sessions.layer),
   Layer.provideMerge(Registry.layer({ algorithm: roundRobin, rise: 1, fall: 1 })),
   Layer.provide(Logger.remove(Logger.defaultLogger)),
 );
@@ -17,10 +20,11 @@ const isEvent = (text: string): boolean => text.startsWith("event: event\n");
 /** Half a second with many connections, in which the backend goes down and comes up again. */
 const busyHalfSecond = Effect.gen(function* () {
   const registry = yield* Registry.BackendRegistry;
+  const metrics = yield* Metrics;
   const [known] = (yield* registry.discovered([backend])).added;
   const assigned = known ?? (yield* registry.assign({ host: "10.9.9.9" }, []));
   if (assigned === undefined) return assert.fail("nothing was assigned");
-  for (let n = 0; n < 50; n++) registry.metrics.opened();
+  for (let n = 0; n < 50; n++) metrics.opened();
   yield* registry.observed(assigned, { succeeded: false, why: "it refused" });
   yield* registry.observed(assigned, { succeeded: true });
   yield* TestClock.adjust("500 millis");

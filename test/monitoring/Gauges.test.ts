@@ -4,7 +4,9 @@ import * as Registry from "../../src/backend/BackendRegistry.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
 import * as MonotonicClock from "../../src/clock/MonotonicClock.js";
 import { catalog } from "../../src/metrics/Catalog.js";
+import { Metrics } from "../../src/metrics/Metrics.js";
 import * as Gauges from "../../src/monitoring/Gauges.js";
+import * as Sessions from "../../src/proxy/Sessions.js";
 import * as SetClock from "../support/SetClock.js";
 
 const registry = Registry.layer({ algorithm: roundRobin, rise: 1, fall: 1 }).pipe(
@@ -16,13 +18,15 @@ describe("the gauges", () => {
     Effect.gen(function* () {
       const { adjust, clock, set } = yield* SetClock.make;
       yield* Effect.gen(function* () {
-        const { discovered, metrics, observed, pool } = yield* Registry.BackendRegistry;
+        const { discovered, observed, pool } = yield* Registry.BackendRegistry;
+        const metrics = yield* Metrics;
+        const sessions = yield* Sessions.make;
         const { added } = yield* discovered([{ id: "a", address: { host: "10.0.0.1", port: 1 } }]);
         for (const backend of added) yield* observed(backend, { succeeded: true });
         metrics.polled("success", yield* MonotonicClock.now);
         set(-3_600_000);
         yield* adjust("90 seconds");
-        const all = Gauges.ofPool(yield* pool, metrics, yield* MonotonicClock.now);
+        const all = Gauges.ofPool(yield* pool, metrics, yield* sessions.snapshot, yield* MonotonicClock.now);
         for (const { name } of [catalog.stateSeconds, catalog.listSeconds]) {
           assert.deepStrictEqual(
             all.filter((one) => one.name === name).map(({ value }) => value),

@@ -4,10 +4,13 @@ import { Context, Effect, Exit, Layer, Logger, LogLevel, Redacted, Schema, Scope
 import * as Registry from "../../src/backend/BackendRegistry.js";
 import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
+import { Metrics } from "../../src/metrics/Metrics.js";
 import { Status } from "../../src/monitoring/Api.js";
 import * as Monitoring from "../../src/monitoring/Monitoring.js";
 import * as MonitoringClient from "../../src/monitoring/MonitoringClient.js";
+import * as Sessions from "../../src/proxy/Sessions.js";
 import * as CapturedLog from "../support/CapturedLog.js";
+import * as OpenSessions from "../support/OpenSessions.js";
 
 const secret = "correct-horse-battery";
 
@@ -19,7 +22,7 @@ const start = (adminToken?: string) =>
     const stop = Scope.close(scope, Exit.void);
     yield* Effect.addFinalizer(() => stop);
     const context = yield* Layer.buildWithScope(
-      Monitoring.layer({
+      Monitoring.layerWithoutDependencies({
         host: "127.0.0.1",
         port: 0,
         build: { version: "1.2.3", transport: "test" },
@@ -27,7 +30,9 @@ const start = (adminToken?: string) =>
         transportFaults: () => 2,
         adminToken: adminToken === undefined ? undefined : Redacted.make(adminToken),
       }).pipe(
-        Layer.provideMerge(Registry.layer({ algorithm: roundRobin, rise: 2, fall: 3 })),
+        Layer.provideMerge(
+          Layer.merge(Sessions.layer, Registry.layer({ algorithm: roundRobin, rise: 2, fall: 3 })),
+        ),
         Layer.provide([log.layer, Logger.remove(Logger.defaultLogger)]),
       ),
       scope,
@@ -38,7 +43,9 @@ const start = (adminToken?: string) =>
     );
     for (const backend of added) yield* registry.observed(backend, { succeeded: true });
     const origin = `http://127.0.0.1:${Context.get(context, Monitoring.Monitoring).address.port}`;
-    return { origin, registry, log, stop };
+    const metrics = Context.get(context, Metrics);
+    const sessions = Context.get(context, Sessions.Sessions);
+    return { origin, registry, metrics, sessions, log, stop };
   }).pipe(Effect.provide(Logger.remove(Logger.defaultLogger)));
 
 const Fields = Schema.Record({ key: Schema.String, value: Schema.Unknown });
@@ -225,17 +232,16 @@ describe("GET /metrics", () => {
 describe("GET /status", () => {
   it.scopedLive("has what is counted, and since when and why a backend is down", () =>
     Effect.gen(function* () {
-      const { origin, registry } = yield* start();
+      const { metrics, origin, registry, sessions } = yield* start();
       const backend = yield* registry.assign({ host: "10.9.9.9" }, []);
       if (backend === undefined) return assert.fail("nothing was assigned");
-      const { metrics } = registry;
+      yield* sessions.register(OpenSessions.group("listening", { backend, bytes: { received: 3, sent: 5 } }));
       metrics.opened();
       const counted = metrics.backend(backend);
       counted.assigned(1);
       counted.connected(2.5);
       counted.connectFailed("refused");
-      counted.meter.received += 10;
-      counted.meter.sent += 20;
+      counted.carried(7, 15);
       for (let n = 0; n < 3; n++)
         yield* quiet(registry.observed(backend, { succeeded: false, why: "it refused" }));
       const { backends, discovered, now, started, ...rest } = yield* statusOf(origin);

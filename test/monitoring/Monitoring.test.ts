@@ -6,8 +6,11 @@ import type { Backend } from "../../src/backend/Backend.js";
 import * as Registry from "../../src/backend/BackendRegistry.js";
 import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
+import { Metrics } from "../../src/metrics/Metrics.js";
 import * as Monitoring from "../../src/monitoring/Monitoring.js";
+import * as Sessions from "../../src/proxy/Sessions.js";
 import * as CapturedLog from "../support/CapturedLog.js";
+import * as OpenSessions from "../support/OpenSessions.js";
 import { descriptors, dial, eventually, receive, serve } from "../support/Sockets.js";
 
 /** Monitoring on a free loopback port, over a registry that knows nothing yet. */
@@ -18,8 +21,10 @@ const start = Effect.gen(function* () {
   yield* Effect.addFinalizer(() => stop);
   const quiet = Layer.merge(log.layer, Logger.remove(Logger.defaultLogger));
   const context = yield* Layer.buildWithScope(
-    Monitoring.layer({ host: "127.0.0.1", port: 0 }).pipe(
-      Layer.provideMerge(Registry.layer({ algorithm: roundRobin, rise: 1, fall: 1 })),
+    Monitoring.layerWithoutDependencies({ host: "127.0.0.1", port: 0 }).pipe(
+      Layer.provideMerge(
+        Layer.merge(Sessions.layer, Registry.layer({ algorithm: roundRobin, rise: 1, fall: 1 })),
+      ),
       Layer.provide(quiet),
     ),
     scope,
@@ -40,7 +45,9 @@ const start = Effect.gen(function* () {
         body: text === "" ? undefined : (JSON.parse(text) as unknown),
       };
     });
-  return { port, registry, ask, log, stop };
+  const metrics = Context.get(context, Metrics);
+  const sessions = Context.get(context, Sessions.Sessions);
+  return { port, registry, metrics, sessions, ask, log, stop };
 });
 
 const discover = (registry: typeof BackendRegistry.Service, ...ids: ReadonlyArray<string>) =>
@@ -90,7 +97,7 @@ const health = (status: string, total: number, healthy: number) => ({
 describe("Monitoring", () => {
   it.scopedLive("GET /health has exactly five fields, and is 503 where no client is served", () =>
     Effect.gen(function* () {
-      const { ask, registry } = yield* start;
+      const { ask, registry, sessions } = yield* start;
       const is = (status: number, body: unknown) =>
         Effect.map(ask("/health"), (answer) => {
           assert.deepStrictEqual(answer.body, body);
@@ -105,7 +112,7 @@ describe("Monitoring", () => {
       yield* is(200, health("healthy", 2, 2));
       yield* observe(registry, a, false);
       yield* is(200, health("degraded", 2, 1));
-      yield* registry.draining;
+      yield* sessions.register(OpenSessions.group("draining"));
       yield* is(503, health("draining", 2, 1));
     }),
   );
@@ -132,7 +139,7 @@ describe("Monitoring", () => {
     "GET /readyz is 503 before the first list of backends, and while it drains; /livez never",
     () =>
       Effect.gen(function* () {
-        const { ask, registry } = yield* start;
+        const { ask, registry, sessions } = yield* start;
         const is = (status: number, word: string) =>
           Effect.gen(function* () {
             const answer = yield* ask("/readyz");
@@ -150,7 +157,7 @@ describe("Monitoring", () => {
         assert.include((yield* ask("/readyz")).text, "unreachable");
         yield* registry.discovered([]);
         yield* is(200, "ready");
-        yield* registry.draining;
+        yield* sessions.register(OpenSessions.group("draining"));
         yield* is(503, "draining");
       }),
   );
@@ -345,12 +352,12 @@ describe("Monitoring", () => {
 
   it.scopedLive("answers 500 and logs the cause when an answer fails by a bug, and lives on", () =>
     Effect.gen(function* () {
-      const { ask, log, registry } = yield* start;
+      const { ask, log, metrics, registry } = yield* start;
       const [a] = yield* discover(registry, "a");
-      const { backends } = registry.metrics;
+      const { backends } = metrics;
       const broken = backends.get(a?.key ?? "");
       if (broken === undefined) return assert.fail("the backend has no metrics");
-      Object.defineProperty(broken, "meter", {
+      Object.defineProperty(broken, "bytesEnded", {
         get: () => {
           throw new Error("out of order");
         },

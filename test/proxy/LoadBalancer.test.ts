@@ -6,7 +6,12 @@ import * as Registry from "../../src/backend/BackendRegistry.js";
 import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
 import * as Pool from "../../src/backend/Pool.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
+import { catalog } from "../../src/metrics/Catalog.js";
+import * as Exposition from "../../src/metrics/Exposition.js";
+import { Metrics } from "../../src/metrics/Metrics.js";
+import { Recorder } from "../../src/metrics/Recorder.js";
 import * as LoadBalancer from "../../src/proxy/LoadBalancer.js";
+import * as Sessions from "../../src/proxy/Sessions.js";
 import * as NodeTransport from "../../src/transport/NodeTransport.js";
 import {
   AcceptError,
@@ -43,7 +48,11 @@ const start = ({
     const log = yield* CapturedLog.make;
     const logged = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
       effect.pipe(Logger.withMinimumLogLevel(level), Effect.provide(log.layer));
-    const registry = yield* logged(Registry.make({ algorithm: roundRobin, rise: 2, fall: 3 }));
+    const metrics = new Recorder();
+    const sessions = yield* Sessions.make;
+    const registry = yield* logged(
+      Effect.provideService(Registry.make({ algorithm: roundRobin, rise: 2, fall: 3 }), Metrics, metrics),
+    );
     const { added } = yield* logged(registry.discovered(ports.map(instance)));
     if (up) {
       for (const backend of added) yield* logged(registry.observed(backend, { succeeded: true }));
@@ -62,10 +71,12 @@ const start = ({
         ...options,
       }).pipe(
         Effect.provide(Layer.merge(Layer.succeed(BackendRegistry, registry), transport)),
+        Effect.provideService(Metrics, metrics),
+        Effect.provideService(Sessions.Sessions, sessions),
         Effect.provideService(Scope.Scope, scope),
       ),
     );
-    return { port: balancer.address.port, balancer, registry, log, stop };
+    return { port: balancer.address.port, balancer, registry, metrics, sessions, log, stop };
   });
 
 const test = (title: string, body: Effect.Effect<void, unknown, Scope.Scope>) =>
@@ -102,6 +113,22 @@ const idle = ({ balancer, registry }: Effect.Effect.Success<ReturnType<typeof st
       ([open, { connections }]) => open === 0 && connections === 0,
     ),
   );
+
+/** What has been counted since the start. */
+const counts = (metrics: Recorder) => {
+  const all = metrics.snapshots.flatMap(Exposition.fromSnapshot);
+  const count = (family: { readonly name: string }) =>
+    all
+      .filter(({ name }) => name === family.name)
+      .reduce((sum, { value }) => sum + (typeof value === "number" ? value : 0), 0);
+  return {
+    accepted: count(catalog.opened),
+    refused: count(catalog.refused),
+    acceptErrors: count(catalog.acceptErrors),
+    connectFailures: count(catalog.connectFailures),
+    redispatches: count(catalog.redispatches),
+  };
+};
 
 const echo = serve((socket) => socket.pipe(socket));
 
@@ -167,7 +194,7 @@ describe("LoadBalancer", () => {
       assert.strictEqual(yield* started.balancer.open, 6);
       for (const client of clients) client.resetAndDestroy();
       yield* idle(started);
-      assert.deepStrictEqual(yield* started.balancer.stats, {
+      assert.deepStrictEqual(counts(started.metrics), {
         accepted: 6,
         refused: 0,
         acceptErrors: 0,
@@ -191,7 +218,7 @@ describe("LoadBalancer", () => {
         "sent before any backend was there",
       );
       yield* idle(started);
-      assert.deepStrictEqual(yield* started.balancer.stats, {
+      assert.deepStrictEqual(counts(started.metrics), {
         accepted: 1,
         refused: 0,
         acceptErrors: 0,
@@ -218,7 +245,7 @@ describe("LoadBalancer", () => {
         client.end("x");
         assert.strictEqual((yield* Effect.promise(() => answer)).end, "fin");
       }
-      assert.strictEqual((yield* started.balancer.stats).connectFailures, 3);
+      assert.strictEqual(counts(started.metrics).connectFailures, 3);
       assert.strictEqual(Pool.healthy(yield* started.registry.pool), 1);
       assert.lengthOf(lines(started.log, "backend is down"), 1);
     }),
@@ -233,7 +260,7 @@ describe("LoadBalancer", () => {
         assert.strictEqual(end, "reset");
       }
       yield* idle(started);
-      const { accepted, refused } = yield* started.balancer.stats;
+      const { accepted, refused } = counts(started.metrics);
       assert.deepStrictEqual({ accepted, refused }, { accepted: 5, refused: 5 });
       const told = lines(started.log, "connection refused");
       assert.lengthOf(told, 1);
@@ -250,7 +277,7 @@ describe("LoadBalancer", () => {
       const started = yield* start({ ports: [...new Set(dead)], options: { connectRetries: 1 } });
       assert.strictEqual((yield* reach(started.port)).end, "reset");
       yield* idle(started);
-      const { connectFailures, redispatches, refused } = yield* started.balancer.stats;
+      const { connectFailures, redispatches, refused } = counts(started.metrics);
       assert.deepStrictEqual(
         { connectFailures, redispatches, refused },
         { connectFailures: 2, redispatches: 0, refused: 1 },
@@ -267,7 +294,7 @@ describe("LoadBalancer", () => {
       const started = yield* start({ ports: [dead], options: { connectRetries: 100 } });
       assert.strictEqual((yield* reach(started.port)).end, "reset");
       yield* idle(started);
-      assert.strictEqual((yield* started.balancer.stats).connectFailures, 1);
+      assert.strictEqual(counts(started.metrics).connectFailures, 1);
       assert.strictEqual(
         lines(started.log, "connection refused")[0]?.annotations["why"],
         "no other healthy backend to try",
@@ -289,7 +316,7 @@ describe("LoadBalancer", () => {
       client.end("hello");
       assert.strictEqual((yield* Effect.promise(() => answer)).bytes.toString(), "hello");
       yield* idle(started);
-      assert.strictEqual((yield* started.balancer.stats).redispatches, 1);
+      assert.strictEqual(counts(started.metrics).redispatches, 1);
       assert.match(
         String(lines(started.log, "backend could not be connected to")[0]?.annotations["why"]),
         /did not answer in time/,
@@ -325,7 +352,7 @@ describe("LoadBalancer", () => {
       yield* started.registry.observed(backend, { succeeded: false, why: "refused" });
       assert.strictEqual((yield* Effect.promise(() => answer)).end, "reset");
       yield* idle(started);
-      assert.strictEqual((yield* started.balancer.stats).refused, 1);
+      assert.strictEqual(counts(started.metrics).refused, 1);
     }),
   );
 
@@ -350,7 +377,7 @@ describe("LoadBalancer", () => {
       client.write("before ");
       assert.strictEqual(yield* said(client), "before ");
       const stopping = yield* Effect.fork(started.stop);
-      yield* until(Effect.map(started.registry.pool, ({ phase }) => phase === "draining"));
+      yield* until(Effect.map(started.sessions.phase, (phase) => phase === "draining"));
       yield* until(
         Effect.map(Effect.exit(Effect.scoped(refusedBy(started.port))), (exit) => Exit.isSuccess(exit)),
       );
@@ -383,7 +410,7 @@ describe("LoadBalancer", () => {
       client.write("before");
       assert.strictEqual(yield* said(client), "before");
       yield* Fiber.interruptFork(fiber);
-      yield* until(Effect.map(started.registry.pool, ({ phase }) => phase === "draining"));
+      yield* until(Effect.map(started.sessions.phase, (phase) => phase === "draining"));
       client.write("after");
       assert.strictEqual(yield* said(client), "after");
       client.end();
@@ -417,7 +444,7 @@ describe("LoadBalancer", () => {
       assert.deepStrictEqual(codes(started.log), ["drain-timeout/draining"]);
       // What it had carried until then is told too.
       assert.strictEqual(lines(started.log, "connection")[0]?.annotations["sent"], "hello".length);
-      assert.deepStrictEqual(started.registry.metrics.meter, { received: 0, sent: "hello".length });
+      assert.deepStrictEqual(started.metrics.bytesEnded, { received: 0, sent: "hello".length });
     }),
   );
 
@@ -578,10 +605,7 @@ describe("LoadBalancer", () => {
       yield* Deferred.await(over);
       yield* idle(started);
       assert.deepStrictEqual(codes(started.log), ["defect/relaying"]);
-      assert.include(
-        lines(started.log, "a connection failed by a defect")[0]?.text,
-        "a bug in the transport",
-      );
+      assert.include(lines(started.log, "a session failed by a defect")[0]?.text, "a bug in the transport");
     }),
   );
 
@@ -598,7 +622,13 @@ describe("LoadBalancer", () => {
             address: { host: "127.0.0.1", port: 1 },
             close: Effect.void,
           }),
-        forward: () => Effect.interruptible(Effect.async((resume) => void relays.push(resume))),
+        forward: (_client, _target, { connected }) =>
+          Effect.interruptible(
+            Effect.async((resume) => {
+              connected?.();
+              relays.push(resume);
+            }),
+          ),
       });
       const started = yield* start({ ports: [1001, 1002], transport, options: { accessLog: "all" } });
       const accept = yield* Deferred.await(handed);
@@ -641,7 +671,7 @@ describe("LoadBalancer", () => {
       const fail = yield* Deferred.await(handed);
       for (let n = 0; n < 10; n++) fail(new AcceptError({ code: "EMFILE" }));
       yield* idle(started);
-      assert.strictEqual((yield* started.balancer.stats).acceptErrors, 10);
+      assert.strictEqual(counts(started.metrics).acceptErrors, 10);
       const told = lines(started.log, "a connection could not be accepted (EMFILE)");
       assert.lengthOf(told, 1);
     }),

@@ -61,7 +61,7 @@ export class RingRelay implements Owner, Completing {
     readonly ring: Ring,
     readonly client: Socket,
     readonly backend: Socket,
-    readonly meter: Meter,
+    private meter: Meter,
     /** Told once, when both descriptors are closed; not after {@link abort}. */
     readonly onEnd: (outcome: RelayOutcome) => void,
   ) {
@@ -123,6 +123,8 @@ export class RingRelay implements Owner, Completing {
     this.#leave(undefined);
     // It may have been about to end by itself.
     this.#end = undefined;
+    // A receive that is under way still ends, and the counts are the caller's again.
+    this.meter = { received: 0, sent: 0 };
   }
 
   #receive(way: Way, now: boolean): void {

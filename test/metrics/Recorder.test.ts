@@ -1,13 +1,13 @@
 import { assert, describe, it } from "@effect/vitest";
 import { MetricState } from "effect";
 import { catalog, families } from "../../src/metrics/Catalog.js";
-import { Metrics } from "../../src/metrics/Metrics.js";
+import { Recorder } from "../../src/metrics/Recorder.js";
 
 const subject = (id: string) => ({ key: id, id, address: { host: "10.0.0.1", port: 3000 } });
 
 /** The count of a series with these labels; undefined where there is none. */
 const counted = (
-  { registry }: Pick<Metrics, "registry">,
+  { registry }: Pick<Recorder, "registry">,
   name: string,
   labels: Readonly<Record<string, string>> = {},
 ): number | undefined => {
@@ -26,14 +26,13 @@ const counted = (
     : undefined;
 };
 
-describe("Metrics", () => {
-  it("counts connections by how they ended, and those that are open", () => {
-    const metrics = new Metrics();
+describe("Recorder", () => {
+  it("counts connections by how they ended", () => {
+    const metrics = new Recorder();
     for (let n = 0; n < 5; n++) metrics.opened();
     metrics.ended("client/relaying", 10, 100, 200);
     metrics.ended("client/relaying", 10, 100, 200);
     metrics.ended("backend-reset/draining", 10, 100, 200);
-    assert.strictEqual(metrics.open, 2);
     assert.strictEqual(counted(metrics, catalog.opened.name), 5);
     assert.strictEqual(counted(metrics, catalog.ended.name, { by: "client", phase: "relaying" }), 2);
     assert.strictEqual(counted(metrics, catalog.ended.name, { by: "backend-reset", phase: "draining" }), 1);
@@ -42,7 +41,7 @@ describe("Metrics", () => {
   });
 
   it("keeps backends apart, and no series of one that is gone", () => {
-    const metrics = new Metrics();
+    const metrics = new Recorder();
     metrics.track(subject("a"));
     metrics.track(subject("b"));
     metrics.backend(subject("a")).connected(1);
@@ -60,7 +59,7 @@ describe("Metrics", () => {
   });
 
   it("has series at 0 of what did not happen yet, for the first time to be an increase", () => {
-    const metrics = new Metrics();
+    const metrics = new Recorder();
     metrics.track(subject("a"));
     const of = metrics.backend(subject("a"));
     const { connectFailures, ended, polls, probes, refused, transitions } = catalog;
@@ -77,17 +76,17 @@ describe("Metrics", () => {
   });
 
   it("does not lose the bytes of a backend that is gone", () => {
-    const metrics = new Metrics();
+    const metrics = new Recorder();
     metrics.track(subject("a"));
     metrics.track(subject("b"));
-    metrics.backend(subject("a")).meter.received += 5;
-    metrics.backend(subject("b")).meter.sent += 7;
+    metrics.backend(subject("a")).carried(5, 0);
+    metrics.backend(subject("b")).carried(0, 7);
     metrics.forget(subject("a"));
-    assert.deepStrictEqual(metrics.meter, { received: 5, sent: 7 });
+    assert.deepStrictEqual(metrics.bytesEnded, { received: 5, sent: 7 });
   });
 
   it("knows the most connections that a backend had at one time", () => {
-    const metrics = new Metrics();
+    const metrics = new Recorder();
     metrics.track(subject("a"));
     for (const connections of [1, 2, 3, 2, 1]) metrics.backend(subject("a")).assigned(connections);
     assert.strictEqual(metrics.backend(subject("a")).peak, 3);

@@ -1,0 +1,60 @@
+/**
+ * Byte counts of the open connections: a slot of two numbers for each, in typed arrays. The transport writes a slot
+ * while it relays; others read it when they ask. Nothing is summed up per chunk.
+ *
+ * There are as many slots as connections were ever open at one time, and a slot is used again and again.
+ */
+import type { Meter } from "../net/Meter.js";
+
+const slotsPerPage = 1024;
+
+export class ByteSlot implements Meter {
+  readonly #page: Float64Array;
+  readonly #index: number;
+
+  constructor(page: Float64Array, index: number) {
+    this.#page = page;
+    this.#index = index;
+  }
+
+  /** Bytes read from the client. */
+  get received(): number {
+    return this.#page[this.#index] ?? 0;
+  }
+
+  set received(bytes: number) {
+    this.#page[this.#index] = bytes;
+  }
+
+  /** Bytes read from the backend. */
+  get sent(): number {
+    return this.#page[this.#index + 1] ?? 0;
+  }
+
+  set sent(bytes: number) {
+    this.#page[this.#index + 1] = bytes;
+  }
+}
+
+export class ByteSlots {
+  readonly #free: Array<ByteSlot> = [];
+
+  /** A slot whose counts are 0. */
+  acquire(): ByteSlot {
+    const slot = this.#free.pop() ?? this.#addPage();
+    slot.received = 0;
+    slot.sent = 0;
+    return slot;
+  }
+
+  /** The connection is over; nothing writes to its slot any more. */
+  release(slot: ByteSlot): void {
+    this.#free.push(slot);
+  }
+
+  #addPage(): ByteSlot {
+    const page = new Float64Array(2 * slotsPerPage);
+    for (let i = slotsPerPage - 1; i > 0; i--) this.#free.push(new ByteSlot(page, 2 * i));
+    return new ByteSlot(page, 0);
+  }
+}

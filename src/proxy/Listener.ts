@@ -1,0 +1,61 @@
+/**
+ * The listener: it accepts clients and hands each over to the sessions. What it could not accept is counted and logged.
+ */
+import { Duration, Effect, FiberSet, type Scope } from "effect";
+import * as LogThrottle from "../log/LogThrottle.js";
+import type { Metrics } from "../metrics/Metrics.js";
+import type { ListenError } from "../net/ListenError.js";
+import { format } from "../net/SocketAddress.js";
+import type * as Transport from "../transport/Transport.js";
+import type { SessionGroup } from "./SessionGroup.js";
+
+export interface Options {
+  readonly transport: typeof Transport.Transport.Service;
+  readonly metrics: typeof Metrics.Service;
+  readonly sessions: SessionGroup;
+  readonly host: string | undefined;
+  readonly port: number;
+  readonly inherited: number | undefined;
+}
+
+/** What the kernel may hold until it is accepted; the kernel caps it at net.core.somaxconn. */
+const backlog = 4096;
+
+/** At most one line about failed accepts in so long. */
+const logInterval = Duration.seconds(5);
+
+/** Listens until the scope closes, or until it is closed. */
+export const listen = ({
+  host,
+  inherited,
+  metrics,
+  port,
+  sessions,
+  transport,
+}: Options): Effect.Effect<Transport.Listener, ListenError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const run = yield* FiberSet.makeRuntime<never, void>();
+    const throttle = LogThrottle.make(logInterval);
+    const listener = yield* transport.listen({
+      host,
+      port,
+      inherited,
+      backlog,
+      onConnection: sessions.unsafeServe,
+      onAcceptError: (error) => {
+        metrics.acceptFailed();
+        run(
+          throttle(
+            Effect.logWarning(error.message).pipe(
+              Effect.annotateLogs({ "failed in all": metrics.acceptErrors }),
+            ),
+          ),
+        );
+      },
+    });
+    yield* sessions.setPhase("listening");
+    yield* Effect.logInfo("listening").pipe(
+      Effect.annotateLogs({ address: format(listener.address), transport: transport.name }),
+    );
+    return listener;
+  });

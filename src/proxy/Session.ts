@@ -1,0 +1,229 @@
+/**
+ * A session: one client's connection as policy sees it. An attempt chooses a backend, connects to it and relays; what
+ * follows from its result is a value, a {@link Decision}, which the session's fiber acts upon in one place.
+ *
+ * This is the connection path: a client that is served costs one choice, one wait and one release.
+ */
+import { Cause, Duration, Effect, Option } from "effect";
+import { type Backend, describe } from "../backend/Backend.js";
+import type { BackendRegistry } from "../backend/BackendRegistry.js";
+import * as Pool from "../backend/Pool.js";
+import * as LogThrottle from "../log/LogThrottle.js";
+import type { Metrics } from "../metrics/Metrics.js";
+import { format } from "../net/SocketAddress.js";
+import type { ConnectError, Connection, RelayEnd, RelayOutcome, Transport } from "../transport/Transport.js";
+import type { ByteSlot } from "./ByteSlots.js";
+import type { EndedBy, Phase } from "./ConnectionRecord.js";
+
+const none: ReadonlyArray<Backend> = [];
+
+/** The state of one session. Its fiber is the only one that changes it, but for {@link cut}. */
+export class Session {
+  /** Backends that could not be connected to. */
+  failed = none;
+  /** The last backend that it was assigned to. */
+  backend: Backend | undefined = undefined;
+  /** The backend counts this session, and the slot's bytes belong to it. */
+  assigned = false;
+  /** Backends that were tried before that one. */
+  retries = 0;
+  /** What connecting to the backend took; undefined until the connection is made. */
+  connectMillis: number | undefined = undefined;
+  /** It has waited for the first probes once. */
+  waited = false;
+  /** An operator disabled its backend while it was assigned to it. */
+  cut = false;
+
+  constructor(
+    readonly id: number,
+    readonly client: Connection,
+    /** When it was accepted, in monotonic milliseconds. */
+    readonly accepted: number,
+    readonly bytes: ByteSlot,
+  ) {}
+
+  phase(draining: boolean): Phase {
+    if (this.backend === undefined) return "choosing";
+    if (this.connectMillis === undefined) return "connecting";
+    return draining ? "draining" : "relaying";
+  }
+}
+
+/** Why a session is refused. */
+export type Refusal = "no-backend" | "connect-failed";
+
+/** What follows from an attempt. */
+export type Decision =
+  /** Another backend is to be tried. */
+  | { readonly _tag: "Retry" }
+  /** No backend can take it; `why` is for the log. */
+  | { readonly _tag: "Refuse"; readonly by: Refusal; readonly why: string }
+  /** It is over. `defect` is there when a bug ended it. */
+  | { readonly _tag: "Done"; readonly by: EndedBy; readonly defect?: Cause.Cause<never> };
+
+const retry: Decision = { _tag: "Retry" };
+const refuse = (by: Refusal, why: string): Decision => ({ _tag: "Refuse", by, why });
+
+const done: Readonly<Record<RelayEnd, Decision>> = {
+  "client-closed": { _tag: "Done", by: "client" },
+  "backend-closed": { _tag: "Done", by: "backend" },
+  "client-reset": { _tag: "Done", by: "client-reset" },
+  "backend-reset": { _tag: "Done", by: "backend-reset" },
+};
+
+export interface Dependencies {
+  readonly registry: typeof BackendRegistry.Service;
+  readonly transport: typeof Transport.Service;
+  readonly metrics: typeof Metrics.Service;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+  readonly connectTimeoutMillis: number;
+  readonly connectRetries: number;
+  /** The log level is debug: each choice is logged. */
+  readonly debug: boolean;
+  /** Gives an effect the logger, the clock and the rest that a session's fiber does without. */
+  readonly withFullRuntime: <A>(effect: Effect.Effect<A>) => Effect.Effect<A>;
+}
+
+/** At most one line about failed connects in so long. */
+const logInterval = Duration.seconds(5);
+
+/** The attempts of sessions: each effect tries one backend, gives it back, and never fails but by a defect. */
+export const make = ({
+  connectRetries,
+  connectTimeoutMillis,
+  debug,
+  metrics,
+  now,
+  registry,
+  transport,
+  withFullRuntime,
+}: Dependencies): ((session: Session) => Effect.Effect<Decision>) => {
+  const connectFailedThrottle = LogThrottle.make(logInterval);
+
+  const annotations = (session: Session, backend: Backend) => ({
+    client: format(session.client.remote),
+    backend: describe(backend),
+  });
+
+  const connected = (session: Session, backend: Backend, millis: number): void => {
+    session.connectMillis = millis;
+    metrics.backend(backend).connected(millis);
+    const before = session.failed.at(-1);
+    if (before !== undefined) metrics.backend(before).redispatched();
+  };
+
+  const forward = (session: Session, backend: Backend): Effect.Effect<RelayOutcome, ConnectError> => {
+    metrics.backend(backend).assigned(backend.connections);
+    session.backend = backend;
+    session.assigned = true;
+    session.retries = session.failed.length;
+    const from = now();
+    const forwarded = transport.forward(
+      session.client,
+      backend.address,
+      {
+        timeoutMillis: connectTimeoutMillis,
+        connected: () => connected(session, backend, now() - from),
+      },
+      session.bytes,
+    );
+    return debug
+      ? Effect.zipRight(
+          withFullRuntime(
+            Effect.logDebug("backend chosen").pipe(Effect.annotateLogs(annotations(session, backend))),
+          ),
+          forwarded,
+        )
+      : forwarded;
+  };
+
+  /** Gives the backend back, with the bytes that it carried. */
+  const released = (session: Session, decision: Decision): Effect.Effect<Decision> => {
+    const { assigned, backend, bytes } = session;
+    if (backend === undefined || !assigned) return Effect.succeed(decision);
+    session.assigned = false;
+    metrics.backend(backend).carried(bytes.received, bytes.sent);
+    return Effect.as(registry.release(backend), decision);
+  };
+
+  // Nobody is healthy, but some have not been probed yet: a moment after the start, or after all backends were
+  // replaced, the answer is on its way.
+  const firstProbes = Effect.timeoutOption(
+    registry.until((pool) => Pool.healthy(pool) > 0 || pool.unchecked === 0),
+    connectTimeoutMillis,
+  );
+
+  const noBackend = (session: Session): Effect.Effect<Decision> =>
+    Effect.flatMap(registry.pool, (pool): Effect.Effect<Decision> => {
+      if (session.failed.length > 0) {
+        return Effect.succeed(refuse("connect-failed", "no other healthy backend to try"));
+      }
+      if (session.waited || pool.unchecked === 0) {
+        return Effect.succeed(refuse("no-backend", "no healthy backend"));
+      }
+      session.waited = true;
+      return Effect.matchCause(withFullRuntime(Effect.interruptible(firstProbes)), {
+        onSuccess: () => retry,
+        onFailure: (cause) => broken(session, cause),
+      });
+    });
+
+  const connectFailed = (session: Session, backend: Backend, error: ConnectError): Effect.Effect<Decision> =>
+    Effect.gen(function* () {
+      metrics.backend(backend).connectFailed(error.reason);
+      // That this host is out of descriptors or ports says nothing about the backend.
+      if (error.reason !== "exhausted") {
+        yield* registry.observed(backend, { succeeded: false, why: error.message });
+      }
+      yield* connectFailedThrottle(
+        Effect.logWarning("backend could not be connected to").pipe(
+          Effect.annotateLogs({ ...annotations(session, backend), why: error.message }),
+        ),
+      );
+      const tried = session.failed.length + 1;
+      if (tried > connectRetries) {
+        return refuse("connect-failed", `${tried} backends could not be connected to`);
+      }
+      session.failed = [...session.failed, backend];
+      session.waited = true;
+      return retry;
+    });
+
+  // Interrupted (the drain is over, or its backend was disabled), or broken by a defect.
+  const broken = (session: Session, cause: Cause.Cause<never>): Decision =>
+    Cause.isInterruptedOnly(cause)
+      ? { _tag: "Done", by: session.cut ? "disabled" : "drain-timeout" }
+      : { _tag: "Done", by: "defect", defect: cause };
+
+  const failed = (session: Session, cause: Cause.Cause<ConnectError>): Effect.Effect<Decision> => {
+    const error = Cause.failureOption(cause);
+    const { backend } = session;
+    if (Option.isNone(error) || backend === undefined) {
+      return released(
+        session,
+        broken(
+          session,
+          Cause.flatMap(cause, () => Cause.empty),
+        ),
+      );
+    }
+    return Effect.flatMap(released(session, retry), () =>
+      withFullRuntime(connectFailed(session, backend, error.value)),
+    );
+  };
+
+  return (session) =>
+    Effect.matchCauseEffect(
+      Effect.flatMap(
+        registry.assign(session.client.remote, session.failed),
+        (backend): Effect.Effect<RelayOutcome | undefined, ConnectError> =>
+          backend === undefined ? Effect.succeed(undefined) : forward(session, backend),
+      ),
+      {
+        onSuccess: (outcome) =>
+          outcome === undefined ? noBackend(session) : released(session, done[outcome.end]),
+        onFailure: (cause) => failed(session, cause),
+      },
+    );
+};

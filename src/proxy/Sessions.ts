@@ -1,0 +1,209 @@
+/**
+ * Who is open: the sessions of every listener of a balancer, what they carry, and what became of those that are over.
+ * Listeners register here; monitoring and the program read it.
+ *
+ * ```ts
+ * const sessions = yield* Sessions
+ * const { open, draining } = yield* sessions.snapshot
+ * ```
+ */
+import { Context, Effect, Layer, Mailbox, type Scope, Stream, SubscriptionRef } from "effect";
+import type { Backend } from "../backend/Backend.js";
+import type { Bytes } from "../metrics/Recorder.js";
+import type { SocketAddress } from "../net/SocketAddress.js";
+import type { ConnectionRecord, Phase } from "./ConnectionRecord.js";
+
+/**
+ * A session that is open now.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface OpenSession {
+  /** Grows by one with each session of this process. */
+  readonly id: number;
+  readonly client: SocketAddress;
+  /** Undefined before the first choice. */
+  readonly backend: Backend | undefined;
+  /** Milliseconds since it was accepted. */
+  readonly ageMillis: number;
+  /** Bytes from the client. */
+  readonly received: number;
+  /** Bytes to the client. */
+  readonly sent: number;
+  readonly phase: Phase;
+}
+
+/**
+ * What a listener does: it waits for the first discovery, takes clients, or lets open connections end.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type ListenerPhase = "waiting" | "listening" | "draining";
+
+/**
+ * The open sessions at one moment, added up.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Snapshot {
+  /** Sessions that are open, those that are still looking for a backend included. */
+  readonly open: number;
+  /** Every listener drains, and there is at least one. */
+  readonly draining: boolean;
+  /** Bytes that the open sessions have carried so far. */
+  readonly bytes: Bytes;
+  /** The same of those that a backend has, by its key. */
+  readonly bytesOf: (key: string) => Bytes;
+}
+
+/** The sessions of one listener, as they register here. */
+export interface Group {
+  readonly size: number;
+  readonly phase: ListenerPhase;
+  /** Calls with each open session. */
+  readonly forEach: (
+    visit: (session: { readonly backend: Backend | undefined; readonly bytes: Bytes }) => void,
+  ) => void;
+  readonly list: () => ReadonlyArray<OpenSession>;
+}
+
+/** Records that a reader of {@link Sessions.ended} may be behind; the oldest are dropped beyond that. */
+const maxBehind = 1024;
+
+/**
+ * @since 0.2.0
+ * @category tags
+ */
+export class Sessions extends Context.Tag("zeitwork-load-balancer/Sessions")<
+  Sessions,
+  {
+    /** Sessions that are open now. */
+    readonly open: Effect.Effect<number>;
+    readonly snapshot: Effect.Effect<Snapshot>;
+    /** Every open session, the oldest first. */
+    readonly list: Effect.Effect<ReadonlyArray<OpenSession>>;
+    /**
+     * What becomes of sessions from now on, as they end. A reader that is more than 1,024 records behind misses the
+     * oldest.
+     */
+    readonly ended: Stream.Stream<ConnectionRecord>;
+    /** The phase of the listeners together: undefined before the first, draining once all of them are. */
+    readonly phase: Effect.Effect<ListenerPhase | undefined>;
+    /** The same now, and whenever it changes. */
+    readonly phases: Stream.Stream<ListenerPhase | undefined>;
+    /** A listener's sessions are counted here until its scope closes. */
+    readonly register: (group: Group) => Effect.Effect<void, never, Scope.Scope>;
+    /** A group's phase has changed. */
+    readonly phaseChanged: Effect.Effect<void>;
+    /** The id of the next session. */
+    readonly unsafeNextId: () => number;
+    /** A session is over. Called on its path. */
+    readonly unsafePublish: (record: ConnectionRecord) => void;
+  }
+>() {}
+
+const noBytes: Bytes = { received: 0, sent: 0 };
+
+const add = (a: Bytes, b: Bytes): Bytes => ({
+  received: a.received + b.received,
+  sent: a.sent + b.sent,
+});
+
+const phaseOf = (groups: ReadonlySet<Group>): ListenerPhase | undefined => {
+  const phases = new Set([...groups].map(({ phase }) => phase));
+  if (phases.has("listening")) return "listening";
+  return phases.has("waiting") ? "waiting" : phases.has("draining") ? "draining" : undefined;
+};
+
+const snapshotOf = (groups: ReadonlySet<Group>): Snapshot => {
+  const byBackend = new Map<string, Bytes>();
+  let bytes = noBytes;
+  let open = 0;
+  for (const group of groups) {
+    open += group.size;
+    group.forEach((session) => {
+      bytes = add(bytes, session.bytes);
+      if (session.backend === undefined) return;
+      const { key } = session.backend;
+      byBackend.set(key, add(byBackend.get(key) ?? noBytes, session.bytes));
+    });
+  }
+  return {
+    open,
+    draining: phaseOf(groups) === "draining",
+    bytes,
+    bytesOf: (key) => byBackend.get(key) ?? noBytes,
+  };
+};
+
+/**
+ * @since 0.2.0
+ * @category constructors
+ */
+export const make: Effect.Effect<typeof Sessions.Service> = Effect.gen(function* () {
+  const groups = new Set<Group>();
+  const readers = new Set<Mailbox.Mailbox<ConnectionRecord>>();
+  let lastId = 0;
+  const phase = yield* SubscriptionRef.make<ListenerPhase | undefined>(undefined);
+
+  const phaseChanged = Effect.suspend(() => SubscriptionRef.set(phase, phaseOf(groups)));
+  const open = Effect.sync(() => {
+    let count = 0;
+    for (const { size } of groups) count += size;
+    return count;
+  });
+
+  const subscription = Effect.acquireRelease(
+    Effect.tap(Mailbox.make<ConnectionRecord>({ capacity: maxBehind, strategy: "sliding" }), (reader) =>
+      Effect.sync(() => readers.add(reader)),
+    ),
+    (reader) =>
+      Effect.zipRight(
+        Effect.sync(() => readers.delete(reader)),
+        reader.shutdown,
+      ),
+  );
+
+  return Sessions.of({
+    open,
+    snapshot: Effect.sync(() => snapshotOf(groups)),
+    list: Effect.sync(() =>
+      [...groups].flatMap((group) => group.list()).sort((a, b) => b.ageMillis - a.ageMillis),
+    ),
+    ended: Stream.unwrapScoped(Effect.map(subscription, (reader) => Mailbox.toStream(reader))),
+    phase: SubscriptionRef.get(phase),
+    phases: Stream.changes(phase.changes),
+    register: (group) =>
+      Effect.acquireRelease(
+        Effect.zipRight(
+          Effect.sync(() => groups.add(group)),
+          phaseChanged,
+        ),
+        () =>
+          Effect.zipRight(
+            Effect.sync(() => groups.delete(group)),
+            phaseChanged,
+          ),
+      ),
+    phaseChanged,
+    unsafeNextId: () => {
+      lastId += 1;
+      return lastId;
+    },
+    unsafePublish: (record) => {
+      for (const reader of readers) reader.unsafeOffer(record);
+    },
+  });
+});
+
+/**
+ * The sessions of one balancer. `LoadBalancer.layer` and `Monitoring.layer` provide this very value, so that in one
+ * program both have the same. A second balancer in the same program gets its own by `Layer.fresh` around its layers.
+ *
+ * @since 0.2.0
+ * @category layers
+ */
+export const layer: Layer.Layer<Sessions> = Layer.effect(Sessions, make);
