@@ -134,21 +134,28 @@ export const make = (
     const withFullRuntime = <A>(effect: Effect.Effect<A>): Effect.Effect<A> =>
       Effect.zipRight(Effect.inheritFiberRefs(fiberRefs), effect);
 
+    // A logger that throws loses its line, and nothing else.
+    const log = (line: Effect.Effect<void>): Effect.Effect<void> =>
+      Effect.catchAllCause(withFullRuntime(line), () => Effect.void);
+
+    const { attempt, release } = Session.make({
+      registry,
+      transport,
+      metrics,
+      now,
+      connectTimeoutMillis,
+      connectRetries,
+      // Asked once: a log line that nobody wants costs a session too.
+      debug: LogLevel.lessThanEqual(yield* FiberRef.get(FiberRef.currentMinimumLogLevel), LogLevel.Debug),
+      withFullRuntime,
+      log,
+    });
     const group = yield* SessionGroup.make({
       sessions,
       metrics,
-      attempt: Session.make({
-        registry,
-        transport,
-        metrics,
-        now,
-        connectTimeoutMillis,
-        connectRetries,
-        // Asked once: a log line that nobody wants costs a session too.
-        debug: LogLevel.lessThanEqual(yield* FiberRef.get(FiberRef.currentMinimumLogLevel), LogLevel.Debug),
-        withFullRuntime,
-      }),
-      withFullRuntime,
+      attempt,
+      release,
+      log,
       now,
       wallClock: () => clock.unsafeCurrentTimeMillis(),
       accessLog: options.accessLog ?? Settings.defaults.accessLog,

@@ -83,22 +83,31 @@ export interface Dependencies {
   readonly debug: boolean;
   /** Gives an effect the logger, the clock and the rest that a session's fiber does without. */
   readonly withFullRuntime: <A>(effect: Effect.Effect<A>) => Effect.Effect<A>;
+  /** Writes a log line so. It does not fail. */
+  readonly log: (line: Effect.Effect<void>) => Effect.Effect<void>;
 }
 
 /** At most one line about failed connects in so long. */
 const logInterval = Duration.seconds(5);
 
-/** The attempts of sessions: each effect tries one backend, gives it back, and never fails but by a defect. */
+export interface Attempts {
+  /** Tries one backend. Does not fail but by a defect. */
+  readonly attempt: (session: Session) => Effect.Effect<Decision>;
+  /** Gives the backend back that a session is assigned to; undefined where there is none. */
+  readonly release: (session: Session) => Effect.Effect<void> | undefined;
+}
+
 export const make = ({
   connectRetries,
   connectTimeoutMillis,
   debug,
+  log,
   metrics,
   now,
   registry,
   transport,
   withFullRuntime,
-}: Dependencies): ((session: Session) => Effect.Effect<Decision>) => {
+}: Dependencies): Attempts => {
   const connectFailedThrottle = LogThrottle.make(logInterval);
 
   const annotations = (session: Session, backend: Backend) => ({
@@ -114,10 +123,11 @@ export const make = ({
   };
 
   const forward = (session: Session, backend: Backend): Effect.Effect<RelayOutcome, ConnectError> => {
-    metrics.backend(backend).assigned(backend.connections);
+    // First of all: what is written here is given back at the session's exit, whatever fails from now on.
     session.backend = backend;
     session.assigned = true;
     session.retries = session.failed.length;
+    metrics.backend(backend).assigned(backend.connections);
     const from = now();
     const forwarded = transport.forward(
       session.client,
@@ -130,21 +140,17 @@ export const make = ({
     );
     return debug
       ? Effect.zipRight(
-          withFullRuntime(
-            Effect.logDebug("backend chosen").pipe(Effect.annotateLogs(annotations(session, backend))),
-          ),
+          log(Effect.logDebug("backend chosen").pipe(Effect.annotateLogs(annotations(session, backend)))),
           forwarded,
         )
       : forwarded;
   };
 
-  /** Gives the backend back, with the bytes that it carried. */
-  const released = (session: Session, decision: Decision): Effect.Effect<Decision> => {
-    const { assigned, backend, bytes } = session;
-    if (backend === undefined || !assigned) return Effect.succeed(decision);
+  const release = (session: Session): Effect.Effect<void> | undefined => {
+    const { assigned, backend } = session;
+    if (backend === undefined || !assigned) return undefined;
     session.assigned = false;
-    metrics.backend(backend).carried(bytes.received, bytes.sent);
-    return Effect.as(registry.release(backend), decision);
+    return registry.release(backend);
   };
 
   // Nobody is healthy, but some have not been probed yet: a moment after the start, or after all backends were
@@ -171,14 +177,17 @@ export const make = ({
 
   const connectFailed = (session: Session, backend: Backend, error: ConnectError): Effect.Effect<Decision> =>
     Effect.gen(function* () {
+      yield* release(session) ?? Effect.void;
       metrics.backend(backend).connectFailed(error.reason);
       // That this host is out of descriptors or ports says nothing about the backend.
       if (error.reason !== "exhausted") {
         yield* registry.observed(backend, { succeeded: false, why: error.message });
       }
-      yield* connectFailedThrottle(
-        Effect.logWarning("backend could not be connected to").pipe(
-          Effect.annotateLogs({ ...annotations(session, backend), why: error.message }),
+      yield* log(
+        connectFailedThrottle(
+          Effect.logWarning("backend could not be connected to").pipe(
+            Effect.annotateLogs({ ...annotations(session, backend), why: error.message }),
+          ),
         ),
       );
       const tried = session.failed.length + 1;
@@ -199,21 +208,17 @@ export const make = ({
   const failed = (session: Session, cause: Cause.Cause<ConnectError>): Effect.Effect<Decision> => {
     const error = Cause.failureOption(cause);
     const { backend } = session;
-    if (Option.isNone(error) || backend === undefined) {
-      return released(
-        session,
-        broken(
-          session,
-          Cause.flatMap(cause, () => Cause.empty),
-        ),
-      );
-    }
-    return Effect.flatMap(released(session, retry), () =>
-      withFullRuntime(connectFailed(session, backend, error.value)),
-    );
+    return Option.isSome(error) && backend !== undefined
+      ? withFullRuntime(connectFailed(session, backend, error.value))
+      : Effect.succeed(
+          broken(
+            session,
+            Cause.flatMap(cause, () => Cause.empty),
+          ),
+        );
   };
 
-  return (session) =>
+  const attempt = (session: Session): Effect.Effect<Decision> =>
     Effect.matchCauseEffect(
       Effect.flatMap(
         registry.assign(session.client.remote, session.failed),
@@ -222,8 +227,10 @@ export const make = ({
       ),
       {
         onSuccess: (outcome) =>
-          outcome === undefined ? noBackend(session) : released(session, done[outcome.end]),
+          outcome === undefined ? noBackend(session) : Effect.succeed(done[outcome.end]),
         onFailure: (cause) => failed(session, cause),
       },
     );
+
+  return { attempt, release };
 };

@@ -5,7 +5,7 @@
  * loop (wait for a session, make an attempt, act upon the decision), so what a session leaves behind in it is nothing,
  * however often its connects failed.
  */
-import { Context, Effect, Exit, Fiber, FiberRefs, Runtime, RuntimeFlags } from "effect";
+import { type Cause, Context, Effect, Fiber, FiberId, FiberRefs, Runtime, RuntimeFlags } from "effect";
 import * as Scheduler from "./Scheduler.js";
 import type { Decision, Session } from "./Session.js";
 
@@ -18,106 +18,115 @@ export type Ending = Exclude<Decision, { readonly _tag: "Retry" }>;
 export interface Options {
   readonly attempt: (session: Session) => Effect.Effect<Decision>;
   /**
-   * The one exit: called once for each session, when it is over. What is to be logged then is an effect, undefined
-   * where it is nothing.
+   * The one exit: called once for each session, when it is over. It does not throw. What is left to be done then
+   * (giving the backend back, logging) is an effect; undefined where it is nothing.
    */
   readonly end: (session: Session, ending: Ending) => Effect.Effect<void> | undefined;
-  /** Runs an effect outside of a session's fiber, which is broken. */
-  readonly run: (effect: Effect.Effect<void>) => void;
+  /** Logs a defect of what the exit left to be done. It does not fail. */
+  readonly logDefect: (cause: Cause.Cause<never>) => Effect.Effect<void>;
 }
+
+type Fork = (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>;
+
+/** The idle fibers of one listener. None joins them once it is closed. */
+interface Idle {
+  readonly fibers: Array<SessionFiber>;
+  closed: boolean;
+}
+
+const noDecision: Effect.Effect<undefined> = Effect.succeed(undefined);
 
 /** A fiber that serves one session at a time. */
 export class SessionFiber {
   #session: Session | undefined = undefined;
   #fiber: Fiber.RuntimeFiber<void> | undefined = undefined;
+  /** What the exit of the last session left to be done. */
   #afterwards: Effect.Effect<void> | undefined = undefined;
+  /** It serves no further session. */
   #stopped = false;
-  #resume: (next: Effect.Effect<Decision | undefined>) => void = () => {};
+  #wake: (next: Effect.Effect<undefined>) => void = () => {};
   readonly #options: Options;
-  readonly #idle: Array<SessionFiber>;
+  readonly #idle: Idle;
   readonly #fork: Fork;
-  readonly #waitForSession: Effect.Effect<Decision | undefined>;
+  readonly #waitForSession: Effect.Effect<undefined>;
+  readonly #loop: Effect.Effect<void>;
 
-  constructor(options: Options, idle: Array<SessionFiber>, fork: Fork) {
+  constructor(options: Options, idle: Idle, fork: Fork) {
     this.#options = options;
     this.#idle = idle;
     this.#fork = fork;
     this.#waitForSession = Effect.async((resume) => {
-      this.#resume = resume;
-      idle.push(this);
+      this.#wake = resume;
+      idle.fibers.push(this);
+    });
+    const rounds = Effect.whileLoop({
+      // One that is stopped still has its session to end.
+      while: () => this.#session !== undefined || this.#afterwards !== undefined || this.#mayWait(),
+      body: () => this.#next(),
+      step: (decision) => this.#act(decision),
+    });
+    // A defect that an attempt did not turn into a decision ends the session, and not the fiber.
+    this.#loop = Effect.catchAllCause(rounds, (cause) => {
+      this.#break(cause);
+      return this.#loop;
     });
   }
 
-  /** Serves a session now: one that is idle goes on with it, and a new one starts. */
+  /** Serves a session now: a fiber that is idle goes on with it, and a new one starts. */
   serve(session: Session): void {
     this.#session = session;
-    if (this.#fiber !== undefined) {
-      this.#resume(this.#options.attempt(session));
-      return;
-    }
-    const fiber = this.#fork(
-      Effect.whileLoop({
-        // An interrupted fiber still has its session to end.
-        while: () => !this.#stopped || this.#session !== undefined || this.#afterwards !== undefined,
-        body: () => this.#next(),
-        step: (decision) => this.#act(decision),
-      }),
-    );
-    this.#fiber = fiber;
-    fiber.addObserver((exit) => this.#onExit(exit));
+    if (this.#fiber === undefined) this.#fiber = this.#fork(this.#loop);
+    else this.#wake(noDecision);
   }
 
-  /** Interrupts what it does for its session. It serves no other afterwards. */
-  get interrupt(): Effect.Effect<void> {
+  /**
+   * Interrupts what it does for this session; nothing if that session is over, and the fiber may serve another by now.
+   * It serves no other afterwards.
+   */
+  interrupt(session: Session): Effect.Effect<void> {
     return Effect.suspend(() => {
+      if (this.#session !== session || this.#fiber === undefined) return Effect.void;
       this.#stopped = true;
-      return this.#fiber === undefined ? Effect.void : Fiber.interruptFork(this.#fiber);
+      return Fiber.interruptAsFork(this.#fiber, FiberId.none);
     });
   }
 
   /** Ends a fiber that is idle. */
   stop(): void {
     this.#stopped = true;
-    this.#resume(Effect.succeed(undefined));
+    this.#wake(noDecision);
+  }
+
+  #mayWait(): boolean {
+    return !this.#stopped && !this.#idle.closed && this.#idle.fibers.length < maxIdle;
   }
 
   #next(): Effect.Effect<Decision | undefined> {
     const session = this.#session;
+    if (session !== undefined) return this.#options.attempt(session);
     const afterwards = this.#afterwards;
-    if (afterwards !== undefined) {
-      this.#afterwards = undefined;
-      return Effect.as(afterwards, undefined);
-    }
-    return session === undefined ? this.#waitForSession : this.#options.attempt(session);
+    if (afterwards === undefined) return this.#waitForSession;
+    this.#afterwards = undefined;
+    return Effect.as(afterwards, undefined);
   }
 
   /** The one place that acts upon a decision. */
   #act(decision: Decision | undefined): void {
     const session = this.#session;
-    if (decision === undefined || decision._tag === "Retry" || session === undefined) return;
+    if (session === undefined || decision === undefined || decision._tag === "Retry") return;
     this.#session = undefined;
     this.#afterwards = this.#options.end(session, decision);
-    if (this.#idle.length >= maxIdle) this.#stopped = true;
   }
 
-  /** A defect outside of an attempt has ended the fiber: its session, if it has one, is over too. */
-  #onExit(exit: Exit.Exit<void>): void {
-    if (Exit.isSuccess(exit)) return;
-    const session = this.#session;
-    this.#session = undefined;
-    const afterwards =
-      session === undefined
-        ? Effect.logError("a session's fiber failed by a defect", exit.cause)
-        : this.#options.end(session, { _tag: "Done", by: "defect", defect: exit.cause });
-    if (afterwards !== undefined) this.#options.run(afterwards);
+  #break(cause: Cause.Cause<never>): void {
+    if (this.#session === undefined) this.#afterwards = this.#options.logDefect(cause);
+    else this.#act({ _tag: "Done", by: "defect", defect: cause });
   }
 }
 
-type Fork = (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>;
-
 /** The fibers of one listener's sessions. */
 export class SessionFibers {
-  readonly #idle: Array<SessionFiber> = [];
+  readonly #idle: Idle = { fibers: [], closed: false };
   readonly #options: Options;
   readonly #fork: Fork;
 
@@ -141,11 +150,12 @@ export class SessionFibers {
 
   /** A fiber that serves no session yet. */
   acquire(): SessionFiber {
-    return this.#idle.pop() ?? new SessionFiber(this.#options, this.#idle, this.#fork);
+    return this.#idle.fibers.pop() ?? new SessionFiber(this.#options, this.#idle, this.#fork);
   }
 
-  /** Ends the fibers that wait for a session. */
-  stopIdle(): void {
-    for (const fiber of this.#idle.splice(0)) fiber.stop();
+  /** Ends the fibers that wait for a session. Those that still end one wait for no other. */
+  close(): void {
+    this.#idle.closed = true;
+    for (const fiber of this.#idle.fibers.splice(0)) fiber.stop();
   }
 }

@@ -2,7 +2,7 @@
  * The sessions of one listener: who is open, cutting them, draining them, and the one exit through which each of them
  * leaves.
  */
-import { Cause, Deferred, Duration, Effect, FiberId, FiberSet, type Scope } from "effect";
+import { Cause, Deferred, Duration, Effect, FiberId, type Scope } from "effect";
 import type { Backend } from "../backend/Backend.js";
 import type { AccessLogMode } from "../config/Settings.js";
 import * as LogThrottle from "../log/LogThrottle.js";
@@ -20,7 +20,10 @@ export interface Options {
   readonly sessions: typeof Sessions.Service;
   readonly metrics: typeof Metrics.Service;
   readonly attempt: (session: Session) => Effect.Effect<Decision>;
-  readonly withFullRuntime: <A>(effect: Effect.Effect<A>) => Effect.Effect<A>;
+  /** Gives a session's backend back; undefined where it has none. */
+  readonly release: (session: Session) => Effect.Effect<void> | undefined;
+  /** Writes a log line. It does not fail. */
+  readonly log: (line: Effect.Effect<void>) => Effect.Effect<void>;
   /** Monotonic milliseconds. */
   readonly now: () => number;
   /** Milliseconds since the epoch. */
@@ -44,6 +47,15 @@ export interface SessionGroup {
   readonly resetAll: Effect.Effect<number>;
 }
 
+type ExitStep = (
+  session: Session,
+  record: ConnectionRecord,
+  ending: Ending,
+) => Effect.Effect<void> | undefined | void;
+
+const logDefect = (cause: Cause.Cause<never>): Effect.Effect<void> =>
+  Effect.logError("a session failed by a defect", cause);
+
 /** At most one line about refused clients in so long. */
 const logInterval = Duration.seconds(5);
 
@@ -51,34 +63,32 @@ const logInterval = Duration.seconds(5);
 export const make = ({
   accessLog: accessLogMode,
   attempt,
+  log,
   metrics,
   now,
   onEnded,
+  release,
   sessions,
   wallClock,
-  withFullRuntime,
 }: Options): Effect.Effect<SessionGroup, never, Scope.Scope> =>
   Effect.gen(function* () {
     const open = new Map<Session, SessionFiber>();
     const slots = new ByteSlots();
     const accessLine = AccessLog.make(accessLogMode);
     const refusedThrottle = LogThrottle.make(logInterval);
-    const run = yield* FiberSet.makeRuntime<never, void>();
     const { runtimeFlags } = yield* Effect.runtime();
     let phase: ListenerPhase = "waiting";
     /** Of those who wait for the last session to end; undefined while nobody does. */
     let lastEnded: Deferred.Deferred<void> | undefined;
 
-    const refusedLine = (session: Session, why: string) =>
+    const refusedLine = (client: Connection, why: string): Effect.Effect<void> =>
       refusedThrottle(
         Effect.suspend(() =>
-          Effect.logWarning("connection refused").pipe(
-            Effect.annotateLogs({
-              client: format(session.client.remote),
-              why,
-              "refused in all": metrics.refusals,
-            }),
-          ),
+          Effect.annotateLogs(Effect.logWarning("connection refused"), {
+            client: format(client.remote),
+            why,
+            "refused in all": metrics.refusals,
+          }),
         ),
       );
 
@@ -100,45 +110,60 @@ export const make = ({
       };
     };
 
-    /** Calls what a user of the library brought. What it throws is logged, and changes nothing. */
-    const onEndedLine = (record: ConnectionRecord): Effect.Effect<void> | undefined => {
-      try {
-        onEnded?.(record);
-        return undefined;
-      } catch (defect) {
-        return Effect.logError("onEnded failed by a defect", Cause.die(defect));
-      }
-    };
+    /**
+     * What is done at the end of a session, in this order. Each step may answer a log line. One that throws is logged,
+     * and the steps after it are done all the same.
+     */
+    const exitSteps: ReadonlyArray<ExitStep> = [
+      // A client must not take this for an orderly end. After a relay that ended by itself, it does nothing.
+      (session, record) => {
+        if (!isClean(record)) session.client.reset();
+      },
+      ({ assigned }, { backend, received, sent }) => {
+        if (assigned && backend !== undefined) metrics.backend(backend).carried(received, sent);
+      },
+      (_session, record) => metrics.ended(codeOf(record), record.millis, record.received, record.sent),
+      (_session, record) => sessions.unsafePublish(record),
+      ({ client }, _record, ending) => {
+        if (ending._tag === "Refuse") {
+          metrics.refused(ending.by);
+          return refusedLine(client, ending.why);
+        }
+        return ending.defect === undefined ? undefined : logDefect(ending.defect);
+      },
+      (_session, record) => onEnded?.(record),
+      (_session, record) => accessLine(record),
+    ];
 
-    /** The one exit: it resets what did not end in order, accounts, and answers what is to be logged. */
+    /** The one exit: every session leaves through it, once. */
     const end = (session: Session, ending: Ending): Effect.Effect<void> | undefined => {
       const record = recordOf(session, ending);
-      // A client must not take this for an orderly end. After a relay that ended by itself, it does nothing.
-      if (!isClean(record)) session.client.reset();
+      const lines: Array<Effect.Effect<void>> = [];
+      for (const step of exitSteps) {
+        try {
+          const line = step(session, record, ending);
+          if (line !== undefined) lines.push(line);
+        } catch (defect) {
+          lines.push(logDefect(Cause.die(defect)));
+        }
+      }
       open.delete(session);
       slots.release(session.bytes);
       if (open.size === 0 && lastEnded !== undefined) Deferred.unsafeDone(lastEnded, Effect.void);
-      metrics.ended(codeOf(record), record.millis, record.received, record.sent);
-      sessions.unsafePublish(record);
-      const lines: Array<Effect.Effect<void>> = [];
-      if (ending._tag === "Refuse") {
-        metrics.refused(ending.by);
-        lines.push(refusedLine(session, ending.why));
-      } else if (ending.defect !== undefined) {
-        lines.push(Effect.logError("a session failed by a defect", ending.defect));
-      }
-      const failure = onEndedLine(record);
-      if (failure !== undefined) lines.push(failure);
-      const line = accessLine(record);
-      if (line !== undefined) lines.push(line);
-      return lines.length === 0 ? undefined : withFullRuntime(Effect.all(lines, { discard: true }));
+      const released = release(session);
+      if (lines.length === 0) return released;
+      const logged = Effect.forEach(lines, log, { discard: true });
+      return released === undefined ? logged : Effect.ensuring(released, logged);
     };
 
-    const fibers = new SessionFibers({ attempt, end, run }, runtimeFlags);
+    const fibers = new SessionFibers(
+      { attempt, end, logDefect: (cause) => log(logDefect(cause)) },
+      runtimeFlags,
+    );
 
-    const interrupt = (chosen: ReadonlyArray<SessionFiber>) =>
+    const interrupt = (chosen: ReadonlyArray<readonly [Session, SessionFiber]>) =>
       Effect.as(
-        Effect.forEach(chosen, (fiber) => fiber.interrupt, { discard: true }),
+        Effect.forEach(chosen, ([session, fiber]) => fiber.interrupt(session), { discard: true }),
         chosen.length,
       );
 
@@ -176,13 +201,13 @@ export const make = ({
 
     yield* sessions.register(group);
     const resetAll = Effect.zipLeft(
-      Effect.suspend(() => interrupt([...open.values()])),
+      Effect.suspend(() => interrupt([...open])),
       allEnded,
     );
     yield* Effect.addFinalizer(() =>
       Effect.zipRight(
         resetAll,
-        Effect.sync(() => fibers.stopIdle()),
+        Effect.sync(() => fibers.close()),
       ),
     );
 
@@ -207,7 +232,7 @@ export const make = ({
             ([{ assigned, backend }]) => assigned && backend !== undefined && holds(backend),
           );
           for (const [session] of chosen) session.cut = true;
-          return interrupt(chosen.map(([, fiber]) => fiber));
+          return interrupt(chosen);
         }),
       allEnded,
       resetAll,

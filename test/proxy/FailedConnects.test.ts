@@ -1,0 +1,89 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { assert, describe, it } from "@effect/vitest";
+import { Deferred, Duration, Effect, Layer, Logger } from "effect";
+import * as Registry from "../../src/backend/BackendRegistry.js";
+import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
+import { roundRobin } from "../../src/balancing/RoundRobin.js";
+import { Metrics } from "../../src/metrics/Metrics.js";
+import { Recorder } from "../../src/metrics/Recorder.js";
+import * as LoadBalancer from "../../src/proxy/LoadBalancer.js";
+import * as Sessions from "../../src/proxy/Sessions.js";
+import { ConnectError, type Connection, Transport } from "../../src/transport/Transport.js";
+
+setFlagsFromString("--expose-gc");
+const collectGarbage: () => void = runInNewContext("gc");
+
+/** A balancer whose every connect fails. Serves clients, and waits until the last is reset. */
+const failing = Effect.gen(function* () {
+  const handed = yield* Deferred.make<(client: Connection) => void>();
+  const transport = Layer.mock(Transport, {
+    name: "scripted",
+    faults: () => 0,
+    listen: (options) =>
+      Effect.as(Deferred.succeed(handed, options.onConnection), {
+        address: { host: "127.0.0.1", port: 1 },
+        close: Effect.void,
+      }),
+    forward: (_client, address) =>
+      Effect.fail(new ConnectError({ reason: "exhausted", address, code: "EMFILE" })),
+  });
+  const metrics = new Recorder();
+  const sessions = yield* Sessions.make;
+  const registry = yield* Effect.provideService(
+    Registry.make({ algorithm: roundRobin, rise: 2, fall: 3 }),
+    Metrics,
+    metrics,
+  );
+  const { added } = yield* registry.discovered(
+    [1001, 1002, 1003].map((port) => ({ id: `b${port}`, address: { host: "127.0.0.1", port } })),
+  );
+  for (const backend of added) yield* registry.observed(backend, { succeeded: true });
+  yield* LoadBalancer.make({
+    host: "127.0.0.1",
+    port: 0,
+    connectTimeout: Duration.seconds(5),
+    connectRetries: 2,
+    accessLog: "off",
+  }).pipe(
+    Effect.provide(transport),
+    Effect.provideService(BackendRegistry, registry),
+    Effect.provideService(Metrics, metrics),
+    Effect.provideService(Sessions.Sessions, sessions),
+  );
+  const accept = yield* Deferred.await(handed);
+  let resets = 0;
+  const client: Connection = {
+    remote: { host: "10.0.0.1", port: 5 },
+    close: () => {},
+    reset: () => {
+      resets += 1;
+    },
+  };
+  return (count: number) =>
+    Effect.promise(async () => {
+      const before = resets;
+      for (let n = 1; n <= count; n++) {
+        accept(client);
+        // One after the other, so that one fiber serves them all.
+        while (resets < before + n) await new Promise((resolve) => setImmediate(resolve));
+      }
+    });
+});
+
+describe("a session whose connects fail", () => {
+  it.scopedLive("leaves nothing behind in its fiber", () =>
+    Effect.gen(function* () {
+      const serve = yield* failing;
+      const heapAfter = (count: number) =>
+        Effect.map(serve(count), () => {
+          collectGarbage();
+          return process.memoryUsage().heapUsed;
+        });
+      const before = yield* heapAfter(500);
+      const after = yield* heapAfter(1_500);
+      // 4,500 failed connects, of which each used to keep three kilobytes and more.
+      assert.isBelow((after - before) / 4_500, 300, "bytes kept for each failed connect");
+    }).pipe(Effect.provide(Logger.remove(Logger.defaultLogger)), Effect.orDie),
+  );
+});

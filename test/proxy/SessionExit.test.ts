@@ -1,0 +1,326 @@
+/**
+ * Every session leaves through one exit. A defect at any step of it ends the client, gives the backend back, and leaves
+ * a count, a record and a line behind; a drain does not wait for it, and the next client is served.
+ */
+import { assert, describe, it } from "@effect/vitest";
+import {
+  Context,
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  FiberStatus,
+  Layer,
+  Logger,
+  Scope,
+  Stream,
+} from "effect";
+import * as Registry from "../../src/backend/BackendRegistry.js";
+import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
+import type { Algorithm } from "../../src/balancing/Algorithm.js";
+import { roundRobin } from "../../src/balancing/RoundRobin.js";
+import { Metrics } from "../../src/metrics/Metrics.js";
+import { type BackendRecorder, Recorder } from "../../src/metrics/Recorder.js";
+import { type ConnectionRecord, codeOf } from "../../src/proxy/ConnectionRecord.js";
+import * as LoadBalancer from "../../src/proxy/LoadBalancer.js";
+import * as Sessions from "../../src/proxy/Sessions.js";
+import { type Connection, type RelayOutcome, Transport } from "../../src/transport/Transport.js";
+import * as CapturedLog from "../support/CapturedLog.js";
+import { eventually } from "../support/Sockets.js";
+
+const bug = "a bug of a test";
+
+/** Throws while it is switched on. */
+class Trap {
+  on = false;
+  spring(): void {
+    if (this.on) throw new Error(bug);
+  }
+}
+
+interface Brought {
+  readonly algorithm: Algorithm;
+  readonly registry: (registry: typeof BackendRegistry.Service) => typeof BackendRegistry.Service;
+  readonly metrics: Recorder;
+  readonly forward: (typeof Transport.Service)["forward"];
+  readonly onEnded: (record: ConnectionRecord) => void;
+  readonly log: () => void;
+  readonly reset: () => void;
+}
+
+const outcome: RelayOutcome = { end: "client-closed", received: 0, sent: 0 };
+
+/** A relay that ends in order in the turn after. */
+const relayed: (typeof Transport.Service)["forward"] = (_client, _target, { connected }, meter) =>
+  Effect.interruptible(
+    Effect.async((resume) => {
+      connected?.();
+      meter.received += 3;
+      meter.sent += 5;
+      setImmediate(() => resume(Effect.succeed({ ...outcome, received: 3, sent: 5 })));
+    }),
+  );
+
+class TrappedRecorder extends Recorder {
+  constructor(
+    readonly method: "ended" | "backend",
+    readonly trap: Trap,
+  ) {
+    super();
+  }
+  override ended(...record: Parameters<Recorder["ended"]>): void {
+    super.ended(...record);
+    if (this.method === "ended") this.trap.spring();
+  }
+  override backend(subject: Parameters<Recorder["backend"]>[0]): BackendRecorder {
+    if (this.method === "backend") this.trap.spring();
+    return super.backend(subject);
+  }
+}
+
+/** An algorithm, and whatever follows from it, that throws while the trap is on. */
+const trapped = (algorithm: Algorithm, trap: Trap): Algorithm => ({
+  name: algorithm.name,
+  choose: (roster, client) => {
+    trap.spring();
+    const choice = algorithm.choose(roster, client);
+    return choice === undefined ? undefined : { ...choice, next: trapped(choice.next, trap) };
+  },
+});
+
+interface Step {
+  readonly name: string;
+  readonly brings: (trap: Trap) => Partial<Brought>;
+  /** The termination code of the client that met the defect. */
+  readonly code: string;
+  /** Whether the client has to be reset, since nothing else ended it. */
+  readonly reset: boolean;
+  /** Where the defect is the log's own, no line can be asked for. */
+  readonly logged?: false;
+  /** Where the defect is the release's own, the backend's count is lost with it. */
+  readonly released?: false;
+}
+
+const steps: ReadonlyArray<Step> = [
+  {
+    name: "the algorithm",
+    brings: (trap) => ({ algorithm: trapped(roundRobin, trap) }),
+    code: "defect/choosing",
+    reset: true,
+  },
+  {
+    name: "the count of the chosen backend",
+    brings: (trap) => ({ metrics: new TrappedRecorder("backend", trap) }),
+    code: "defect/connecting",
+    reset: true,
+  },
+  {
+    name: "the transport, before it answers an effect",
+    brings: (trap) => ({
+      forward: (...asked) => {
+        trap.spring();
+        return relayed(...asked);
+      },
+    }),
+    code: "defect/connecting",
+    reset: true,
+  },
+  {
+    name: "the transport, before it has connected",
+    brings: (trap) => ({
+      forward: (...asked) => (trap.on ? Effect.die(new Error(bug)) : relayed(...asked)),
+    }),
+    code: "defect/connecting",
+    reset: true,
+  },
+  {
+    name: "the transport, while it relays",
+    brings: (trap) => ({
+      forward: (client, target, options, meter) =>
+        Effect.flatMap(relayed(client, target, options, meter), (ended) =>
+          Effect.sync(() => {
+            trap.spring();
+            return ended;
+          }),
+        ),
+    }),
+    code: "defect/relaying",
+    reset: true,
+  },
+  {
+    name: "the release of the backend",
+    brings: (trap) => ({
+      registry: (registry) => ({
+        ...registry,
+        release: (backend) =>
+          Effect.suspend(() => {
+            trap.spring();
+            return registry.release(backend);
+          }),
+      }),
+    }),
+    code: "client/relaying",
+    reset: false,
+    released: false,
+  },
+  {
+    name: "the count of ended connections",
+    brings: (trap) => ({ metrics: new TrappedRecorder("ended", trap) }),
+    code: "client/relaying",
+    reset: false,
+  },
+  {
+    name: "onEnded",
+    brings: (trap) => ({ onEnded: () => trap.spring() }),
+    code: "client/relaying",
+    reset: false,
+  },
+  {
+    name: "the log",
+    brings: (trap) => ({ log: () => trap.spring() }),
+    code: "client/relaying",
+    reset: false,
+    logged: false,
+  },
+  {
+    name: "the reset of the client",
+    brings: (trap) => ({
+      reset: () => trap.spring(),
+      forward: (...asked) => (trap.on ? Effect.die(new Error("another")) : relayed(...asked)),
+    }),
+    code: "defect/connecting",
+    reset: true,
+  },
+];
+
+const start = (brought: Partial<Brought>) =>
+  Effect.gen(function* () {
+    const log = yield* CapturedLog.make;
+    const trappedLogger = Logger.add(Logger.make(() => brought.log?.()));
+    const context = yield* Layer.build(
+      Layer.mergeAll(
+        Layer.succeed(Metrics, brought.metrics ?? new Recorder()),
+        Sessions.layer,
+        log.layer,
+        trappedLogger,
+      ),
+    );
+    const metrics = Context.get(context, Metrics);
+    const sessions = Context.get(context, Sessions.Sessions);
+    const registry = yield* Effect.provide(
+      Registry.make({ algorithm: brought.algorithm ?? roundRobin, rise: 2, fall: 3 }),
+      context,
+    );
+    const { added } = yield* registry.discovered(
+      [1001, 1002].map((port) => ({ id: `b${port}`, address: { host: "127.0.0.1", port } })),
+    );
+    for (const backend of added) yield* registry.observed(backend, { succeeded: true });
+    const handed = yield* Deferred.make<(client: Connection) => void>();
+    const transport = Layer.mock(Transport, {
+      name: "scripted",
+      faults: () => 0,
+      listen: (options) =>
+        Effect.as(Deferred.succeed(handed, options.onConnection), {
+          address: { host: "127.0.0.1", port: 1 },
+          close: Effect.void,
+        }),
+      forward: brought.forward ?? relayed,
+    });
+    const records: Array<ConnectionRecord> = [];
+    const reader = yield* sessions.ended.pipe(
+      Stream.runForEach((record) => Effect.sync(() => records.push(record))),
+      Effect.forkScoped,
+    );
+    yield* Effect.repeat(Effect.yieldNow(), {
+      until: () => Effect.map(Fiber.status(reader), FiberStatus.isSuspended),
+    });
+    const scope = yield* Scope.make();
+    const stop = Effect.provide(Scope.close(scope, Exit.void), context);
+    yield* Effect.addFinalizer(() => stop);
+    const balancer = yield* LoadBalancer.make({
+      host: "127.0.0.1",
+      port: 0,
+      connectTimeout: Duration.seconds(5),
+      // A drain that waits in vain is cut off by the test's own limit.
+      drainTimeout: Duration.hours(1),
+      accessLog: "all",
+      onEnded: (record) => brought.onEnded?.(record),
+    }).pipe(
+      Effect.provide(context),
+      Effect.provide(transport),
+      Effect.provideService(BackendRegistry, (brought.registry ?? ((same) => same))(registry)),
+      Effect.provideService(Scope.Scope, scope),
+    );
+    const accept = yield* Deferred.await(handed);
+    let resets = 0;
+    let clients = 0;
+    /** A client comes, and its session ends. */
+    const serve = Effect.suspend(() => {
+      clients += 1;
+      accept({
+        remote: { host: "10.0.0.1", port: clients },
+        close: () => {},
+        reset: () => {
+          resets += 1;
+          brought.reset?.();
+        },
+      });
+      return eventually(() => records.length === clients);
+    });
+    return { balancer, sessions, registry, metrics, log, records, serve, stop, resets: () => resets };
+  });
+
+const countEnded = ({ snapshots }: Recorder): number =>
+  snapshots
+    .flat()
+    .filter(({ metricKey }) => metricKey.name === "lb_connections_ended")
+    .reduce((total, { metricState }) => total + ("count" in metricState ? Number(metricState.count) : 0), 0);
+
+describe("a session's one exit", () => {
+  for (const step of steps) {
+    for (const fiber of ["a new fiber", "a pooled fiber"]) {
+      it.scopedLive(`is taken after a defect of ${step.name}, in ${fiber}`, () =>
+        Effect.gen(function* () {
+          const trap = new Trap();
+          const started = yield* start(step.brings(trap));
+          const { balancer, log, metrics, records, registry, sessions } = started;
+          let clients = 0;
+          if (fiber === "a pooled fiber") {
+            yield* started.serve;
+            clients += 1;
+          }
+          const before = log.lines.length;
+          trap.on = true;
+          yield* started.serve;
+          clients += 1;
+          trap.on = false;
+          assert.deepStrictEqual(records.slice(clients - 1).map(codeOf), [step.code]);
+          assert.strictEqual(started.resets(), step.reset ? 1 : 0);
+          assert.strictEqual(yield* sessions.open, 0);
+          assert.strictEqual(countEnded(metrics), clients);
+          const { connections } = yield* registry.pool;
+          if (step.released !== false) assert.strictEqual(connections, 0);
+          if (step.logged !== false) {
+            const lines = () => log.lines.slice(before);
+            yield* eventually(() => lines().some(({ message }) => message === "connection"));
+            yield* eventually(() =>
+              lines().some(({ level, text }) => level === "ERROR" && text.includes(bug)),
+            );
+            assert.deepStrictEqual(
+              lines()
+                .filter(({ message }) => message === "connection")
+                .map(({ annotations }) => annotations["code"]),
+              [step.code],
+            );
+          }
+          yield* started.serve;
+          assert.strictEqual(records[clients]?.by, "client", "the next client is served");
+          assert.strictEqual(yield* balancer.drain, 0);
+          yield* started.stop;
+          assert.strictEqual(yield* sessions.open, 0);
+        }).pipe(Effect.provide(Logger.remove(Logger.defaultLogger)), Effect.orDie),
+      );
+    }
+  }
+});
