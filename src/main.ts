@@ -13,12 +13,13 @@ import { ipHash } from "./balancing/IpHash.js";
 import { leastConnections } from "./balancing/LeastConnections.js";
 import { roundRobin } from "./balancing/RoundRobin.js";
 import { Refusal, usage } from "./cli/Refusal.js";
+import * as Environment from "./config/Environment.js";
 import type { InvalidOption } from "./config/InvalidOption.js";
 import {
   type AlgorithmName,
   describe,
-  type Environment,
-  settings as readSettings,
+  type EnvironmentName,
+  read as readSettings,
   type Settings,
   type TransportName,
 } from "./config/Settings.js";
@@ -47,7 +48,7 @@ const algorithms: Readonly<Record<AlgorithmName, Algorithm>> = {
   "ip-hash": ipHash,
 };
 
-const loggers: Readonly<Record<Environment, Layer.Layer<never, never, LogWriter.LogWriter>>> = {
+const loggers: Readonly<Record<EnvironmentName, Layer.Layer<never, never, LogWriter.LogWriter>>> = {
   development: LogWriter.pretty(process.stdout.isTTY === true),
   staging: LogWriter.json,
   production: LogWriter.json,
@@ -91,16 +92,16 @@ const discovery = (settings: Settings): Layer.Layer<Discovery> =>
       }).pipe(Layer.provide(NodeHttpClient.layer))
     : StaticDiscovery.layer({ backends: settings.backends, timeout: settings.discoveryTimeout });
 
-/** A transport where it can run, and another where it cannot, which is told. */
-const falling = <E>(
+/** A transport where it can run, and another where it cannot, with a line that says why. */
+const withFallback = <E>(
   first: Layer.Layer<Transport, LinuxTransport.TransportUnavailable>,
   other: Layer.Layer<Transport, E>,
-  told: string,
+  line: string,
 ): Layer.Layer<Transport, E> =>
   Layer.catchAll(first, ({ message }) =>
     Layer.provideMerge(
       other,
-      Layer.effectDiscard(Effect.logInfo(told).pipe(Effect.annotateLogs({ why: message }))),
+      Layer.effectDiscard(Effect.logInfo(line).pipe(Effect.annotateLogs({ why: message }))),
     ),
   );
 
@@ -116,14 +117,14 @@ const transport = (name: TransportName): Layer.Layer<Transport, Refusal> => {
     case "linux":
       return linux;
     case "io_uring":
-      return falling(LinuxTransport.ioUring, linux, "epoll is used in place of io_uring");
+      return withFallback(LinuxTransport.ioUring, linux, "epoll is used in place of io_uring");
     case "auto":
-      return falling(LinuxTransport.layer, NodeTransport.layer, "Node's sockets are used");
+      return withFallback(LinuxTransport.layer, NodeTransport.layer, "Node's sockets are used");
   }
 };
 
-/** What the metrics tell of this program. */
-const ourselves = Effect.zipWith(Transport, LogWriter.LogWriter, ({ faults, name }, { dropped }) => ({
+/** What the metrics say of this program. */
+const programInfo = Effect.zipWith(Transport, LogWriter.LogWriter, ({ faults, name }, { dropped }) => ({
   build: { version, transport: name },
   linesDropped: dropped,
   transportFaults: faults,
@@ -131,7 +132,7 @@ const ourselves = Effect.zipWith(Transport, LogWriter.LogWriter, ({ faults, name
 
 const monitoring = (settings: Settings) =>
   Layer.unwrapEffect(
-    Effect.map(ourselves, (program) =>
+    Effect.map(programInfo, (program) =>
       listening(
         Monitoring.layer({
           ...program,
@@ -144,38 +145,41 @@ const monitoring = (settings: Settings) =>
     ),
   );
 
-const otlp = (settings: Settings, endpoint: URL) => ({
-  endpoint,
-  headers: settings.otlpHeaders,
-  serviceName: settings.otlpServiceName,
-  sampling: settings.otlpSampling,
-  version,
-});
+const sampling = ({ otlpSampler, otlpSampling }: Settings): number =>
+  ({ ratio: otlpSampling, all: 1, none: 0 })[otlpSampler];
 
-/** Nothing of it is loaded where no collector is set. */
+/** How telemetry is sent; undefined where it is not. */
+const otlp = (settings: Settings) =>
+  settings.otlpDisabled || settings.otlpEndpoint === undefined
+    ? undefined
+    : {
+        endpoint: settings.otlpEndpoint,
+        headers: settings.otlpHeaders,
+        serviceName: settings.otlpServiceName,
+        sampling: sampling(settings),
+        version,
+      };
+
+// Nothing of it is loaded where no collector is set.
+const loadOtlp = Effect.promise(() => import("./telemetry/Otlp.js"));
+
+/** The log and the connections go to the collector. */
 const telemetry = (settings: Settings): Layer.Layer<Telemetry.Telemetry> => {
-  const { otlpEndpoint } = settings;
-  return otlpEndpoint === undefined
+  const options = otlp(settings);
+  return options === undefined
     ? Telemetry.none
-    : Layer.unwrapEffect(
-        Effect.map(
-          Effect.promise(() => import("./telemetry/Otlp.js")),
-          (Otlp) => Otlp.layer(otlp(settings, otlpEndpoint)),
-        ),
-      ).pipe(Layer.provide(NodeHttpClient.layer));
+    : Layer.unwrapEffect(Effect.map(loadOtlp, (Otlp) => Otlp.layer(options))).pipe(
+        Layer.provide(NodeHttpClient.layer),
+      );
 };
 
-/** What goes to the collector beside the log, for as long as the balancer runs. */
-const exported = (settings: Settings) => {
-  const { otlpEndpoint } = settings;
-  return otlpEndpoint === undefined
+/** The metrics go to the collector, for as long as the balancer runs. */
+const metricsExport = (settings: Settings) => {
+  const options = otlp(settings);
+  return options === undefined
     ? Layer.empty
     : Layer.unwrapEffect(
-        Effect.zipWith(
-          Effect.promise(() => import("./telemetry/Otlp.js")),
-          ourselves,
-          (Otlp, program) => Otlp.metrics({ ...otlp(settings, otlpEndpoint), ...program }),
-        ),
+        Effect.zipWith(loadOtlp, programInfo, (Otlp, program) => Otlp.metrics({ ...options, ...program })),
       ).pipe(Layer.provide(NodeHttpClient.layer));
 };
 
@@ -219,7 +223,7 @@ const program = (settings: Settings, inherited: number | undefined) =>
         Layer.provide(discovery(settings)),
       ),
     ]),
-    Layer.provide([monitoring(settings), exported(settings)]),
+    Layer.provide([monitoring(settings), metricsExport(settings)]),
     Layer.provide([
       BackendRegistry.layer({
         algorithm: algorithms[settings.algorithm],
@@ -241,7 +245,7 @@ const ignoredSignals = Layer.scopedDiscard(
 );
 
 const serve = Effect.gen(function* () {
-  const settings = yield* Effect.mapError(
+  const { settings, warnings } = yield* Effect.mapError(
     readSettings,
     ({ message }) => new Refusal({ message, code: usage }),
   );
@@ -251,6 +255,11 @@ const serve = Effect.gen(function* () {
   );
   yield* Effect.logInfo("settings").pipe(
     Effect.annotateLogs(describe(settings)),
+    Effect.zipRight(
+      Effect.forEach([...warnings, ...Environment.misspelt()], ({ line }) =>
+        Effect.logWarning("setting ignored").pipe(Effect.annotateLogs({ why: line })),
+      ),
+    ),
     Effect.zipRight(Layer.launch(Layer.merge(program(settings, inherited), ignoredSignals))),
     Effect.provide(telemetry(settings)),
     Effect.provide(loggers[settings.environment]),

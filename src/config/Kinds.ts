@@ -57,6 +57,7 @@ export const address = (name: string, about: string): Variable<string | undefine
       : Either.left("it is not an IP address (names are not looked up here)"),
   show: (value) => value ?? anyAddress,
   showText: quote,
+  whenWrong: "refuse",
 });
 
 /** One of several words, each of which stands for a value. The first word of a value is the one that is shown. */
@@ -86,6 +87,10 @@ export const oneOf = <A extends string>(
   about: string,
   words: ReadonlyArray<A>,
 ): Variable<A> => choice<A>(name, text, about, Object.fromEntries(words.map((word) => [word, word])));
+
+/** Something that is so or not. */
+export const flag = (name: string, text: "true" | "false", about: string): Variable<boolean> =>
+  choice(name, text, about, { true: true, false: false });
 
 /** A secret that is sent in a header. */
 export const token = (name: string, about: string, least: number) =>

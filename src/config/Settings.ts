@@ -23,7 +23,7 @@ import * as Variable from "./Variable.js";
 export type AlgorithmName = "round-robin" | "least-connections" | "ip-hash";
 
 /** What the log looks like: JSON lines in production and staging, made for reading in development. */
-export type Environment = "development" | "staging" | "production";
+export type EnvironmentName = "development" | "staging" | "production";
 
 /**
  * Which transport moves the bytes. `auto` is `linux` where it runs and `node` elsewhere; `io_uring` is `linux` where the
@@ -46,7 +46,10 @@ export const table = {
    */
   bindAddress: Kinds.address("BIND_ADDRESS", "the address that clients connect to"),
   /** As `bindAddress`, of the monitoring server. */
-  healthBindAddress: Kinds.address("HEALTH_BIND_ADDRESS", "the address of the monitoring HTTP server"),
+  healthBindAddress: Kinds.address(
+    "HEALTH_BIND_ADDRESS",
+    "the address of the monitoring HTTP server, which asks for no password: 127.0.0.1 keeps it on this host",
+  ),
   /** The least severe level that is logged. */
   logLevel: Kinds.choice("LOG_LEVEL", "info", "the least severe level that is logged", {
     debug: LogLevel.Debug,
@@ -55,7 +58,7 @@ export const table = {
     error: LogLevel.Error,
     warning: LogLevel.Warning,
   }),
-  environment: Kinds.oneOf<Environment>(
+  environment: Kinds.oneOf<EnvironmentName>(
     "ENVIRONMENT",
     "development",
     "logs are JSON lines in production and staging, and made for reading in development",
@@ -77,7 +80,7 @@ export const table = {
   /** Undefined when nobody may steer. */
   adminToken: Kinds.token(
     "ADMIN_TOKEN",
-    "whoever sends it as a bearer token may drain, disable and enable backends; unset, nobody may; never logged",
+    "the bearer token with which backends may be drained, disabled and enabled; unset, nobody may; never logged",
     leastAdminToken,
   ),
   algorithm: Kinds.oneOf<AlgorithmName>(
@@ -135,29 +138,52 @@ export const table = {
   drainTimeout: Kinds.duration(
     "DRAIN_TIMEOUT",
     "30s",
-    "how long open connections may run on after SIGTERM or SIGINT",
+    "how long open connections may run on after SIGTERM, SIGINT or SIGQUIT",
     { least: Duration.zero, note: " (0s resets them at once)" },
   ),
+  // OpenTelemetry's own variables are often set for many programs at once: a wrong one never stops the start.
+  // https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
+  /** True when telemetry goes nowhere, wherever `otlpEndpoint` is. */
+  otlpDisabled: Variable.ignoringWrong(
+    Kinds.flag("OTEL_SDK_DISABLED", "false", "whether nothing is sent to the collector, wherever it is"),
+  ),
   /** Undefined when telemetry goes nowhere. */
-  otlpEndpoint: Kinds.optionalUrl(
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "the OpenTelemetry collector (OTLP over HTTP) that log, metrics and spans go to; unset, nothing is sent",
-    "http://localhost:4318",
+  otlpEndpoint: Variable.ignoringWrong(
+    Kinds.optionalUrl(
+      "OTEL_EXPORTER_OTLP_ENDPOINT",
+      "the OpenTelemetry collector (OTLP over HTTP) that log, metrics and spans go to; unset, nothing is sent",
+      "http://localhost:4318",
+    ),
   ),
-  otlpHeaders: Kinds.headers(
-    "OTEL_EXPORTER_OTLP_HEADERS",
-    "sent to the collector with everything; never logged",
+  otlpHeaders: Variable.ignoringWrong(
+    Kinds.headers("OTEL_EXPORTER_OTLP_HEADERS", "sent to the collector with everything; never logged"),
   ),
-  otlpServiceName: Kinds.label(
-    "OTEL_SERVICE_NAME",
-    "zeitwork-load-balancer",
-    "the name under which the collector knows it",
+  otlpServiceName: Variable.ignoringWrong(
+    Kinds.label("OTEL_SERVICE_NAME", "zeitwork-load-balancer", "the name under which the collector knows it"),
+  ),
+  /** `ratio` is that of `otlpSampling`. Each connection is a trace of its own, so that no parent decides. */
+  otlpSampler: Variable.ignoringWrong(
+    Kinds.choice(
+      "OTEL_TRACES_SAMPLER",
+      "traceidratio",
+      "which connections are sent to the collector as spans: a part of them, all, or none",
+      {
+        traceidratio: "ratio",
+        always_on: "all",
+        always_off: "none",
+        parentbased_traceidratio: "ratio",
+        parentbased_always_on: "all",
+        parentbased_always_off: "none",
+      } as const,
+    ),
   ),
   /** From 0 to 1. */
-  otlpSampling: Kinds.ratio(
-    "OTEL_TRACES_SAMPLER_ARG",
-    "0.01",
-    "the part of connections that are sent to the collector as spans",
+  otlpSampling: Variable.ignoringWrong(
+    Kinds.ratio(
+      "OTEL_TRACES_SAMPLER_ARG",
+      "0.01",
+      "the part of connections that are sent to the collector as spans",
+    ),
   ),
 };
 
@@ -307,6 +333,13 @@ const lineOf = (accepted: string, name: string, error: ConfigError.ConfigError):
   return `${name} cannot be read: ${String(error).replace(/\s+/g, " ")}; accepted: ${accepted}`;
 };
 
+/** The settings that hold, and what was ignored in reading them. */
+export interface Found {
+  readonly settings: Settings;
+  /** Wrong values that do not stop the start. */
+  readonly warnings: ReadonlyArray<Problem>;
+}
+
 /**
  * Reads every setting from the current ConfigProvider (the process environment, unless the program was given
  * another one). Fails with all that is wrong, not with the first.
@@ -314,25 +347,39 @@ const lineOf = (accepted: string, name: string, error: ConfigError.ConfigError):
  * @since 0.2.0
  * @category config
  */
-export const settings: Effect.Effect<Settings, SettingsError> = Effect.gen(function* () {
+export const read: Effect.Effect<Found, SettingsError> = Effect.gen(function* () {
   const problems: Array<Problem> = [];
+  const warnings: Array<Problem> = [];
   const wrong = new Set<Field>();
   const values: Partial<Record<Field, unknown>> = {};
   for (const field of Record.keys(table)) {
     const variable: Variable.Readable<unknown> = table[field];
-    const value = yield* Effect.either(Variable.config(variable));
+    const value = yield* Effect.either(Variable.strict(variable));
     values[field] = Either.getOrElse(value, () => variable.unset);
     if (Either.isRight(value)) continue;
     const name = yield* nameOf(variable);
-    wrong.add(field);
-    problems.push({ names: [name], line: lineOf(variable.accepted, name, value.left) });
+    const problem = { names: [name], line: lineOf(variable.accepted, name, value.left) };
+    if (variable.whenWrong === "ignore") {
+      warnings.push(problem);
+    } else {
+      wrong.add(field);
+      problems.push(problem);
+    }
   }
-  const found = values as Settings; /* each from its own variable */
+  const settings = values as Settings; /* each from its own variable */
   for (const conflict of conflicts) {
-    if (conflict.fields.some((field) => wrong.has(field)) || !conflict.holds(found)) continue;
+    if (conflict.fields.some((field) => wrong.has(field)) || !conflict.holds(settings)) continue;
     const one = yield* nameOf(table[conflict.between[0]]);
     const other = yield* nameOf(table[conflict.between[1]]);
-    problems.push({ names: [one, other], line: conflict.line(found, one, other) });
+    problems.push({ names: [one, other], line: conflict.line(settings, one, other) });
   }
-  return problems.length === 0 ? found : yield* new SettingsError({ problems });
+  return problems.length === 0 ? { settings, warnings } : yield* new SettingsError({ problems });
 });
+
+/**
+ * The settings alone; see {@link read}.
+ *
+ * @since 0.2.0
+ * @category config
+ */
+export const settings: Effect.Effect<Settings, SettingsError> = Effect.map(read, ({ settings }) => settings);

@@ -19,6 +19,8 @@ export interface Readable<A> {
   readonly read: (text: string) => Either.Either<A, string>;
   /** A text that could not be read, as it may be printed: without secrets. */
   readonly showText: (text: string) => string;
+  /** What a wrong value brings about: the start is refused, or the value is ignored with a warning. */
+  readonly whenWrong: "refuse" | "ignore";
 }
 
 /**
@@ -46,6 +48,7 @@ export type Definition<A> = Pick<Variable<A>, "name" | "about" | "accepted" | "r
 /** A variable with a default, which is written as a user would write it. */
 export const withDefault = <A>(text: string, definition: Definition<A>): Variable<A> => ({
   showText: quote,
+  whenWrong: "refuse",
   ...definition,
   default: text,
   unset: Either.getOrThrowWith(definition.read(text), (wrong) => new Error(`${definition.name}: ${wrong}`)),
@@ -54,6 +57,7 @@ export const withDefault = <A>(text: string, definition: Definition<A>): Variabl
 /** A variable that is undefined while it is unset. */
 export const withoutDefault = <A>(definition: Definition<A>): Variable<A | undefined> => ({
   showText: quote,
+  whenWrong: "refuse",
   ...definition,
   default: undefined,
   unset: undefined,
@@ -61,10 +65,20 @@ export const withoutDefault = <A>(definition: Definition<A>): Variable<A | undef
 });
 
 /**
- * The variable as an effect `Config`. White space around the text is ignored, and an empty text counts as unset. Its
- * errors carry the path at which the value was found, the prefix of a nested `ConfigProvider` included, and no secret.
+ * The variable with wrong values ignored, with a warning. OpenTelemetry asks this for its variables, which are often
+ * set for many programs at once.
  */
-export const config = <A>(variable: Readable<A>): Config.Config<A> =>
+export const ignoringWrong = <A>(variable: Variable<A>): Variable<A> => ({
+  ...variable,
+  whenWrong: "ignore",
+});
+
+/**
+ * The variable as an effect `Config` that fails where the value is wrong, also where that is to be ignored. White space
+ * around the text is ignored, and an empty text counts as unset. Errors carry the path at which the value was found,
+ * the prefix of a nested `ConfigProvider` included, and no secret.
+ */
+export const strict = <A>(variable: Readable<A>): Config.Config<A> =>
   Config.primitive(variable.accepted, (text): Either.Either<A, ConfigError.ConfigError> => {
     const trimmed = text.trim();
     if (trimmed === "") return Either.right(variable.unset);
@@ -76,3 +90,12 @@ export const config = <A>(variable: Readable<A>): Config.Config<A> =>
     Config.withDefault(variable.unset),
     Config.withDescription(variable.about),
   );
+
+/** The variable as an effect `Config`; see {@link strict}. */
+export const config = <A>(variable: Readable<A>): Config.Config<A> =>
+  variable.whenWrong === "refuse"
+    ? strict(variable)
+    : Config.orElseIf(strict(variable), {
+        if: ConfigError.isInvalidData,
+        orElse: () => Config.succeed(variable.unset),
+      });

@@ -28,6 +28,20 @@ const refusedAlone = (name: string, value: string): string => {
   return line;
 };
 
+/** One warning that names the variable, while all settings are the defaults. */
+const ignored = (given: Readonly<Record<string, string>>): string => {
+  const found = Settings.read.pipe(
+    Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(given)))),
+    Effect.runSync,
+  );
+  assert.deepStrictEqual(found.settings, Settings.defaults);
+  assert.deepStrictEqual(
+    found.warnings.map(({ names }) => names),
+    [Object.keys(given)],
+  );
+  return found.warnings[0]?.line ?? "";
+};
+
 const durations = {
   DISCOVERY_INTERVAL: "discoveryInterval",
   DISCOVERY_TIMEOUT: "discoveryTimeout",
@@ -62,9 +76,11 @@ describe("Settings", () => {
       LB_TRANSPORT: "auto",
       ACCESS_LOG: "errors",
       DRAIN_TIMEOUT: "30s",
+      OTEL_SDK_DISABLED: "false",
       OTEL_EXPORTER_OTLP_ENDPOINT: "none",
       OTEL_EXPORTER_OTLP_HEADERS: "none",
       OTEL_SERVICE_NAME: "zeitwork-load-balancer",
+      OTEL_TRACES_SAMPLER: "traceidratio",
       OTEL_TRACES_SAMPLER_ARG: "0.01",
     });
   });
@@ -474,8 +490,7 @@ describe("Settings", () => {
       });
       assert.strictEqual(Settings.describe(found).OTEL_EXPORTER_OTLP_HEADERS, "<redacted>");
       for (const value of ["s3cret", "a b=s3cret", "x=s3cret,", "x=%E0%A4%A", "x=s3cret%0a"]) {
-        const [line = "", ...others] = refused({ OTEL_EXPORTER_OTLP_HEADERS: value });
-        assert.deepStrictEqual(others, []);
+        const line = ignored({ OTEL_EXPORTER_OTLP_HEADERS: value });
         assert.include(line, "OTEL_EXPORTER_OTLP_HEADERS=<redacted>: ");
         assert.notInclude(line, "s3cret");
       }
@@ -491,7 +506,10 @@ describe("Settings", () => {
         assert.strictEqual(accepted({ OTEL_TRACES_SAMPLER_ARG: text }).otlpSampling, value);
       }
       for (const text of ["1.01", "-0.1", "half", "5%", "1e-3"])
-        refusedAlone("OTEL_TRACES_SAMPLER_ARG", text);
+        assert.include(
+          ignored({ OTEL_TRACES_SAMPLER_ARG: text }),
+          `OTEL_TRACES_SAMPLER_ARG=${JSON.stringify(text)}: `,
+        );
     });
 
     it("shows no credentials of the collector's URL", () => {
@@ -500,7 +518,33 @@ describe("Settings", () => {
         Settings.describe(found).OTEL_EXPORTER_OTLP_ENDPOINT,
         "https://***@collector:4318/prefix",
       );
-      refusedAlone("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318");
+      for (const text of ["collector:4318", "ftp://user:s3cret@collector", "http://collector?key=s3cret"]) {
+        assert.notInclude(ignored({ OTEL_EXPORTER_OTLP_ENDPOINT: text }), "s3cret");
+      }
+    });
+
+    it("never stops the start: what is wrong is ignored with a warning", () => {
+      for (const [name, text] of [
+        ["OTEL_SDK_DISABLED", "yes"],
+        ["OTEL_TRACES_SAMPLER", "jaeger_remote"],
+        ["OTEL_TRACES_SAMPLER_ARG", "100"],
+        ["OTEL_SERVICE_NAME", "x".repeat(256)],
+      ] as const) {
+        assert.include(ignored({ [name]: text }), `${name}="`);
+      }
+      // So it is as an effect Config, which has no place for warnings.
+      const read = Settings.config.pipe(
+        Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["OTEL_TRACES_SAMPLER_ARG", "100"]]))),
+      );
+      assert.deepStrictEqual(Effect.runSync(read), Settings.defaults);
+    });
+
+    it("is switched off by OTEL_SDK_DISABLED, and samples as OTEL_TRACES_SAMPLER says", () => {
+      assert.isTrue(accepted({ OTEL_SDK_DISABLED: "True" }).otlpDisabled);
+      assert.isFalse(accepted({ OTEL_SDK_DISABLED: "" }).otlpDisabled);
+      assert.strictEqual(accepted({ OTEL_TRACES_SAMPLER: "always_on" }).otlpSampler, "all");
+      assert.strictEqual(accepted({ OTEL_TRACES_SAMPLER: "parentbased_always_off" }).otlpSampler, "none");
+      assert.strictEqual(accepted({ OTEL_TRACES_SAMPLER: "parentbased_traceidratio" }).otlpSampler, "ratio");
     });
   });
 

@@ -31,15 +31,6 @@ describe("deployments/config/load-balancer.env", () => {
   it("still means the defaults when every line is put into force", () => {
     assert.deepStrictEqual(settingsUnder(listed), settingsUnder([]));
   });
-
-  it("says above each setting what it is, in one line", () => {
-    const lines = text.split("\n");
-    for (const { name } of listed) {
-      const at = lines.findIndex((line) => line.startsWith(`#${name}=`));
-      assert.match(lines[at - 1] ?? "", /^# [A-Za-z].*\.$/, name);
-      assert.strictEqual(lines[at - 2], "", name);
-    }
-  });
 });
 
 describe("the check of environment files", () => {

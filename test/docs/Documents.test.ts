@@ -1,7 +1,5 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { assert, describe, it } from "@effect/vitest";
-import { variables } from "../../src/config/Settings.js";
-import type { Readable } from "../../src/config/Variable.js";
 import { type Family, families } from "../../src/metrics/Catalog.js";
 
 const root = new URL("../../", import.meta.url);
@@ -15,14 +13,6 @@ const readme = read("README.md");
 /** The rows of a document's tables that begin with a word as it is typed. */
 const rows = (document: string): ReadonlyArray<string> =>
   document.split("\n").filter((line) => line.startsWith("| `"));
-
-/** The line of one setting in the table of settings. */
-const settingRow = (variable: Pick<Readable<unknown>, "name" | "default" | "about" | "accepted">): string =>
-  [
-    `| \`${variable.name}\``,
-    variable.default === undefined ? "none" : `\`${variable.default}\``,
-    `${variable.about}. Accepted: ${variable.accepted} |`,
-  ].join(" | ");
 
 /** The line of one metric in the table of metrics. */
 const metricRow = ({ help, labels, name, type }: Family): string =>
@@ -64,10 +54,6 @@ describe("README.md", () => {
 });
 
 describe("docs/", () => {
-  it("has one row for each setting, and says of it what the program says", () => {
-    assert.deepStrictEqual(rows(read("docs/settings.md")), variables.map(settingRow));
-  });
-
   it("has one row for each metric", () => {
     assert.deepStrictEqual(rows(read("docs/metrics.md")), families.map(metricRow));
   });

@@ -281,3 +281,34 @@ for (const transport of Program.transports) {
     );
   });
 }
+
+describe("a variable that is no setting, or is none of ours", () => {
+  it.scopedLive("does not stop the start, and is warned of", () =>
+    Effect.gen(function* () {
+      const backend = yield* named("a");
+      let asked = 0;
+      const collector = yield* serve((socket) => {
+        asked += 1;
+        socket.destroy();
+      });
+      const program = yield* Program.start("node", {
+        BACKENDS: listOf(backend),
+        BACKEND: "127.0.0.1:1",
+        PROT: "80",
+        OTEL_TRACES_SAMPLER_ARG: "100",
+        OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${collector.port}`,
+        OTEL_SDK_DISABLED: "true",
+      });
+      yield* program.healthy(1);
+      const warnings = program.told("setting ignored").map(({ annotations }) => String(annotations["why"]));
+      assert.lengthOf(warnings, 3);
+      assert.match(warnings[0] ?? "", /^OTEL_TRACES_SAMPLER_ARG="100": it is more than 1; accepted: /);
+      assert.include(warnings[1], '"BACKEND" is no setting; did you mean BACKENDS?');
+      assert.include(warnings[2], '"PROT" is no setting; did you mean PORT?');
+      // What is left to send is sent at the end.
+      yield* program.signal("SIGTERM");
+      yield* program.ended;
+      assert.strictEqual(asked, 0);
+    }),
+  );
+});

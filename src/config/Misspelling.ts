@@ -1,0 +1,39 @@
+/**
+ * Words that somebody may have meant: a known word that differs in little from one that is not known. Pure.
+ */
+
+/**
+ * How many characters have to be inserted, left out, replaced or exchanged with their neighbour to make one word of the
+ * other (optimal string alignment distance).
+ */
+export const distance = (one: string, other: string): number => {
+  let beforeLast: ReadonlyArray<number> = [];
+  let last: ReadonlyArray<number> = Array.from({ length: other.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= one.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= other.length; j++) {
+      const replaced = (last[j - 1] ?? 0) + (one[i - 1] === other[j - 1] ? 0 : 1);
+      const exchanged =
+        i > 1 && j > 1 && one[i - 1] === other[j - 2] && one[i - 2] === other[j - 1]
+          ? (beforeLast[j - 2] ?? 0) + 1
+          : Number.POSITIVE_INFINITY;
+      row.push(Math.min((last[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1, replaced, exchanged));
+    }
+    beforeLast = last;
+    last = row;
+  }
+  return last[other.length] ?? 0;
+};
+
+/** A difference that is still a slip: more would take other words for misspelt ones. */
+const most = (length: number): number => (length < 6 ? 1 : 2);
+
+/** The known word that this one comes nearest to, if it comes near any. It differs in more than its case. */
+export const nearest = (word: string, known: ReadonlyArray<string>): string | undefined => {
+  const found = known
+    .filter((name) => Math.abs(name.length - word.length) <= 2)
+    .map((name) => ({ name, apart: distance(word, name) }))
+    .filter(({ apart, name }) => apart > 0 && apart <= most(Math.min(name.length, word.length)))
+    .sort((a, b) => a.apart - b.apart);
+  return found[0]?.name;
+};
