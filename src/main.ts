@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import { isatty } from "node:tty";
 import { makeRunMain } from "@effect/platform/Runtime";
-import { NodeHttpClient } from "@effect/platform-node";
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient";
 import { Cause, Duration, Effect, Exit, Layer, Logger, LogLevel, Option, Stream } from "effect";
 import * as BackendRegistry from "./backend/BackendRegistry.js";
 import type { Algorithm } from "./balancing/Algorithm.js";

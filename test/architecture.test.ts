@@ -6,9 +6,10 @@ import { describe, expect, it } from "vitest";
 
 const anything = "anything";
 
-/** What each part of src may import besides itself and packages. */
+/** What everything else stands on. */
 const low = ["net", "config", "clock", "log", "metrics"];
 
+/** What each part of src may import besides itself and packages. */
 const mayImport: Readonly<Record<string, ReadonlyArray<string> | typeof anything>> = {
   clock: [],
   net: [],
@@ -24,8 +25,9 @@ const mayImport: Readonly<Record<string, ReadonlyArray<string> | typeof anything
   discovery: ["backend", ...low],
   health: ["backend", "transport", ...low],
   proxy: ["backend", "transport", ...low],
-  // Reads what the proxy has open; the proxy never asks monitoring.
+  // These read what the proxy has open; the proxy never asks them.
   monitoring: ["proxy", "backend", ...low],
+  handover: ["proxy", "backend", "transport", ...low],
   telemetry: ["monitoring", "proxy", "backend", ...low],
   // A browser runs it: types, and what itself imports nothing but types.
   page: ["monitoring"],
@@ -53,21 +55,34 @@ const importsOf = (path: string, text: string) =>
       : undefined,
   }));
 
-/** Packages that the build puts into the page. */
-const bundled = ["uplot"];
+/** Packages that the build puts into what it makes of these parts; whoever installs the package has no copy of them. */
+const bundled: Readonly<Record<string, ReadonlyArray<string>>> = {
+  page: ["uplot"],
+  cli: ["@effect/cli"],
+  telemetry: ["@effect/opentelemetry"],
+};
+
+/** Packages whose index loads what only few of its parts need: these are imported one by one. */
+const inParts = ["@effect/platform", "@effect/platform-node", "@effect/opentelemetry"];
+
+const parsed = new Map<string, ts.SourceFile>();
+
+const parse = (text: string): ts.SourceFile => {
+  const file = parsed.get(text) ?? ts.createSourceFile("a.ts", text, ts.ScriptTarget.Latest);
+  parsed.set(text, file);
+  return file;
+};
 
 /** Whether anything but types is imported from there, or from anywhere. */
 const importsValues = (text: string, specifier?: string): boolean =>
-  ts
-    .createSourceFile("a.ts", text, ts.ScriptTarget.Latest)
-    .statements.some(
-      (statement) =>
-        (ts.isImportDeclaration(statement) || ts.isExportDeclaration(statement)) &&
-        statement.moduleSpecifier !== undefined &&
-        ts.isStringLiteral(statement.moduleSpecifier) &&
-        (specifier === undefined || statement.moduleSpecifier.text === specifier) &&
-        !(ts.isImportDeclaration(statement) ? statement.importClause?.isTypeOnly : statement.isTypeOnly),
-    );
+  parse(text).statements.some(
+    (statement) =>
+      (ts.isImportDeclaration(statement) || ts.isExportDeclaration(statement)) &&
+      statement.moduleSpecifier !== undefined &&
+      ts.isStringLiteral(statement.moduleSpecifier) &&
+      (specifier === undefined || statement.moduleSpecifier.text === specifier) &&
+      !(ts.isImportDeclaration(statement) ? statement.importClause?.isTypeOnly : statement.isTypeOnly),
+  );
 
 /** Of a file that is not there nothing is known. */
 const needsValues = (text: string | undefined): boolean => text === undefined || importsValues(text);
@@ -82,9 +97,9 @@ const brokenDirections = (sources: Sources, packages: ReadonlyArray<string>): Re
       const ofPage = partOf(path) === "page";
       const permitted =
         target === undefined
-          ? ofPage
-            ? bundled.includes(packageOf(specifier))
-            : specifier.startsWith("node:") || packages.includes(packageOf(specifier))
+          ? !inParts.includes(specifier) &&
+            (bundled[partOf(path)]?.includes(packageOf(specifier)) ||
+              (!ofPage && (specifier.startsWith("node:") || packages.includes(packageOf(specifier)))))
           : target.startsWith("src/") &&
             (target !== "src/main.ts" || path === "src/bin.ts") &&
             (partOf(target) !== "page" || ofPage) &&
@@ -126,7 +141,28 @@ const written: Sources = Object.fromEntries(
     .map((path) => [relative(root, path).split(sep).join("/"), readFileSync(path, "utf8")]),
 );
 
-const packages = Object.keys(JSON.parse(readFileSync(join(root, "package.json"), "utf8")).dependencies);
+const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+
+/** Whoever installs the package has these. */
+const packages = Object.keys({ ...manifest.peerDependencies, ...manifest.optionalDependencies });
+
+/** Every package that is loaded where this file is, and by which of ours. */
+const loaded = (sources: Sources, entry: string): ReadonlyMap<string, string> => {
+  const found = new Map<string, string>();
+  const visited = new Set<string>();
+  const visit = (path: string): void => {
+    const text = sources[path];
+    if (text === undefined || visited.has(path)) return;
+    visited.add(path);
+    for (const { specifier, target } of importsOf(path, text)) {
+      if (!importsValues(text, specifier)) continue;
+      if (target === undefined) found.set(specifier, path);
+      else visit(target);
+    }
+  };
+  visit(entry);
+  return found;
+};
 
 describe("the imports in src", () => {
   it("keep the allowed directions", () => {
@@ -135,6 +171,32 @@ describe("the imports in src", () => {
 
   it("make no circle", () => {
     expect(circles(written)).toEqual([]);
+  });
+});
+
+describe("importing a balancer without monitoring", () => {
+  it.each([
+    "src/proxy/LoadBalancer.ts",
+    "src/backend/BackendRegistry.ts",
+    "src/discovery/DiscoveryPolling.ts",
+    "src/discovery/StaticDiscovery.ts",
+    "src/health/HealthChecker.ts",
+    "src/transport/NodeTransport.ts",
+    "src/transport/linux/LinuxTransport.ts",
+  ])("loads no HTTP server with %s", (entry) => {
+    const packagesLoaded = loaded(written, entry);
+    expect([...packagesLoaded.keys()]).toContain("effect");
+    expect([...packagesLoaded].filter(([specifier]) => specifier.startsWith("@effect/platform"))).toEqual([]);
+  });
+
+  it("is seen where a file that it needs loads one, but not for a type", () => {
+    const needs = (text: string) => [
+      ...loaded({ "src/a/A.ts": `import { B } from "./B.js"`, "src/a/B.ts": text }, "src/a/A.ts").keys(),
+    ];
+    expect(needs(`import * as Server from "@effect/platform-node/NodeHttpServer"`)).toEqual([
+      "@effect/platform-node/NodeHttpServer",
+    ]);
+    expect(needs(`import type { HttpClient } from "@effect/platform/HttpClient"`)).toEqual([]);
   });
 });
 
@@ -147,6 +209,8 @@ describe("the import rules", () => {
     ["src/demo/A.ts", `import "../main.js"`, "src/main.ts"],
     ["src/index.ts", `import { B } from "../test/B.js"`, "test/B.ts"],
     ["src/net/A.ts", `import { it } from "vitest"`, "vitest"],
+    ["src/proxy/A.ts", `import { Command } from "@effect/cli"`, "@effect/cli"],
+    ["src/discovery/A.ts", `import { HttpClient } from "@effect/platform"`, "@effect/platform"],
     ["src/page/A.ts", `import { B } from "../monitoring/B.js"`, "src/monitoring/B.ts"],
     ["src/page/A.ts", `import type { B } from "../backend/B.js"`, "src/backend/B.ts"],
     ["src/page/A.ts", `import { Effect } from "effect"`, "effect"],
@@ -164,6 +228,7 @@ describe("the import rules", () => {
     ["src/transport/A.ts", `import * as net from "node:net"`],
     ["src/page/A.ts", `import type { B } from "../monitoring/B.js"`],
     ["src/page/A.ts", `import uPlot from "uplot"`],
+    ["src/cli/A.ts", `import { Command } from "@effect/cli"`],
   ])("let %s have %s", (path, text) => {
     expect(brokenDirections({ [path]: text }, ["effect"])).toEqual([]);
   });

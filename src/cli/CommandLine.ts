@@ -3,7 +3,8 @@
  */
 import { stripVTControlCharacters } from "node:util";
 import { Args, CliConfig, Command, HelpDoc, Options, Span, type ValidationError } from "@effect/cli";
-import { NodeContext, NodeHttpClient } from "@effect/platform-node";
+import * as NodeContext from "@effect/platform-node/NodeContext";
+import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient";
 import { Console, Effect, type Layer, Logger, LogLevel, Option, Ref, Schedule, Schema } from "effect";
 import { settings as readSettings, type Settings, variables } from "../config/Settings.js";
 import type { Discovery } from "../discovery/Discovery.js";

@@ -1,8 +1,10 @@
 /**
  * A running balancer, asked over its monitoring port.
  */
-import type { HttpClient, HttpClientError } from "@effect/platform";
+
 import type { HttpApiDecodeError } from "@effect/platform/HttpApiError";
+import type * as HttpClient from "@effect/platform/HttpClient";
+import type * as HttpClientError from "@effect/platform/HttpClientError";
 import { Duration, Effect, type ParseResult, type Redacted } from "effect";
 import { type Settings, table } from "../config/Settings.js";
 import { printable } from "../log/ForeignText.js";

@@ -7,7 +7,7 @@
  * say here. PAUSE (`5 seconds`) is the demo's own: how long it waits before the next thing happens.
  */
 import { get } from "node:http";
-import { FetchHttpClient } from "@effect/platform";
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
 import { Clock, Config, Console, Duration, Effect, Layer, Logger, Option, Stream } from "effect";
 import { BackendRegistry, layer as registryLayer } from "../backend/BackendRegistry.js";
 import * as Pool from "../backend/Pool.js";

@@ -5,7 +5,9 @@
  * `environment_variables` can hold secrets.
  */
 import { STATUS_CODES } from "node:http";
-import { FetchHttpClient, HttpClient, HttpClientRequest } from "@effect/platform";
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient";
+import * as HttpClient from "@effect/platform/HttpClient";
+import * as HttpClientRequest from "@effect/platform/HttpClientRequest";
 import { Duration, Effect, Either, Layer, ParseResult, type Redacted, Schema, Stream } from "effect";
 import type { Instance } from "../backend/Backend.js";
 import { isPrintable, printable } from "../log/ForeignText.js";

@@ -2,15 +2,13 @@
  * What monitoring answers, described apart from how it is found out: the contract of {@link Handlers}, and the
  * source of `/openapi.json`.
  */
-import {
-  HttpApi,
-  HttpApiEndpoint,
-  HttpApiGroup,
-  HttpApiMiddleware,
-  HttpApiSchema,
-  HttpApiSecurity,
-  OpenApi,
-} from "@effect/platform";
+import * as HttpApi from "@effect/platform/HttpApi";
+import * as HttpApiEndpoint from "@effect/platform/HttpApiEndpoint";
+import * as HttpApiGroup from "@effect/platform/HttpApiGroup";
+import * as HttpApiMiddleware from "@effect/platform/HttpApiMiddleware";
+import * as HttpApiSchema from "@effect/platform/HttpApiSchema";
+import * as HttpApiSecurity from "@effect/platform/HttpApiSecurity";
+import * as OpenApi from "@effect/platform/OpenApi";
 import { Schema } from "effect";
 
 const Count = Schema.Int.pipe(Schema.nonNegative());

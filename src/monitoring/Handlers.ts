@@ -1,7 +1,9 @@
 /**
  * The answers of {@link Api}: read off the pool, and what was recorded.
  */
-import { HttpApiBuilder, HttpServerResponse, OpenApi } from "@effect/platform";
+import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
+import * as OpenApi from "@effect/platform/OpenApi";
 import { Effect, Layer, Stream } from "effect";
 import type { Admin } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";

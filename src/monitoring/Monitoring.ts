@@ -1,14 +1,12 @@
 /**
  * Monitoring over HTTP: the answers of {@link Api}, the page and the descriptions, on a server of its own.
  */
-import {
-  HttpApiBuilder,
-  HttpApiSwagger,
-  type HttpApp,
-  HttpServerRequest,
-  HttpServerResponse,
-} from "@effect/platform";
-import { NodeHttpServer } from "@effect/platform-node";
+import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
+import * as HttpApiSwagger from "@effect/platform/HttpApiSwagger";
+import type * as HttpApp from "@effect/platform/HttpApp";
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest";
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer";
 import { Cause, Context, Effect, Layer, type Redacted } from "effect";
 import type { BackendRegistry } from "../backend/BackendRegistry.js";
 import * as InvalidOption from "../config/InvalidOption.js";

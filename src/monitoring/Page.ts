@@ -4,7 +4,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { HttpServerResponse } from "@effect/platform";
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
 import { Effect } from "effect";
 
 /** What is answered at each path of the page. */

@@ -2,7 +2,7 @@
  * Who may steer: who sends the admin token. Wrong tokens are counted, logged and answered slowly.
  */
 import { createHash, timingSafeEqual } from "node:crypto";
-import { HttpServerRequest } from "@effect/platform";
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest";
 import { Duration, Effect, Layer, Option, Redacted } from "effect";
 import * as InvalidOption from "../config/InvalidOption.js";
 import { leastAdminToken } from "../config/Token.js";

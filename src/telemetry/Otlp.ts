@@ -5,8 +5,13 @@
  * A collector that is slow or away costs nothing but what it is not told: requests are few at a time and short, what
  * is waiting is bounded, and one warning a minute says so.
  */
-import { OtlpLogger, OtlpResource, OtlpSerialization, OtlpTracer } from "@effect/opentelemetry";
-import { HttpClient, HttpClientError, HttpClientRequest } from "@effect/platform";
+import * as OtlpLogger from "@effect/opentelemetry/OtlpLogger";
+import * as OtlpResource from "@effect/opentelemetry/OtlpResource";
+import * as OtlpSerialization from "@effect/opentelemetry/OtlpSerialization";
+import * as OtlpTracer from "@effect/opentelemetry/OtlpTracer";
+import * as HttpClient from "@effect/platform/HttpClient";
+import * as HttpClientError from "@effect/platform/HttpClientError";
+import * as HttpClientRequest from "@effect/platform/HttpClientRequest";
 import { Clock, Duration, Effect, Layer, Redacted, Schedule } from "effect";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
