@@ -176,7 +176,7 @@ describe("the packed package", { timeout: 900_000 }, () => {
             include: ["*.ts"],
           }),
         );
-        yield* run(folder, join(root, "node_modules/.bin/tsc"));
+        yield* run(folder, process.execPath, join(root, "node_modules/typescript/bin/tsc"));
         assert.strictEqual(
           yield* run(folder, process.execPath, "out/Client.js"),
           "primary,primary,primary,primary,primary\n",
