@@ -1,7 +1,8 @@
 /**
- * One epoll descriptor and what is watched with it. Everything here runs in turns of Node's loop, on the thread of
- * the fibers, and no turn does more than a bounded amount of work.
+ * One epoll descriptor, what is watched with it, and what all connections on it share. Everything here runs on the
+ * thread of the fibers, in turns that the scheduler keeps short.
  */
+import { Faults } from "./Faults.js";
 import {
   addressSize,
   type Block,
@@ -20,6 +21,7 @@ import {
   type Result,
 } from "./Libc.js";
 import { Pipes } from "./Pipes.js";
+import { Scheduler, type Source, type Task } from "./Scheduler.js";
 import type { Timer, Service as WakeupService } from "./Wakeup.js";
 
 /** Something with a descriptor that events come for. */
@@ -35,12 +37,6 @@ export interface Watched {
   readonly onFault: () => void;
 }
 
-/** Something that had more to do than one turn allows. */
-export interface Unfinished {
-  readonly proceed: () => void;
-  readonly onFault: () => void;
-}
-
 /** Something with a time limit. The rest is the engine's. */
 export interface Expiring {
   readonly expire: () => void;
@@ -49,23 +45,23 @@ export interface Expiring {
   later: Expiring | undefined;
 }
 
-/** Events taken in one turn. */
-const eventsPerTurn = 512;
+/** Events that the kernel is asked for at once. */
+const eventsPerLook = 512;
+
+/** So many events are handled between two looks at the clock. */
+const eventsPerReading = 16;
 
 /**
- * After a batch of at least so many events a turn looks for more: meanwhile others have come, and to look costs less
- * than the way back through Node's loop.
+ * After so many events or more the kernel is asked once more: meanwhile others have come, and to ask costs less than
+ * the way back through Node's loop.
  */
 const worthAnotherLook = 3;
-
-/** For how long a turn goes on looking, in milliseconds. */
-const lookingMillis = 1;
 
 /** From one round over all that is watched to the next, in milliseconds. */
 const roundMillis = 2_000;
 
-/** Places looked into in one turn of a round. */
-const placesPerTurn = 512;
+/** Places of the table in one slice of a round. */
+const placesPerSlice = 256;
 
 /** What is read at once where bytes are copied, in bytes. */
 export const copied = 64 * 1024;
@@ -79,16 +75,18 @@ export class EngineError extends Error {
   override readonly name = "EngineError";
 }
 
-export class Engine {
+export class Engine implements Source {
+  /** The scheduler's. */
+  pending = false;
   /** Through which all bytes go that are copied. Nothing is in it between two calls. */
   readonly buffer: Block;
   readonly pipes: Pipes;
+  readonly faults: Faults;
+  readonly scheduler: Scheduler;
   /** For addresses that the kernel tells. Nothing is in it between two calls. */
   readonly address: Block;
   /** Clients connected now. */
   clients = 0;
-  /** Exceptions that were caught. Zero, if nothing here is wrong. */
-  faults = 0;
 
   readonly #epoll: number;
   readonly #events: Block;
@@ -96,13 +94,19 @@ export class Engine {
   readonly #table: Array<Watched | undefined> = [];
   readonly #watch: { readonly close: () => void };
   #incarnation = 0;
-  #unfinished: Array<Unfinished> = [];
-  #proceeding: Array<Unfinished> = [];
-  #turnIsDue = false;
+  /** Events that the kernel has handed over, in words of 32 bits: from which on they are not handled, and their end. */
+  #at = 0;
+  #end = 0;
   #closed = false;
   #earliest: Expiring | undefined;
   #latest: Expiring | undefined;
-  #round: Timer | undefined;
+  /** A round is under way, or its timer is set. */
+  #rounds = false;
+  #roundTimer: Timer | undefined;
+  readonly #round: Task = { proceed: () => this.#goRound(), onFault: () => {} };
+  /** The next place of the table in this round, and whether there was anybody before it. */
+  #place = 0;
+  #met = false;
   #timer: Timer | undefined;
   /** When it comes; of no meaning without it. */
   #timerDue = 0;
@@ -113,19 +117,22 @@ export class Engine {
     readonly wakeup: WakeupService,
     /** How many clients may be connected at once, with room for a backend each. */
     readonly capacity: number,
-    /** Told of every exception that was caught. */
-    readonly report: (fault: unknown) => void,
+    /** Called for every exception that was caught. Must not throw. */
+    report: (fault: unknown) => void,
   ) {
+    this.faults = new Faults(report);
+    this.scheduler = new Scheduler(wakeup, this.faults);
     this.buffer = libc.allocate(copied);
     this.pipes = new Pipes(libc);
     this.address = libc.allocate(addressSize);
-    this.#events = libc.allocate(4 * epollEvent.words * eventsPerTurn);
+    this.#events = libc.allocate(4 * epollEvent.words * eventsPerLook);
     const { buffer, byteOffset } = this.#events.bytes;
-    this.#words = new Uint32Array(buffer, byteOffset, epollEvent.words * eventsPerTurn);
+    this.#words = new Uint32Array(buffer, byteOffset, epollEvent.words * eventsPerLook);
     this.#epoll = libc.epollCreate();
     if (this.#epoll < 0) throw new EngineError(`epoll_create1 failed (${errnoName(this.#epoll)})`);
     try {
-      this.#watch = wakeup.watch(this.#epoll, () => this.#turn());
+      this.#watch = wakeup.watch(this.#epoll, () => this.scheduler.wake(this));
+      this.scheduler.register(this);
     } catch (cause) {
       libc.close(this.#epoll);
       throw cause;
@@ -151,7 +158,9 @@ export class Engine {
   /** Rounds come for it, and the end at shutdown, also without events. Until it is closed or removed. */
   track(watched: Watched): void {
     this.#table[watched.fd] = watched;
-    this.#round ??= this.wakeup.after(roundMillis, this.#goRound);
+    if (this.#rounds) return;
+    this.#rounds = true;
+    this.#roundTimer = this.wakeup.after(roundMillis, this.#startRound);
   }
 
   /** Stops to watch; the descriptor stays open. */
@@ -172,14 +181,6 @@ export class Engine {
   close(watched: Watched): void {
     if (this.#table[watched.fd] === watched) this.#table[watched.fd] = undefined;
     this.libc.close(watched.fd);
-  }
-
-  /** Goes on with it in the next turn. */
-  later(unfinished: Unfinished): void {
-    this.#unfinished.push(unfinished);
-    if (this.#turnIsDue) return;
-    this.#turnIsDue = true;
-    this.wakeup.soon(this.#proceed);
   }
 
   /** Calls `expire` after so many milliseconds, unless {@link forget} comes first. */
@@ -212,81 +213,83 @@ export class Engine {
     // The timer stays set: the next one needs it, and if there is none it comes for nothing, once.
   }
 
-  /** Ends everything: what is watched is told as after a fault, and no turn comes any more. */
+  /** Ends everything: whatever is watched ends as after a fault, and no turn comes any more. */
   shutdown(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#round?.cancel();
+    this.scheduler.close();
+    this.#roundTimer?.cancel();
     this.#timer?.cancel();
     for (const watched of [...this.#table]) {
-      if (watched !== undefined) this.#abort(watched);
+      if (watched !== undefined) this.faults.end(watched);
     }
     this.#watch.close();
     this.pipes.close();
     this.libc.close(this.#epoll);
   }
 
-  readonly #proceed = (): void => {
-    this.#turnIsDue = false;
-    if (this.#closed) return;
-    const proceeding = this.#unfinished;
-    this.#unfinished = this.#proceeding;
-    this.#proceeding = proceeding;
-    for (const unfinished of proceeding) {
-      try {
-        unfinished.proceed();
-      } catch (fault) {
-        this.fault(unfinished, fault);
-      }
-    }
-    proceeding.length = 0;
-  };
-
-  /** A round goes on for as many turns as it takes, and there is another one if it met anybody. */
-  readonly #goRound = (): void => {
-    let place = 0;
-    let met = false;
-    const proceed = (): void => {
-      if (this.#closed) return;
-      const end = Math.min(place + placesPerTurn, this.#table.length);
-      for (; place < end; place++) {
-        const watched = this.#table[place];
-        if (watched === undefined) continue;
-        met = true;
-        try {
-          watched.onRound();
-        } catch (fault) {
-          this.fault(watched, fault);
-        }
-      }
-      if (place < this.#table.length) this.wakeup.soon(proceed);
-      else this.#round = met ? this.wakeup.after(roundMillis, this.#goRound) : undefined;
-    };
-    proceed();
-  };
-
-  #turn(): void {
-    if (this.#closed) return;
-    const { libc, wakeup } = this;
-    const words = this.#words;
-    const until = wakeup.now() + lookingMillis;
-    let left = eventsPerTurn;
+  poll(): boolean {
     for (;;) {
-      // After EINTR the descriptor is still readable, and the loop comes back.
-      const count = libc.epollWait(this.#epoll, this.#events, left, 0);
-      for (let i = 0, at = 0; i < count; i++, at += epollEvent.words) {
-        // Inside the array, which the kernel filled this far.
-        const watched = this.#table[words[at + epollEvent.fd] as number];
-        if (watched === undefined || watched.incarnation !== words[at + epollEvent.incarnation]) continue;
-        try {
-          watched.onEvents(words[at + epollEvent.events] as number);
-        } catch (fault) {
-          this.fault(watched, fault);
-        }
-      }
-      left -= count;
-      if (count < worthAnotherLook || left <= 0 || this.#closed || wakeup.now() >= until) return;
+      if (this.#at === this.#end && !this.#look()) return false;
+      const batch = this.#end / epollEvent.words;
+      if (!this.#handle()) return true;
+      if (batch === eventsPerLook) return true;
+      // Where bulk waits, the kernel is asked again after its next slice.
+      if (batch < worthAnotherLook || this.scheduler.busy || this.scheduler.spent()) return false;
     }
+  }
+
+  /** Asks the kernel for events; whether there are any. After EINTR the descriptor is still readable, and wakes again. */
+  #look(): boolean {
+    if (this.#closed) return false;
+    const count = this.libc.epollWait(this.#epoll, this.#events, eventsPerLook, 0);
+    this.#at = 0;
+    this.#end = count > 0 ? count * epollEvent.words : 0;
+    return count > 0;
+  }
+
+  /** Handles the events at hand; false where the turn's time was over before their end. */
+  #handle(): boolean {
+    const words = this.#words;
+    for (let handled = 1; this.#at < this.#end; handled++) {
+      const at = this.#at;
+      this.#at = at + epollEvent.words;
+      // Inside the array, which the kernel filled this far.
+      const watched = this.#table[words[at + epollEvent.fd] as number];
+      if (watched === undefined || watched.incarnation !== words[at + epollEvent.incarnation]) continue;
+      try {
+        watched.onEvents(words[at + epollEvent.events] as number);
+      } catch (fault) {
+        this.faults.caught(watched, fault);
+      }
+      if (handled % eventsPerReading === 0 && this.scheduler.spent()) return this.#at === this.#end;
+    }
+    return true;
+  }
+
+  readonly #startRound = (): void => {
+    this.#roundTimer = undefined;
+    this.#place = 0;
+    this.#met = false;
+    this.scheduler.later(this.#round);
+  };
+
+  /** There is another round if this one has met anybody. */
+  #goRound(): void {
+    const end = Math.min(this.#place + placesPerSlice, this.#table.length);
+    while (this.#place < end) {
+      const watched = this.#table[this.#place++];
+      if (watched === undefined) continue;
+      this.#met = true;
+      try {
+        watched.onRound();
+      } catch (fault) {
+        this.faults.caught(watched, fault);
+      }
+    }
+    if (this.#place < this.#table.length) this.scheduler.later(this.#round);
+    else if (this.#met) this.#roundTimer = this.wakeup.after(roundMillis, this.#startRound);
+    else this.#rounds = false;
   }
 
   /** Sees to it that the timer comes no later than that. */
@@ -314,25 +317,8 @@ export class Engine {
       try {
         first.expire();
       } catch (fault) {
-        this.faults += 1;
-        this.report(fault);
+        this.faults.record(fault);
       }
     }
   };
-
-  /** Something was thrown in a callback of the culprit's: it ends, and nobody else. */
-  fault(culprit: { readonly onFault: () => void }, fault: unknown): void {
-    this.faults += 1;
-    this.#abort(culprit);
-    this.report(fault);
-  }
-
-  #abort(culprit: { readonly onFault: () => void }): void {
-    try {
-      culprit.onFault();
-    } catch (second) {
-      this.faults += 1;
-      this.report(second);
-    }
-  }
 }

@@ -6,6 +6,7 @@ import type { Destination } from "./Connecting.js";
 import type { Engine } from "./Engine.js";
 import { type Block, EAGAIN, EBADF, EBUSY, EINTR, errnoName, type Result } from "./Libc.js";
 import { type Completing, noBuffer, noSlot, type Ring } from "./Ring.js";
+import type { Source } from "./Scheduler.js";
 import {
   buffer as bufferEntry,
   bufferRegistration,
@@ -33,6 +34,7 @@ import {
   IORING_SETUP_SINGLE_ISSUER,
   IORING_SETUP_SUBMIT_ALL,
   IORING_SETUP_TASKRUN_FLAG,
+  IORING_SQ_CQ_OVERFLOW,
   IORING_SQ_TASKRUN,
   IOSQE_BUFFER_SELECT,
   MSG_DONTWAIT,
@@ -52,15 +54,15 @@ const completions = 4 * entries;
 /** Completions taken before the kernel is entered again: what they begin fits in the queue. */
 const completionsPerRound = 1024;
 
+/** So many completions are handled between two looks at the clock. */
+const completionsPerReading = 16;
+
 /** Buffers to receive into, and their size in bytes. A power of two of them. */
 const bufferCount = 256;
 const bufferSize = 32 * 1024;
 
 /** The only group of buffers there is. */
 const group = 0;
-
-/** For how long a turn goes on, in milliseconds. */
-const turnMillis = 1;
 
 /** After a failure of the ring itself, in milliseconds. */
 const pauseMillis = 10;
@@ -93,7 +95,9 @@ const expect = (what: string, result: Result): Result => {
 const words = ({ bytes }: Block): Uint32Array =>
   new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 2);
 
-export class KernelRing implements Ring {
+export class KernelRing implements Ring, Source {
+  /** The scheduler's. */
+  pending = false;
   readonly bufferSize = bufferSize;
   readonly #fd: number;
   readonly #counter: number;
@@ -122,8 +126,8 @@ export class KernelRing implements Ring {
   #queued = 0;
   /** Begun and not told the end. */
   #underWay = 0;
-  #turning = false;
-  #due = false;
+  #polling = false;
+  #paused = false;
   #closed = false;
 
   /** Throws a {@link RingError} where the kernel does not allow it, or is too old. */
@@ -207,8 +211,9 @@ export class KernelRing implements Ring {
       );
       this.#watch = wakeup.watch(counter, () => {
         uring.clearCounter(counter);
-        this.#turn();
+        engine.scheduler.wake(this);
       });
+      engine.scheduler.register(this);
     } catch (cause) {
       for (const undo of opened.reverse()) undo();
       throw cause;
@@ -276,7 +281,6 @@ export class KernelRing implements Ring {
   shutdown(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#turning = true;
     for (let i = 0; i < lastRounds && this.#underWay > 0; i++) {
       this.#enter();
       this.#collect();
@@ -307,19 +311,9 @@ export class KernelRing implements Ring {
     entry[at + sqe.length] = length;
     entry[at + sqe.userData] = slot;
     entry[at + sqe.userData + 1] = operation;
-    if (!this.#turning && !this.#due) this.#later();
+    if (!this.#polling) this.engine.scheduler.request(this);
     return at;
   }
-
-  #later(): void {
-    this.#due = true;
-    this.engine.wakeup.soon(this.#proceed);
-  }
-
-  readonly #proceed = (): void => {
-    this.#due = false;
-    this.#turn();
-  };
 
   /** Submits what is queued, and has the kernel do what is due. Answers whether the ring works. */
   #enter(): boolean {
@@ -332,31 +326,53 @@ export class KernelRing implements Ring {
     return result === -EINTR || result === -EAGAIN || result === -EBUSY;
   }
 
-  #turn(): void {
-    if (this.#closed || this.#turning) return;
-    this.#turning = true;
-    const until = this.engine.wakeup.now() + turnMillis;
-    let works = true;
-    let idle = false;
-    do {
-      works = this.#enter();
-      const collected = this.#collect();
-      const flags = Atomics.load(this.#ring, this.#submissionFlags);
-      idle = collected === 0 && this.#queued === 0 && (flags & IORING_SQ_TASKRUN) === 0;
-    } while (works && !idle && !this.#closed && this.engine.wakeup.now() < until);
-    if (this.#closed) return;
-    this.#turning = false;
-    if (!works) this.engine.wakeup.after(pauseMillis, this.#proceed);
-    else if (!idle && !this.#due) this.#later();
+  poll(): boolean {
+    if (this.#closed || this.#paused) return false;
+    this.#polling = true;
+    const more = this.#poll();
+    this.#polling = false;
+    return more;
   }
 
-  /** Tells what has come to its end; answers how much that was. */
-  #collect(): number {
+  #poll(): boolean {
+    while (this.#busy) {
+      if (!this.#enter()) {
+        this.#pause();
+        return false;
+      }
+      this.#collect();
+      if (this.engine.scheduler.spent()) return this.#busy;
+    }
+    return false;
+  }
+
+  /** Operations are to be submitted, the kernel has something to do for some, or some have come to their end. */
+  get #busy(): boolean {
+    const ring = this.#ring;
+    return (
+      this.#queued > 0 ||
+      (Atomics.load(ring, this.#submissionFlags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) !== 0 ||
+      Atomics.load(ring, this.#completionTail) !== ring[this.#completionHead]
+    );
+  }
+
+  /** The ring itself has failed: it is tried again after a while. */
+  #pause(): void {
+    this.#paused = true;
+    this.engine.wakeup.after(pauseMillis, () => {
+      this.#paused = false;
+      if (!this.#closed) this.engine.scheduler.request(this);
+    });
+  }
+
+  /** Hands out what has come to its end. */
+  #collect(): void {
     const ring = this.#ring;
     const tail = Atomics.load(ring, this.#completionTail);
     let head = ring[this.#completionHead] ?? 0;
     let count = 0;
     for (; head !== tail && count < completionsPerRound; count++) {
+      if ((count + 1) % completionsPerReading === 0 && !this.#closed && this.engine.scheduler.spent()) break;
       const at = this.#completionsAt + (head & this.#completionMask) * completionWords;
       // Inside the ring, by its mask.
       const slot = ring[at + cqe.userData] as number;
@@ -372,10 +388,9 @@ export class KernelRing implements Ring {
       try {
         completing.onCompletion(operation, result, buffer, (flags & IORING_CQE_F_SOCK_NONEMPTY) !== 0);
       } catch (fault) {
-        this.engine.fault(completing, fault);
+        this.engine.faults.caught(completing, fault);
       }
     }
     Atomics.store(ring, this.#completionHead, head);
-    return count;
   }
 }

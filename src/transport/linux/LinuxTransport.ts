@@ -240,7 +240,7 @@ export const make = (
 
     return makeTransport({
       name: ring === undefined ? "linux" : "io_uring",
-      faults: () => engine.faults,
+      faults: () => engine.faults.count,
       listen,
       probe: probeByConnecting(connect),
       connect,

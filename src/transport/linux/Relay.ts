@@ -1,20 +1,21 @@
 /**
  * Two sockets and the bytes between them.
  *
- * Small traffic is read into the engine's one buffer and written from there; what the other side does not take at
- * once is kept aside, at most one buffer per direction. A direction that turns bulky goes through a pipe, so that
- * its bytes never leave the kernel. Nothing is read while something waits to be written: a slow reader slows its
- * sender.
+ * Small traffic is relayed as it comes: read into the engine's one buffer and written from there. What the other side
+ * does not take at once is kept aside, at most one buffer for each direction. A direction that turns bulky goes through
+ * a pipe, so that its bytes never leave the kernel, and in slices, so that others have their turn. Nothing is read while
+ * something waits to be written: a slow reader slows its sender.
  */
 import type { Meter } from "../../net/Meter.js";
 import type { RelayEnd, RelayOutcome } from "../Transport.js";
-import { copied, type Engine, readable, type Unfinished } from "./Engine.js";
+import { copied, type Engine, readable } from "./Engine.js";
 import { type Block, EAGAIN, EINTR, type Result } from "./Libc.js";
 import type { Pipe } from "./Pipes.js";
+import type { Task } from "./Scheduler.js";
 import type { Owner, Socket } from "./Socket.js";
 
-/** What one direction may move before others have their turn, in bytes. */
-const bytesPerTurn = 2 * 1024 * 1024;
+/** What one direction may read before others have their turn, in bytes. What a pipe holds may go beyond it. */
+const sliceBytes = 256 * 1024;
 
 /** So many reads of at least half a buffer, one after another, make a direction bulky; so does one of a whole one. */
 const bulkyAfter = 4;
@@ -23,42 +24,8 @@ const bulkyAfter = 4;
 const smallAfter = 4;
 const smallBurst = 16 * 1024;
 
-/** One direction. */
-class Flow {
-  /** Read and not yet written. */
-  rest: Block | undefined;
-  restAt = 0;
-  restEnd = 0;
-  pipe: Pipe | undefined;
-  /** Its sender has sent FIN, and all before it was read. */
-  ended = false;
-  /** That FIN was passed on. */
-  finished = false;
-  bulky = false;
-  /** Big reads, or small bursts while bulky, one after another. */
-  streak = 0;
-  /** Bytes since there was last nothing to read. */
-  burst = 0;
-  /** Bytes read. */
-  count = 0;
-
-  constructor(
-    readonly from: Socket,
-    readonly to: Socket,
-  ) {}
-}
-
-const adopt = (flow: Flow, { bulky, count, ended, finished, rest }: Progress): void => {
-  flow.bulky = bulky;
-  flow.count = count;
-  flow.ended = ended;
-  flow.finished = finished;
-  flow.rest = rest;
-  flow.restEnd = rest?.bytes.length ?? 0;
-};
-
-/** What one direction has come to, when another kind of relay has moved its bytes so far. */
-export interface Progress {
+/** What one direction has come to: enough for another relay to go on with it. */
+export interface DirectionState {
   /** Bytes read. */
   readonly count: number;
   /** Of those, what was not written yet. */
@@ -70,10 +37,44 @@ export interface Progress {
   readonly bulky: boolean;
 }
 
-export class Relay implements Owner, Unfinished {
+class Direction implements DirectionState {
+  rest: Block | undefined;
+  /** Which part of `rest` was not written yet. */
+  restAt = 0;
+  restEnd = 0;
+  pipe: Pipe | undefined;
+  ended = false;
+  finished = false;
+  bulky = false;
+  /** Big reads, or small bursts while bulky, one after another. */
+  streak = 0;
+  /** Bytes since there was last nothing to read. */
+  burst = 0;
+  count = 0;
+
+  constructor(
+    readonly from: Socket,
+    readonly to: Socket,
+  ) {}
+}
+
+const adopt = (direction: Direction, { bulky, count, ended, finished, rest }: DirectionState): void => {
+  direction.bulky = bulky;
+  direction.count = count;
+  direction.ended = ended;
+  direction.finished = finished;
+  direction.rest = rest;
+  direction.restEnd = rest?.bytes.length ?? 0;
+};
+
+/** Whether something of it was read and not written: then its receiver was full. */
+const waits = ({ pipe, rest }: Direction): boolean =>
+  rest !== undefined || (pipe !== undefined && pipe.filled > 0);
+
+export class Relay implements Owner, Task {
   readonly #engine: Engine;
-  readonly #up: Flow;
-  readonly #down: Flow;
+  readonly #up: Direction;
+  readonly #down: Direction;
   #over = false;
   #breaking = false;
   #queued = false;
@@ -87,8 +88,8 @@ export class Relay implements Owner, Unfinished {
     readonly onEnd: (outcome: RelayOutcome) => void,
   ) {
     this.#engine = client.engine;
-    this.#up = new Flow(client, backend);
-    this.#down = new Flow(backend, client);
+    this.#up = new Direction(client, backend);
+    this.#down = new Direction(backend, client);
   }
 
   start(): void {
@@ -113,17 +114,22 @@ export class Relay implements Owner, Unfinished {
     }
     // A client has mostly sent its request by now: reading at once spares an event.
     if (!client.watched) client.readable = true;
-    this.#pump(this.#up);
+    this.#advance(this.#up);
     if (!this.#over && client.watch(readable) < 0) this.#end("client-reset", true);
     if (!this.#over && backend.watch(readable) < 0) this.#end("backend-reset", true);
-    if (!this.#over && backend.readable) this.#pump(this.#down);
+    if (!this.#over && backend.readable) this.#advance(this.#down);
   }
 
   /**
    * {@link start}, in the midst of it. `first` is the side that sent FIN first, if one has; `broken` is one that could
    * not be written to: what reads were told of its end since is not to be believed.
    */
-  takeOver(up: Progress, down: Progress, first: RelayEnd | undefined, broken: Socket | undefined): void {
+  takeOver(
+    up: DirectionState,
+    down: DirectionState,
+    first: RelayEnd | undefined,
+    broken: Socket | undefined,
+  ): void {
     adopt(this.#up, up);
     adopt(this.#down, down);
     this.#first = first;
@@ -145,9 +151,10 @@ export class Relay implements Owner, Unfinished {
       return;
     }
     const isClient = socket === this.client;
+    const outgoing = isClient ? this.#down : this.#up;
     // Room first: it lets go of what is held back.
-    if (socket.writable) this.#pump(isClient ? this.#down : this.#up);
-    if (socket.readable && !this.#over) this.#pump(isClient ? this.#up : this.#down);
+    if (socket.writable && waits(outgoing)) this.#advance(outgoing);
+    if (socket.readable && !this.#over) this.#advance(isClient ? this.#up : this.#down);
   }
 
   proceed(): void {
@@ -169,27 +176,38 @@ export class Relay implements Owner, Unfinished {
     this.#tearDown(true);
   }
 
-  /** Moves what can be moved one way, until either side has enough or the turn is over. */
-  #pump(flow: Flow): void {
+  /** Small traffic at once, bulk when its turn comes. */
+  #advance(direction: Direction): void {
+    if (direction.bulky) this.#later();
+    else this.#pump(direction);
+  }
+
+  /** Moves what can be moved, until either side has enough or a slice is done. */
+  #pump(direction: Direction): void {
     const { libc, pipes } = this.#engine;
-    const { from, to } = flow;
-    const limit = flow.count + bytesPerTurn;
+    const { from, to } = direction;
+    let limit = direction.count + sliceBytes;
     for (;;) {
-      if (flow.rest !== undefined) {
+      if (direction.rest !== undefined) {
         if (!to.writable) return;
-        const written = libc.write(to.fd, flow.rest, flow.restAt, flow.restEnd - flow.restAt);
+        const written = libc.write(
+          to.fd,
+          direction.rest,
+          direction.restAt,
+          direction.restEnd - direction.restAt,
+        );
         if (written < 0) {
           if (written === -EINTR) continue;
           this.#refused(to, written);
           return;
         }
-        flow.restAt += written;
+        direction.restAt += written;
         // It is not taken for full before it says EAGAIN: an event comes only to one that was told that.
-        if (flow.restAt < flow.restEnd) continue;
-        flow.rest = undefined;
-      } else if (flow.pipe !== undefined && flow.pipe.filled > 0) {
+        if (direction.restAt < direction.restEnd) continue;
+        direction.rest = undefined;
+      } else if (direction.pipe !== undefined && direction.pipe.filled > 0) {
         if (!to.writable) return;
-        const { pipe } = flow;
+        const { pipe } = direction;
         const written = libc.splice(pipe.output, to.fd, pipe.filled);
         if (written > 0) pipe.filled -= written;
         else if (written !== -EINTR) {
@@ -198,21 +216,21 @@ export class Relay implements Owner, Unfinished {
         }
         continue;
       }
-      if (flow.ended) {
+      if (direction.ended) {
         // After a write was told of a reset a read is told of an end, which is none.
-        if (!this.#breaking) this.#finish(flow);
+        if (!this.#breaking) this.#finish(direction);
         return;
       }
       if (!from.readable) {
-        this.#quiet(flow);
+        this.#quiet(direction);
         return;
       }
-      if (flow.count >= limit) {
-        this.#goOn();
+      if (direction.count >= limit) {
+        this.#later();
         return;
       }
-      if (flow.bulky) flow.pipe ??= pipes.acquire();
-      const { pipe } = flow;
+      if (direction.bulky) direction.pipe ??= pipes.acquire();
+      const { pipe } = direction;
       // The pipe is empty, so that EAGAIN can only mean the socket.
       const spliced = pipe === undefined ? 0 : libc.splice(from.fd, pipe.input, pipe.size);
       // Urgent data stops splice as if there were nothing, and with FIN behind it as if that were all: a read tells,
@@ -220,23 +238,23 @@ export class Relay implements Owner, Unfinished {
       const copying = spliced === 0 || (spliced === -EAGAIN && from.greedy);
       const received = copying ? libc.read(from.fd, this.#engine.buffer, 0, copied) : spliced;
       if (received > 0) {
-        flow.count += received;
-        flow.burst += received;
-        if (flow === this.#up) this.meter.received += received;
+        direction.count += received;
+        direction.burst += received;
+        if (direction === this.#up) this.meter.received += received;
         else this.meter.sent += received;
         if (pipe !== undefined && !copying) {
           pipe.filled = received;
         } else {
           // Less than was asked for is all there was, and what comes next brings an event of its own.
           if (received < copied && !from.greedy) from.readable = false;
-          this.#weigh(flow, received);
-          this.#pass(flow, received);
+          if (this.#weigh(direction, received)) limit = direction.count;
+          this.#pass(direction, received);
           if (this.#over) return;
         }
       } else if (received === 0) {
-        flow.ended = true;
+        direction.ended = true;
         from.readable = false;
-        this.#first ??= flow === this.#up ? "client-closed" : "backend-closed";
+        this.#first ??= direction === this.#up ? "client-closed" : "backend-closed";
       } else if (received === -EAGAIN) {
         from.readable = false;
       } else if (received !== -EINTR) {
@@ -247,49 +265,51 @@ export class Relay implements Owner, Unfinished {
   }
 
   /** Writes what was just read into the buffer, and keeps aside what is not taken. */
-  #pass(flow: Flow, length: number): void {
+  #pass(direction: Direction, length: number): void {
     const { libc, buffer } = this.#engine;
-    const written = libc.write(flow.to.fd, buffer, 0, length);
+    const written = libc.write(direction.to.fd, buffer, 0, length);
     if (written === length) return;
     if (written < 0 && written !== -EAGAIN && written !== -EINTR) {
-      this.#broken(flow.to);
+      this.#broken(direction.to);
       return;
     }
     const from = Math.max(written, 0);
     const rest = libc.allocate(length - from);
     rest.bytes.set(buffer.bytes.subarray(from, length));
-    flow.rest = rest;
-    flow.restAt = 0;
-    flow.restEnd = length - from;
+    direction.rest = rest;
+    direction.restAt = 0;
+    direction.restEnd = length - from;
   }
 
-  #weigh(flow: Flow, received: number): void {
-    if (flow.bulky) return;
-    if (received === copied) flow.streak = bulkyAfter;
-    else if (received >= copied / 2) flow.streak += 1;
-    else flow.streak = 0;
-    if (flow.streak < bulkyAfter) return;
-    flow.bulky = true;
-    flow.streak = 0;
+  /** Whether these bytes have turned it bulky. */
+  #weigh(direction: Direction, received: number): boolean {
+    if (direction.bulky) return false;
+    if (received === copied) direction.streak = bulkyAfter;
+    else if (received >= copied / 2) direction.streak += 1;
+    else direction.streak = 0;
+    if (direction.streak < bulkyAfter) return false;
+    direction.bulky = true;
+    direction.streak = 0;
+    return true;
   }
 
   /** Nothing to read now, and nothing held back. */
-  #quiet(flow: Flow): void {
-    if (flow.bulky && flow.burst > 0) {
-      flow.streak = flow.burst < smallBurst ? flow.streak + 1 : 0;
-      if (flow.streak === smallAfter) {
-        flow.bulky = false;
-        flow.streak = 0;
+  #quiet(direction: Direction): void {
+    if (direction.bulky && direction.burst > 0) {
+      direction.streak = direction.burst < smallBurst ? direction.streak + 1 : 0;
+      if (direction.streak === smallAfter) {
+        direction.bulky = false;
+        direction.streak = 0;
       }
     }
-    flow.burst = 0;
-    this.#letGo(flow);
+    direction.burst = 0;
+    this.#letGo(direction);
   }
 
-  #letGo(flow: Flow): void {
-    const { pipe } = flow;
+  #letGo(direction: Direction): void {
+    const { pipe } = direction;
     if (pipe === undefined) return;
-    flow.pipe = undefined;
+    direction.pipe = undefined;
     this.#engine.pipes.release(pipe);
   }
 
@@ -303,23 +323,23 @@ export class Relay implements Owner, Unfinished {
     if (socket.blocked() < 0) this.#broken(socket);
   }
 
-  #goOn(): void {
+  #later(): void {
     if (this.#queued) return;
     this.#queued = true;
-    this.#engine.later(this);
+    this.#engine.scheduler.later(this);
   }
 
   /** All was delivered that came before FIN: now FIN itself. */
-  #finish(flow: Flow): void {
-    if (flow.finished) return;
-    flow.finished = true;
-    this.#letGo(flow);
+  #finish(direction: Direction): void {
+    if (direction.finished) return;
+    direction.finished = true;
+    this.#letGo(direction);
     if (this.#up.finished && this.#down.finished) {
       // Closing sends the second one.
       this.#end(this.#first ?? "client-closed", false);
       return;
     }
-    if (this.#engine.libc.shutdown(flow.to.fd) < 0) this.#broken(flow.to);
+    if (this.#engine.libc.shutdown(direction.to.fd) < 0) this.#broken(direction.to);
   }
 
   /** This side's connection is dead. What it had sent is still there to be read: pass on what is taken at once. */
@@ -328,10 +348,10 @@ export class Relay implements Owner, Unfinished {
     const isClient = socket === this.client;
     if (!this.#breaking) {
       this.#breaking = true;
-      const flow = isClient ? this.#up : this.#down;
+      const direction = isClient ? this.#up : this.#down;
       socket.readable = true;
       socket.greedy = true;
-      if (!flow.ended) this.#pump(flow);
+      if (!direction.ended) this.#pump(direction);
     }
     this.#end(isClient ? "client-reset" : "backend-reset", true);
   }

@@ -9,7 +9,7 @@
 import type { Meter } from "../../net/Meter.js";
 import type { RelayEnd, RelayOutcome } from "../Transport.js";
 import { type Block, EAGAIN, ECANCELED, EINTR, ENOBUFS, EPOLLET, type Result } from "./Libc.js";
-import { type Progress, Relay } from "./Relay.js";
+import { type DirectionState, Relay } from "./Relay.js";
 import { type Completing, noBuffer, noSlot, type Ring } from "./Ring.js";
 import type { Owner, Socket } from "./Socket.js";
 
@@ -20,8 +20,7 @@ const bulkyAfter = 2;
 const receiving = 0;
 const sending = 2;
 
-/** One direction. */
-class Way implements Progress {
+class Direction implements DirectionState {
   /** What is being sent. */
   buffer = noBuffer;
   length = 0;
@@ -45,9 +44,9 @@ class Way implements Progress {
 
 export class RingRelay implements Owner, Completing {
   slot = noSlot;
-  readonly #up: Way;
-  readonly #down: Way;
-  /** A bit for each operation that is under way. */
+  readonly #up: Direction;
+  readonly #down: Direction;
+  /** A bit for each operation that is under direction. */
   #underWay = 0;
   #state: "running" | "handing-over" | "ending" | "over" = "running";
   #first: RelayEnd | undefined;
@@ -65,8 +64,8 @@ export class RingRelay implements Owner, Completing {
     /** Told once, when both descriptors are closed; not after {@link abort}. */
     readonly onEnd: (outcome: RelayOutcome) => void,
   ) {
-    this.#up = new Way(0, client, backend);
-    this.#down = new Way(1, backend, client);
+    this.#up = new Direction(0, client, backend);
+    this.#down = new Direction(1, backend, client);
   }
 
   start(): void {
@@ -90,13 +89,13 @@ export class RingRelay implements Owner, Completing {
 
   onCompletion(operation: number, result: Result, buffer: number, more: boolean): void {
     this.#underWay &= ~(1 << operation);
-    const way = (operation & 1) === 0 ? this.#up : this.#down;
+    const direction = (operation & 1) === 0 ? this.#up : this.#down;
     switch (operation & ~1) {
       case receiving:
-        this.#received(way, result, buffer, more);
+        this.#received(direction, result, buffer, more);
         break;
       case sending:
-        this.#sent(way, result);
+        this.#sent(direction, result);
         break;
     }
     this.#settle();
@@ -127,98 +126,98 @@ export class RingRelay implements Owner, Completing {
     this.meter = { received: 0, sent: 0 };
   }
 
-  #receive(way: Way, now: boolean): void {
-    const operation = receiving + way.index;
-    this.ring.receive(this, operation, way.from.fd, now);
+  #receive(direction: Direction, now: boolean): void {
+    const operation = receiving + direction.index;
+    this.ring.receive(this, operation, direction.from.fd, now);
     this.#underWay |= 1 << operation;
   }
 
-  #received(way: Way, result: Result, buffer: number, more: boolean): void {
+  #received(direction: Direction, result: Result, buffer: number, more: boolean): void {
     if (result > 0) {
-      way.count += result;
-      if (way === this.#up) this.meter.received += result;
+      direction.count += result;
+      if (direction === this.#up) this.meter.received += result;
       else this.meter.sent += result;
-      if (result < this.ring.bufferSize) way.streak = 0;
-      else if (++way.streak >= bulkyAfter) way.bulky = true;
-      way.buffer = buffer;
-      way.length = result;
+      if (result < this.ring.bufferSize) direction.streak = 0;
+      else if (++direction.streak >= bulkyAfter) direction.bulky = true;
+      direction.buffer = buffer;
+      direction.length = result;
       if (this.#state !== "running") {
-        this.#keep(way, 0);
+        this.#keep(direction, 0);
         return;
       }
-      way.more = more;
-      const operation = sending + way.index;
-      this.ring.send(this, operation, way.to.fd, buffer, result);
+      direction.more = more;
+      const operation = sending + direction.index;
+      this.ring.send(this, operation, direction.to.fd, buffer, result);
       this.#underWay |= 1 << operation;
       return;
     }
     if (buffer !== noBuffer) this.ring.recycle(buffer);
     if (result === 0) {
-      way.ended = true;
-      this.#first ??= way === this.#up ? "client-closed" : "backend-closed";
-      if (this.#state === "running") this.#finish(way);
+      direction.ended = true;
+      this.#first ??= direction === this.#up ? "client-closed" : "backend-closed";
+      if (this.#state === "running") this.#finish(direction);
     } else if (result === -ENOBUFS || result === -EAGAIN || result === -EINTR) {
-      if (this.#state === "running") this.#receive(way, true);
+      if (this.#state === "running") this.#receive(direction, true);
     } else if (result !== -ECANCELED || this.#state === "running") {
-      this.#broken(way.from);
+      this.#broken(direction.from);
     }
   }
 
-  #sent(way: Way, result: Result): void {
-    if (this.#state === "running" && result === way.length && !way.bulky) {
-      this.#recycle(way);
-      this.#receive(way, way.more);
+  #sent(direction: Direction, result: Result): void {
+    if (this.#state === "running" && result === direction.length && !direction.bulky) {
+      this.#recycle(direction);
+      this.#receive(direction, direction.more);
       return;
     }
-    this.#keep(way, Math.max(0, result));
-    if (result < 0 && result !== -EAGAIN && result !== -EINTR) this.#refusing ??= way.to;
+    this.#keep(direction, Math.max(0, result));
+    if (result < 0 && result !== -EAGAIN && result !== -EINTR) this.#refusing ??= direction.to;
     if (this.#state === "running") this.#handOver();
   }
 
   /** All was delivered that came before FIN: now FIN itself. */
-  #finish(way: Way): void {
-    way.finished = true;
+  #finish(direction: Direction): void {
+    direction.finished = true;
     if (this.#up.finished && this.#down.finished) {
       // Closing sends the second one.
       this.#leave(this.#first);
       return;
     }
-    if (way.to.engine.libc.shutdown(way.to.fd) < 0) {
-      this.#broken(way.to);
+    if (direction.to.engine.libc.shutdown(direction.to.fd) < 0) {
+      this.#broken(direction.to);
       return;
     }
     // Nothing more is received from this side, but that it breaks off has to be noticed. Not by the ring: what it polls
     // for it adds RDHUP to, which from now on is always there.
-    if (way.from.watch(EPOLLET) < 0) this.#broken(way.from);
+    if (direction.from.watch(EPOLLET) < 0) this.#broken(direction.from);
   }
 
-  #recycle(way: Way): void {
-    this.ring.recycle(way.buffer);
-    way.buffer = noBuffer;
+  #recycle(direction: Direction): void {
+    this.ring.recycle(direction.buffer);
+    direction.buffer = noBuffer;
   }
 
   /** Keeps what was received from `from` on, and not sent, for the successor. */
-  #keep(way: Way, from: number): void {
-    if (this.#state !== "ending" && from < way.length) {
-      const bytes = this.ring.bytes(way.buffer, way.length);
-      const rest = this.client.engine.libc.allocate(way.length - from);
+  #keep(direction: Direction, from: number): void {
+    if (this.#state !== "ending" && from < direction.length) {
+      const bytes = this.ring.bytes(direction.buffer, direction.length);
+      const rest = this.client.engine.libc.allocate(direction.length - from);
       rest.bytes.set(bytes.subarray(from));
-      way.rest = rest;
+      direction.rest = rest;
     }
-    this.#recycle(way);
+    this.#recycle(direction);
   }
 
   #broken(socket: Socket): void {
     this.#leave(socket === this.client ? "client-reset" : "backend-reset");
   }
 
-  /** To the successor, once nothing is under way. */
+  /** To the successor, once nothing is under direction. */
   #handOver(): void {
     this.#state = "handing-over";
     this.#cancel();
   }
 
-  /** Ends both connections, once nothing is under way. */
+  /** Ends both connections, once nothing is under direction. */
   #leave(end: RelayEnd | undefined): void {
     if (this.#state === "ending" || this.#state === "over") return;
     this.#state = "ending";
@@ -234,14 +233,15 @@ export class RingRelay implements Owner, Completing {
     }
   }
 
-  /** Does what it was to do once nothing is under way. */
+  /** Does what it was to do once nothing is under direction. */
   #settle(): void {
     const { client, backend } = this;
     const state = this.#state;
     if (this.#underWay !== 0 || state === "running" || state === "over") return;
     this.#state = "over";
     // Still there after a fault alone.
-    for (const way of [this.#up, this.#down]) if (way.buffer !== noBuffer) this.#recycle(way);
+    for (const direction of [this.#up, this.#down])
+      if (direction.buffer !== noBuffer) this.#recycle(direction);
     this.ring.dismiss(this);
     if (state === "handing-over") {
       this.#successor = new Relay(client, backend, this.meter, this.onEnd);

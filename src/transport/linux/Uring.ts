@@ -48,7 +48,9 @@ export const IORING_FEAT_SUBMIT_STABLE = 1 << 2;
 export const IORING_OFF_SQ_RING = 0;
 export const IORING_OFF_SQES = 0x1000_0000;
 
-/** The submission ring's flag: work is due that the next `enter` would do. */
+/** Flags of the submission ring. Completions that had no room are kept, and come with the next `enter`. */
+export const IORING_SQ_CQ_OVERFLOW = 1 << 1;
+/** Work is due that the next `enter` would do. */
 export const IORING_SQ_TASKRUN = 1 << 2;
 
 export const IORING_REGISTER_EVENTFD = 4;

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest";
-import { Engine, type Expiring, type Unfinished, type Watched } from "../../../src/transport/linux/Engine.js";
+import { Engine, type Expiring, type Watched } from "../../../src/transport/linux/Engine.js";
 import {
   type Block,
   EPOLLIN,
@@ -193,37 +193,50 @@ describe("Engine", () => {
     assert.strictEqual(batches.length, 1);
   });
 
-  it("leaves the rest to the next turn after 512 events, however many there are", () => {
-    const { engine, wake } = machine();
-    let reached = 0;
-    const fds = [5, 6, 7, 8, 9];
+  it("leaves the rest of its events to the next turn when the turn's millisecond is over", () => {
+    const { engine, pass, turn, wake } = machine();
+    const reached: Array<number> = [];
+    const fds = Array.from({ length: 40 }, (_, i) => 5 + i);
     for (const fd of fds) {
       engine.add(
         watched(fd, () => {
-          reached += 1;
-        }),
-        EPOLLIN,
-      );
-    }
-    wake(() => fds);
-    assert.strictEqual(reached, 512);
-  });
-
-  it("leaves the rest to the next turn when the events of one have taken a millisecond", () => {
-    const { engine, pass, wake } = machine();
-    let reached = 0;
-    const fds = [5, 6, 7];
-    for (const fd of fds) {
-      engine.add(
-        watched(fd, () => {
-          reached += 1;
+          reached.push(fd);
           pass(0.1);
         }),
         EPOLLIN,
       );
     }
-    wake(() => fds);
-    assert.strictEqual(reached, 12);
+    const batches = [fds];
+    wake(() => batches.shift() ?? []);
+    // The clock is read after every sixteenth.
+    assert.deepStrictEqual(reached, fds.slice(0, 16));
+    turn();
+    assert.deepStrictEqual(reached, fds.slice(0, 32));
+    turn();
+    assert.deepStrictEqual(reached, fds);
+  });
+
+  it("keeps an event that a turn has left over from one that was closed meanwhile, and from its successor", () => {
+    const { engine, pass, turn, wake } = machine();
+    const reached: Array<string> = [];
+    const fds = Array.from({ length: 18 }, (_, i) => 5 + i);
+    const all = fds.map((fd) =>
+      watched(fd, () => {
+        reached.push(`${fd}`);
+        pass(0.1);
+      }),
+    );
+    for (const one of all) engine.add(one, EPOLLIN);
+    const batches = [fds];
+    wake(() => batches.shift() ?? []);
+    engine.close(all[16] as Watched); // the seventeenth
+    engine.close(all[17] as Watched);
+    engine.add(
+      watched(22, () => reached.push("successor")),
+      EPOLLIN,
+    );
+    turn();
+    assert.strictEqual(reached.length, 16);
   });
 
   it("looks no more once it was shut down in a turn", () => {
@@ -259,7 +272,7 @@ describe("Engine", () => {
     deliver(7, 8);
     assert.deepStrictEqual(told, ["fault", "next"]);
     assert.deepStrictEqual(reported, [defect]);
-    assert.strictEqual(engine.faults, 1);
+    assert.strictEqual(engine.faults.count, 1);
   });
 
   it("catches what ending a faulty one throws, too", () => {
@@ -272,60 +285,8 @@ describe("Engine", () => {
     assert.strictEqual(reported.length, 2);
   });
 
-  it("goes on with what a turn has left in the next one, and no sooner", () => {
-    const { engine, turn } = machine();
-    let proceeded = 0;
-    const endless: Unfinished = {
-      proceed: () => {
-        proceeded += 1;
-        engine.later(endless);
-      },
-      onFault: () => {},
-    };
-    engine.later(endless);
-    assert.strictEqual(proceeded, 0);
-    turn();
-    assert.strictEqual(proceeded, 1);
-    turn();
-    assert.strictEqual(proceeded, 2);
-  });
-
-  it("goes on with each only as often as it asks for", () => {
-    const { engine, turn } = machine();
-    let proceeded = 0;
-    const once: Unfinished = {
-      proceed: () => {
-        proceeded += 1;
-      },
-      onFault: () => {},
-    };
-    engine.later(once);
-    turn();
-    for (let i = 0; i < 4; i++) {
-      engine.later({ proceed: () => {}, onFault: () => {} });
-      turn();
-    }
-    assert.strictEqual(proceeded, 1);
-  });
-
-  it("ends what throws when it goes on, and goes on with the others", () => {
-    const { engine, reported, turn } = machine();
-    const told: Array<string> = [];
-    const defect = new Error("a defect");
-    engine.later({
-      proceed: () => {
-        throw defect;
-      },
-      onFault: () => told.push("fault"),
-    });
-    engine.later({ proceed: () => told.push("other"), onFault: () => {} });
-    turn();
-    assert.deepStrictEqual(told, ["fault", "other"]);
-    assert.deepStrictEqual(reported, [defect]);
-  });
-
-  it("goes round every two seconds, by 512 places in a turn", () => {
-    const { engine, advance, turn } = machine();
+  it("goes round every two seconds, by 256 places in a slice", () => {
+    const { engine, advance, pass, turn } = machine();
     let rounds = 0;
     for (let fd = 0; fd < 600; fd++) {
       engine.add(
@@ -333,20 +294,24 @@ describe("Engine", () => {
           ...watched(fd),
           onRound: () => {
             rounds += 1;
+            pass(0.01);
           },
         },
         EPOLLIN,
       );
     }
-    const seen = [0, 1].flatMap(() => {
-      advance(1_999);
-      const early = rounds;
-      advance(1);
-      const first = rounds;
+    advance(1_999);
+    turn();
+    assert.strictEqual(rounds, 0);
+    advance(1);
+    const seen = [0, 1, 2].map(() => {
       turn();
-      return [early, first, rounds];
+      return rounds;
     });
-    assert.deepStrictEqual(seen, [0, 512, 600, 600, 1_112, 1_200]);
+    assert.deepStrictEqual(seen, [256, 512, 600]);
+    advance(2_000);
+    turn();
+    assert.strictEqual(rounds, 856);
   });
 
   it("keeps the order of deadlines when the last of them is forgotten", () => {
@@ -378,9 +343,9 @@ describe("Engine", () => {
     assert.strictEqual(expired.length, 5);
   });
 
-  it("does nothing any more of what was due when it was shut down", () => {
+  it("asks for no events any more once it was shut down", () => {
     const { engine, looks, reported, turn, wake } = machine();
-    engine.later({ proceed: () => assert.fail("it was shut down"), onFault: () => {} });
+    engine.scheduler.later({ proceed: () => assert.fail("it was shut down"), onFault: () => {} });
     engine.shutdown();
     turn();
     wake(() => [7]);

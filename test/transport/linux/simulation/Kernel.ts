@@ -49,6 +49,9 @@ import type { Peer } from "./Peer.js";
 import type { Random } from "./Random.js";
 import type { Stream } from "./Stream.js";
 
+/** Calls in a turn of the loop: a millisecond of them, what one slice and one batch of events take, and what sockets end. */
+const mostCalls = 2_000;
+
 /** The model has found the transport to do what it must not. */
 export class Violation extends Error {
   override readonly name = "Violation";
@@ -258,6 +261,8 @@ export class Kernel {
   #connecting: Array<Tcp> = [];
   /** Calls made in this turn, to see that none does too much. */
   calls = 0;
+  /** How long a call takes, in milliseconds. */
+  callMillis = 0;
   /** The buffers of sockets from now on, in bytes, where they are not to be left to chance. */
   buffers: number | undefined;
   /** What happened, for whoever looks for the reason. Kept only when it is wanted. */
@@ -371,6 +376,7 @@ export class Kernel {
 
   #enter(): void {
     this.calls += 1;
+    this.#now += this.callMillis;
     if (this.random.oneIn(8)) this.elsewhere();
   }
 
@@ -745,7 +751,7 @@ export class Kernel {
     if (ready) this.#onReadable?.();
     const beside = this.besides?.busy() === true;
     if (beside) this.besides?.turn();
-    if (this.calls > 20_000) throw new Violation(`one turn made ${this.calls} calls`);
+    if (this.calls > mostCalls) throw new Violation(`one turn made ${this.calls} calls`);
     return tasks.length > 0 || ready || beside;
   }
 

@@ -59,6 +59,7 @@ export const run = (seed: number, log?: Array<string>): void => {
   const kernel = new Kernel(random, troubles, limit, () => peer("backend"), log !== undefined);
   if (log !== undefined) Object.defineProperty(kernel, "log", { value: log });
   if (huge) kernel.buffers = 8_000_000;
+  kernel.callMillis = 0.005;
   const faults: Array<unknown> = [];
   const engine = new Engine(kernel.libc, kernel.wakeup, random.pick([1_000, 3]), (fault) =>
     faults.push(fault),
@@ -66,7 +67,7 @@ export const run = (seed: number, log?: Array<string>): void => {
   const destination = { family: 2, address: kernel.libc.allocate(addressSize), length: inetLength };
 
   const ring = random.oneIn(2)
-    ? new SimulatedRing(kernel, random, (culprit, fault) => engine.fault(culprit, fault))
+    ? new SimulatedRing(kernel, random, (culprit, fault) => engine.faults.caught(culprit, fault))
     : undefined;
 
   let stopped = false;
@@ -262,7 +263,7 @@ export const run = (seed: number, log?: Array<string>): void => {
   acceptor.close();
   check(ring?.clean !== false, () => "operations or buffers of the ring are left");
   check(kernel.open === 0, () => `${kernel.open} descriptors are left`);
-  check(faults.length === 0 && engine.faults === 0, () => `caught ${String(faults[0])}`);
+  check(faults.length === 0 && engine.faults.count === 0, () => `caught ${String(faults[0])}`);
   check(engine.clients === 0, () => `${engine.clients} clients are counted, and none is left`);
 
   for (const { backend, client, ended, failed, interrupted, outcome, stopped } of lives) {

@@ -1,0 +1,36 @@
+/** Exceptions that were caught in callbacks: each ends the one whose callback it was, and nobody else. */
+
+/** Somebody whose callbacks may throw. */
+export interface Culprit {
+  /** Its callback threw. It has to end what it does. */
+  readonly onFault: () => void;
+}
+
+export class Faults {
+  /** How many there were. Zero, if nothing is wrong here. */
+  count = 0;
+
+  constructor(
+    /** Called for every exception. Must not throw. */
+    readonly report: (fault: unknown) => void,
+  ) {}
+
+  caught(culprit: Culprit, fault: unknown): void {
+    this.end(culprit);
+    this.record(fault);
+  }
+
+  /** Ends somebody. What that throws is recorded, too. */
+  end(culprit: Culprit): void {
+    try {
+      culprit.onFault();
+    } catch (fault) {
+      this.record(fault);
+    }
+  }
+
+  record(fault: unknown): void {
+    this.count += 1;
+    this.report(fault);
+  }
+}

@@ -1,0 +1,144 @@
+/**
+ * Shares the time of Node's loop between what the transport has to do. A turn takes a millisecond at most, whatever
+ * waits: first what has come (clients, small traffic, ends of connections), then a slice of bulk, then what has come
+ * meanwhile, and so on. So bulk delays everything else by one slice, and Node's own input by one turn.
+ */
+import type { Faults } from "./Faults.js";
+import type { Service as Wakeup } from "./Wakeup.js";
+
+/** Where input comes from: an epoll descriptor, or a ring. */
+export interface Source {
+  /** The scheduler's: to be polled in the next turn. */
+  pending: boolean;
+  /**
+   * Handles what has come, until there is no more or the turn's time is {@link Scheduler.spent}. Answers whether there
+   * is more. Catches what callbacks throw.
+   */
+  readonly poll: () => boolean;
+}
+
+/** Work that is done in slices. */
+export interface Task {
+  /** Does one slice; calls {@link Scheduler.later} again where more is left. */
+  readonly proceed: () => void;
+  /** It threw. It has to end what it does. */
+  readonly onFault: () => void;
+}
+
+/** For how long a turn goes on, in milliseconds. A slice or a batch of events that has begun is finished. */
+const turnMillis = 1;
+
+export class Scheduler {
+  readonly #wakeup: Wakeup;
+  readonly #faults: Faults;
+  readonly #sources: Array<Source> = [];
+  /** Tasks in the order of their turns: those of `#current` from `#at` on, then those of `#next`. */
+  #current: Array<Task> = [];
+  #at = 0;
+  #next: Array<Task> = [];
+  /** When the time of the present turn is over. */
+  #until = 0;
+  #turning = false;
+  /** A turn was asked of the loop. */
+  #requested = false;
+  #closed = false;
+
+  constructor(wakeup: Wakeup, faults: Faults) {
+    this.#wakeup = wakeup;
+    this.#faults = faults;
+  }
+
+  /** The source is polled in turns from now on. */
+  register(source: Source): void {
+    this.#sources.push(source);
+  }
+
+  /** Something has come to the source: a turn begins now. For the loop to call. */
+  wake(source: Source): void {
+    source.pending = true;
+    if (!this.#turning && !this.#requested) this.#turn();
+  }
+
+  /** The source has something to do: in this turn, or in one that comes soon. */
+  request(source: Source): void {
+    source.pending = true;
+    this.#request();
+  }
+
+  /** The task's next slice comes when all tasks before it have had theirs. */
+  later(task: Task): void {
+    this.#next.push(task);
+    this.#request();
+  }
+
+  /** Whether tasks wait for their slices. */
+  get busy(): boolean {
+    return this.#at < this.#current.length || this.#next.length > 0;
+  }
+
+  /** Whether the time of this turn is over. Reads the clock. */
+  spent(): boolean {
+    return this.#closed || this.#wakeup.now() >= this.#until;
+  }
+
+  /** No turn comes any more. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  #request(): void {
+    if (this.#turning || this.#requested) return;
+    this.#requested = true;
+    this.#wakeup.soon(this.#proceed);
+  }
+
+  readonly #proceed = (): void => {
+    this.#requested = false;
+    this.#turn();
+  };
+
+  #turn(): void {
+    if (this.#closed) return;
+    this.#turning = true;
+    this.#until = this.#wakeup.now() + turnMillis;
+    let more: boolean;
+    do {
+      this.#poll();
+      // One slice is done in every turn, however much has come.
+      if (this.#slice()) for (const source of this.#sources) source.pending = true;
+      more = this.busy || this.#pending;
+    } while (more && !this.spent());
+    this.#turning = false;
+    if (more) this.#request();
+  }
+
+  #poll(): void {
+    for (const source of this.#sources) {
+      if (source.pending) source.pending = source.poll();
+    }
+  }
+
+  get #pending(): boolean {
+    for (const source of this.#sources) if (source.pending) return true;
+    return false;
+  }
+
+  /** One slice of the task whose turn it is; false where there is none. */
+  #slice(): boolean {
+    if (this.#at === this.#current.length) {
+      if (this.#next.length === 0) return false;
+      const done = this.#current;
+      done.length = 0;
+      this.#current = this.#next;
+      this.#next = done;
+      this.#at = 0;
+    }
+    const task = this.#current[this.#at++] as Task; // inside the array
+    try {
+      task.proceed();
+    } catch (fault) {
+      this.#faults.caught(task, fault);
+    }
+    return true;
+  }
+}
