@@ -15,7 +15,7 @@ const mayImport: Readonly<Record<string, ReadonlyArray<string> | typeof anything
   net: [],
   log: ["clock"],
   config: ["net"],
-  metrics: ["net"],
+  metrics: ["net", "clock"],
   balancing: ["net"],
   backend: ["balancing", ...low],
   transport: low,

@@ -78,22 +78,65 @@ export const formatFor = (accept: string | undefined): Format =>
     ? "openmetrics"
     : "prometheus";
 
-/** The text: families in the order of the catalogue, those without a series left out. */
-export const render = (all: ReadonlyArray<Series>, format: Format): string => {
-  const byName = new Map<string, Array<Series>>();
-  for (const one of all) {
-    const found = byName.get(one.name);
-    if (found === undefined) byName.set(one.name, [one]);
-    else found.push(one);
-  }
-  let text = "";
-  for (const family of families) {
-    const found = byName.get(family.name);
-    if (found === undefined) continue;
+/** How many series are written before the event loop turns: tens of thousands of lines would hold it up. */
+export const seriesPerSlice = 200;
+
+/** The text of one family, piece by piece. */
+class Section {
+  readonly pieces: Array<Uint8Array> = [];
+  #text: string;
+
+  constructor(
+    readonly family: Family,
+    format: Format,
+  ) {
     const { help, name, type } = family;
     const shown = type === "counter" && format === "prometheus" ? `${name}_total` : name;
-    text += `# HELP ${shown} ${help.replace(/[\\\n]/g, " ")}\n# TYPE ${shown} ${type}\n`;
-    for (const one of found) text += linesOf(family, one);
+    this.#text = `# HELP ${shown} ${help.replace(/[\\\n]/g, " ")}\n# TYPE ${shown} ${type}\n`;
   }
-  return format === "openmetrics" ? `${text}# EOF\n` : text;
-};
+
+  add(one: Series): void {
+    this.#text += linesOf(this.family, one);
+  }
+
+  /** Encodes what was added since this was last called. */
+  encode(): void {
+    if (this.#text !== "") this.pieces.push(encoder.encode(this.#text));
+    this.#text = "";
+  }
+}
+
+const encoder = new TextEncoder();
+
+/**
+ * The text in UTF-8, in pieces: families in the order of the catalogue, those without a series left out. It yields after
+ * each {@link seriesPerSlice} series, and takes the series as it goes: they may be computed one after the other.
+ */
+export function* render(all: Iterable<Series>, format: Format): Generator<void, ReadonlyArray<Uint8Array>> {
+  const byName = new Map(families.map((family) => [family.name, family]));
+  const sections = new Map<Family, Section>();
+  let written = 0;
+  const encode = (): void => {
+    for (const section of sections.values()) section.encode();
+  };
+  for (const one of all) {
+    const family = byName.get(one.name);
+    if (family === undefined) continue;
+    let section = sections.get(family);
+    if (section === undefined) {
+      section = new Section(family, format);
+      sections.set(family, section);
+    }
+    section.add(one);
+    written += 1;
+    if (written % seriesPerSlice === 0) {
+      encode();
+      yield;
+    }
+  }
+  encode();
+  return [
+    ...families.flatMap((family) => sections.get(family)?.pieces ?? []),
+    ...(format === "openmetrics" ? [encoder.encode("# EOF\n")] : []),
+  ];
+}

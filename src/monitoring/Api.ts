@@ -9,7 +9,7 @@ import * as HttpApiMiddleware from "@effect/platform/HttpApiMiddleware";
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema";
 import * as HttpApiSecurity from "@effect/platform/HttpApiSecurity";
 import * as OpenApi from "@effect/platform/OpenApi";
-import { Schema } from "effect";
+import { Record, Schema } from "effect";
 
 const Count = Schema.Int.pipe(Schema.nonNegative());
 
@@ -85,24 +85,128 @@ export const BackendStatus = Schema.Struct({
   }),
 }).annotations({ identifier: "BackendStatus" });
 
-/** Everything that a person on call may want to know. */
-export const Status = Schema.Struct({
+const Refusals = Schema.Record({ key: Schema.String, value: Count }).annotations({
+  description: "Connections reset since the start because no backend could take them, by reason.",
+});
+
+const Uptime = Schema.Number.annotations({
+  description: "Seconds since the process started, by a clock that nobody sets.",
+});
+
+const totals = {
   status: Schema.Literal("healthy", "degraded", "unhealthy", "draining"),
   algorithm: Schema.String,
   version: Schema.NullOr(Schema.String),
   transport: Schema.NullOr(Schema.String),
   now: Instant,
-  started: Instant,
+  started: Instant.annotations({ description: "When the process started." }),
+  uptime_seconds: Uptime,
   total_backends: Count,
   healthy_backends: Count.annotations({ description: "Those that take new connections." }),
   open: Count.annotations({ description: "Connections open now." }),
   total: Count.annotations({ description: "Connections accepted since the start." }),
   refused: Count.annotations({ description: "Of those, reset because no backend could take them." }),
+  refusals: Refusals,
+  last_refused: Schema.NullOr(Instant).annotations({ description: "When one was last reset so." }),
   received: Bytes,
   sent: Bytes,
   discovered: Schema.NullOr(Instant).annotations({ description: "When the list of backends was last got." }),
+};
+
+/**
+ * Everything that a person on call may want to know.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export const Status = Schema.Struct({
+  ...totals,
   backends: Schema.Array(BackendStatus),
 }).annotations({ identifier: "Status" });
+
+const name = BackendStatus.pick("id", "address");
+
+type Fields = Readonly<Record<string, Schema.Schema.AnyNoContext>>;
+type Optional<A extends Fields> = { readonly [K in keyof A]: Schema.optionalWith<A[K], { exact: true }> };
+
+const optional = <A extends Fields>(fields: A): Optional<A> =>
+  Record.map(fields, (field) => Schema.optionalWith(field, { exact: true })) as Optional<A>; // each from its own field
+
+/**
+ * What has changed since the last message: only the fields that have.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export const Change = Schema.Struct({
+  ...optional(totals),
+  now: Instant,
+  uptime_seconds: Uptime,
+  backends: Schema.optionalWith(
+    Schema.Array(
+      Schema.Struct({
+        ...optional(BackendStatus.fields),
+        ...name.fields,
+      }),
+    ),
+    { default: () => [] },
+  ).annotations({ description: "Backends that are new, with all their fields, or have changed." }),
+  removed: Schema.optionalWith(Schema.Array(name), { default: () => [] }).annotations({
+    description: "Backends that are no longer listed.",
+  }),
+}).annotations({ identifier: "Change" });
+
+/**
+ * Something that happened.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export const Event = Schema.Struct({
+  id: Count.annotations({ description: "Grows by one with each event of this process." }),
+  at: Instant,
+  kind: Schema.Literal(
+    "added",
+    "removed",
+    "up",
+    "down",
+    "steered",
+    "phase",
+    "refusals-began",
+    "refusals-ended",
+  ),
+  backend: Schema.optionalWith(Schema.String, { exact: true }).annotations({
+    description: "`id (address)` of the backend concerned.",
+  }),
+  detail: Schema.optionalWith(Schema.String, { exact: true }).annotations({
+    description: "Why it is down, who steered it and to what, or the phase that begins.",
+  }),
+  reason: Schema.optionalWith(Schema.String, { exact: true }).annotations({
+    description: "Of refusals: why connections are reset.",
+  }),
+  count: Schema.optionalWith(Count, { exact: true }).annotations({
+    description: "Of refusals that have ended: how many connections were reset.",
+  }),
+  seconds: Schema.optionalWith(Schema.Number, { exact: true }).annotations({
+    description: "Of refusals that have ended: from the first to the last.",
+  }),
+}).annotations({ identifier: "Event" });
+
+/**
+ * One moment of the last minutes, for charts: totals, so that rates are differences.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export const Sample = Schema.Struct({
+  at: Instant,
+  uptime_seconds: Uptime,
+  open: Count,
+  total: Count,
+  refusals: Refusals,
+  received: Bytes,
+  sent: Bytes,
+}).annotations({ identifier: "Sample" });
 
 /** 401: steering was asked for without the right token. */
 export const Unauthorized = Schema.Struct({

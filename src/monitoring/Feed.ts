@@ -1,90 +1,116 @@
 /**
- * Server-sent events: what happens, and the status a few times a second, for those who watch.
+ * Server-sent events: what happens, and the status as it changes, for those who watch.
+ *
+ * A viewer has no buffer of its own. When it takes the next message, it gets the change since its last one, or, where it
+ * is further behind, the whole status of now; all viewers share the bytes.
  *
  * https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
-import { Clock, Context, Deferred, Duration, Effect, Layer, Ref, Schema, Stream } from "effect";
+import { Chunk, Clock, Context, Deferred, Duration, Effect, FiberId, Layer, Stream } from "effect";
 import { describe } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
 import type { PoolEvent } from "../backend/PoolEvent.js";
+import * as EventLoop from "../clock/EventLoop.js";
+import * as MonotonicClock from "../clock/MonotonicClock.js";
 import * as WallClock from "../clock/WallClock.js";
 import { Metrics } from "../metrics/Metrics.js";
+import type { Build } from "../metrics/ProcessGauges.js";
 import { Sessions } from "../proxy/Sessions.js";
-import { Status } from "./Api.js";
-import type { Build } from "./Gauges.js";
+import type { BackendStatus, Change, Event, Sample, Status } from "./Api.js";
+import * as Changes from "./Change.js";
+import * as Json from "./Json.js";
+import * as Refusals from "./Refusals.js";
+import * as Rendering from "./Rendering.js";
 import * as Views from "./Views.js";
 
-/** Something that happened, as a viewer is told. */
-export interface Event {
-  /** Grows by one with each event of this process. */
-  readonly id: number;
-  /** RFC 3339, UTC. */
-  readonly at: string;
-  readonly kind: "added" | "removed" | "up" | "down" | "steered" | "phase";
-  /** `id (address)` of the backend concerned. */
-  readonly backend?: string;
-  /** Why it is down, who steered it and to what, or the phase that begins. */
-  readonly detail?: string;
-}
-
-/** One moment of the last minutes, for charts: totals, so that whoever draws takes differences. */
-export interface Sample {
-  readonly at: string;
-  readonly open: number;
-  readonly total: number;
-  readonly received: number;
-  readonly sent: number;
-}
-
-/** How often viewers are told the status. */
-const every = Duration.millis(500);
-/** How often a sample is taken, and how many are kept: five minutes. */
-const sampling = Duration.seconds(2);
+/** How often viewers get what has changed, and totals are looked at. */
+const interval = Duration.millis(500);
+/** A sample is taken every so many intervals, and this many are kept: five minutes. */
+const intervalsPerSample = 4;
 const samplesKept = 150;
 /** How many events are kept for those who come later. */
 const eventsKept = 100;
-/** How many messages of the status a viewer may be behind: what was so is of no use to anybody. */
-const behind = 1;
 
-const happened = (item: PoolEvent): Pick<Event, "kind" | "backend" | "detail"> => {
-  switch (item._tag) {
+type EventFields = Omit<typeof Event.Type, "id" | "at">;
+
+const ofPool = (event: PoolEvent): EventFields => {
+  switch (event._tag) {
     case "Added":
-      return { kind: "added", backend: describe(item.backend) };
+      return { kind: "added", backend: describe(event.backend) };
     case "Removed":
-      return { kind: "removed", backend: describe(item.backend) };
+      return { kind: "removed", backend: describe(event.backend) };
     case "Up":
-      return { kind: "up", backend: describe(item.backend) };
+      return { kind: "up", backend: describe(event.backend) };
     case "Down":
-      return { kind: "down", backend: describe(item.backend), detail: item.why };
+      return { kind: "down", backend: describe(event.backend), detail: event.why };
     case "Steered":
       return {
         kind: "steered",
-        backend: describe(item.backend),
-        detail: `${item.backend.admin} by ${item.by}`,
+        backend: describe(event.backend),
+        detail: `${event.backend.admin} by ${event.by}`,
       };
     case "Phase":
-      return { kind: "phase", detail: item.phase };
+      return { kind: "phase", detail: event.phase };
   }
 };
 
-const instant = (millis: number): string => new Date(millis).toISOString();
+const encoder = new TextEncoder();
 
 // JSON has no line breaks of its own, so it fits on one data line.
-const message = (name: string, data: unknown): string => `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
+const before = (name: string): string => `event: ${name}\ndata: `;
+const after = "\n\n";
+const message = (name: string, data: unknown): Uint8Array =>
+  encoder.encode(`${before(name)}${JSON.stringify(data)}${after}`);
 
-const encodeStatus = Schema.encodeSync(Status);
+type Totals = Omit<typeof Status.Type, "backends">;
+type Backends = ReadonlyMap<string, typeof BackendStatus.Type>;
+
+/** The status that viewers have, or are about to get. */
+interface Version {
+  /** Grows by one with each. */
+  readonly number: number;
+  readonly backends: Backends;
+  readonly totals: Totals;
+  /** The message that makes the version before this one this one; undefined of the first. */
+  readonly change: Uint8Array | undefined;
+  /** The message with the whole status. Rendered once, when the first viewer needs it. */
+  readonly status: Effect.Effect<ReadonlyArray<Uint8Array>>;
+}
+
+/** Compares the backends of now with those before; it yields between slices. */
+function* compared(
+  old: Backends,
+  statuses: Iterable<typeof BackendStatus.Type>,
+): Generator<
+  void,
+  { readonly backends: Backends } & Pick<typeof Change.Encoded, "removed"> & {
+      readonly changed: ReadonlyArray<string>;
+    }
+> {
+  const backends = new Map<string, typeof BackendStatus.Type>();
+  const changed: Array<string> = [];
+  for (const status of statuses) {
+    const key = Changes.keyOf(status);
+    const change = Changes.ofBackend(old.get(key), status);
+    if (change !== undefined) changed.push(JSON.stringify(change));
+    backends.set(key, status);
+    if (backends.size % Json.itemsPerSlice === 0) yield;
+  }
+  const removed: Array<{ readonly id: string; readonly address: string }> = [];
+  for (const [key, { address, id }] of old) if (!backends.has(key)) removed.push({ id, address });
+  return { backends, changed, removed };
+}
 
 export class Feed extends Context.Tag("zeitwork-load-balancer/Feed")<
   Feed,
   {
-    /** Everything a person on call may want to know, now. */
-    readonly status: Effect.Effect<typeof Status.Type>;
+    /** The JSON of everything a person on call may want to know, now. */
+    readonly status: Effect.Effect<Rendering.Rendering>;
     /**
-     * The text of the stream for one viewer: the samples and events of the last minutes, then what happens and
-     * the status at every half second. One that does not keep up misses the oldest; the next status makes up
-     * for it. It ends with {@link end}.
+     * The stream of one viewer: `history`, the last events and `status`, then each `event` and, twice a second, `change`;
+     * `status` again where it has missed a change. It ends with {@link end}.
      */
-    readonly messages: Stream.Stream<string>;
+    readonly messages: Stream.Stream<Uint8Array>;
     /** Ends every viewer's stream: the server is about to stop. */
     readonly end: Effect.Effect<void>;
   }
@@ -92,75 +118,198 @@ export class Feed extends Context.Tag("zeitwork-load-balancer/Feed")<
 
 const make = (build: Build | undefined) =>
   Effect.gen(function* () {
-    const { events, pool } = yield* BackendRegistry;
+    const registry = yield* BackendRegistry;
     const metrics = yield* Metrics;
     const sessions = yield* Sessions;
     const converter = yield* WallClock.make;
     const over = yield* Deferred.make<void>();
-    const lastId = yield* Ref.make(0);
-    const samples = yield* Ref.make<ReadonlyArray<Sample>>([]);
 
-    const status = Effect.gen(function* () {
-      const now = yield* Clock.currentTimeMillis;
-      return Views.status(yield* pool, metrics, yield* sessions.snapshot, {
-        build,
-        now,
-        toEpoch: converter(),
-      });
+    const samples: Array<typeof Sample.Type> = [];
+    /** The last events, the oldest first. */
+    const events: Array<{ readonly id: number; readonly bytes: Uint8Array }> = [];
+    let lastId = 0;
+    let refusals = Refusals.none;
+    let viewers = 0;
+    let version: Version | undefined;
+    let versions = 0;
+    /** Done, and replaced, when there is something for viewers. */
+    let pulse = Deferred.unsafeMake<void>(FiberId.none);
+
+    const notify = Effect.suspend(() => {
+      const done = pulse;
+      pulse = Deferred.unsafeMake<void>(FiberId.none);
+      return Deferred.succeed(done, undefined);
     });
+
+    const record = (fields: EventFields) =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        lastId += 1;
+        const event: typeof Event.Type = { id: lastId, at: new Date(now).toISOString(), ...fields };
+        events.push({ id: lastId, bytes: message("event", event) });
+        if (events.length > eventsKept) events.shift();
+        return notify;
+      });
+
+    const sources = Effect.zipWith(
+      registry.pool,
+      sessions.snapshot,
+      (pool, snapshot): Views.Sources => ({ pool, metrics, sessions: snapshot }),
+    );
+
+    const totalsOf = (from: Views.Sources, toEpoch: WallClock.ToEpoch) =>
+      Effect.map(Clock.currentTimeMillis, (now) =>
+        Views.totals(from, { build, now, toEpoch, lastRefused: refusals.last }),
+      );
+
+    const status = yield* Rendering.shared(
+      Effect.gen(function* () {
+        const from = yield* sources;
+        const toEpoch = converter();
+        const totals = yield* totalsOf(from, toEpoch);
+        const statuses = Views.backendStatuses(from, toEpoch);
+        return yield* Rendering.make(
+          yield* EventLoop.inSlices(Json.objectWithList(totals, "backends", statuses)),
+        );
+      }),
+    );
+
+    /** Makes the next version. */
+    const refresh = yield* Rendering.shared(
+      Effect.gen(function* () {
+        const from = yield* sources;
+        const toEpoch = converter();
+        const totals = yield* totalsOf(from, toEpoch);
+        const old = version;
+        const {
+          backends,
+          changed,
+          removed = [],
+        } = yield* EventLoop.inSlices(
+          compared(old?.backends ?? new Map(), Views.backendStatuses(from, toEpoch)),
+        );
+        versions += 1;
+        const next: Version = {
+          number: versions,
+          backends,
+          totals,
+          change:
+            old === undefined
+              ? undefined
+              : changeMessage(Changes.ofTotals(old.totals, totals), changed, removed),
+          status: yield* Effect.cached(
+            // Others may wait for it as well.
+            Effect.uninterruptible(
+              EventLoop.inSlices(
+                Json.objectWithList(totals, "backends", backends.values(), before("status"), after),
+              ),
+            ),
+          ),
+        };
+        version = viewers > 0 ? next : undefined;
+        yield* notify;
+        return next;
+      }),
+    );
 
     const sample = Effect.gen(function* () {
-      const at = instant(yield* Clock.currentTimeMillis);
-      const { bytesEnded, total } = metrics;
+      const at = new Date(yield* Clock.currentTimeMillis).toISOString();
       const { bytes, open } = yield* sessions.snapshot;
-      const received = bytesEnded.received + bytes.received;
-      const sent = bytesEnded.sent + bytes.sent;
-      yield* Ref.update(samples, (all) => [...all, { at, open, total, received, sent }].slice(-samplesKept));
+      const { bytesEnded, refusalsByReason, total } = metrics;
+      samples.push({
+        at,
+        uptime_seconds: Views.uptimeSeconds(),
+        open,
+        total,
+        refusals: Object.fromEntries(refusalsByReason),
+        received: bytesEnded.received + bytes.received,
+        sent: bytesEnded.sent + bytes.sent,
+      });
+      if (samples.length > samplesKept) samples.shift();
     });
-    yield* Effect.forkScoped(Effect.forever(Effect.zipRight(sample, Effect.sleep(sampling))));
 
-    const numbered = (event: Pick<Event, "kind" | "backend" | "detail">) =>
-      Effect.zipWith(
-        Ref.updateAndGet(lastId, (id) => id + 1),
-        Clock.currentTimeMillis,
-        (id, now): Event => ({ id, at: instant(now), ...event }),
+    const lookForRefusals = Effect.flatMap(MonotonicClock.now, (now) => {
+      const [next, turns] = Refusals.looked(refusals, metrics.refusalsByReason, now);
+      refusals = next;
+      return Effect.forEach(turns, record, { discard: true });
+    });
+
+    let intervals = 0;
+    const tick = Effect.suspend(() => {
+      const sampled = intervals % intervalsPerSample === 0 ? sample : Effect.void;
+      intervals += 1;
+      return sampled.pipe(
+        Effect.zipRight(lookForRefusals),
+        Effect.zipRight(Effect.suspend(() => (viewers > 0 ? refresh : Effect.void))),
+        // A bug in what is shown must not end what is recorded.
+        Effect.catchAllDefect((defect) => Effect.logError("the events could not be told", defect)),
+        Effect.zipRight(Effect.sleep(interval)),
       );
+    });
+    yield* Effect.forkScoped(Effect.forever(tick));
+
+    // Recorded whether or not anybody watches: those who come later get what was before.
     const draining = sessions.phases.pipe(
       Stream.filter((phase) => phase === "draining"),
-      Stream.map((phase) => ({ kind: "phase", detail: phase }) as const),
+      Stream.map((phase): EventFields => ({ kind: "phase", detail: phase })),
     );
-    // Gathered whether or not anybody watches, so that whoever comes later is told what was before.
-    const happening = yield* Stream.share(
-      Stream.merge(Stream.map(yield* events, happened), draining).pipe(
-        Stream.mapEffect(numbered),
-        Stream.map((event) => message("event", event)),
-      ),
-      { capacity: eventsKept, strategy: "sliding", replay: eventsKept },
+    yield* Stream.merge(Stream.map(yield* registry.events, ofPool), draining).pipe(
+      Stream.runForEach(record),
+      Effect.forkScoped,
     );
-    yield* Effect.forkScoped(Stream.runDrain(happening));
 
-    // Rendered once for all who watch, and not at all while nobody does.
-    const rendered = Effect.map(status, (now) => message("status", encodeStatus(now)));
-    const watched = yield* Stream.share(
-      Stream.concat(
-        Stream.fromEffect(rendered),
-        Stream.repeatEffect(Effect.zipRight(Effect.sleep(every), rendered)),
-      ),
-      { capacity: behind, strategy: "sliding", replay: 1 },
-    );
+    const viewer = Effect.gen(function* () {
+      yield* Effect.acquireRelease(
+        Effect.sync(() => {
+          viewers += 1;
+        }),
+        () =>
+          Effect.sync(() => {
+            viewers -= 1;
+            if (viewers === 0) version = undefined;
+          }),
+      );
+      let lastEvent = 0;
+      let lastVersion = 0;
+      const pull: Effect.Effect<Chunk.Chunk<Uint8Array>> = Effect.suspend(() => {
+        const fresh = events.filter(({ id }) => id > lastEvent).map(({ bytes }) => bytes);
+        lastEvent = lastId;
+        const current = version;
+        if (current === undefined || current.number === lastVersion) {
+          if (fresh.length > 0) return Effect.succeed(Chunk.unsafeFromArray(fresh));
+          return Effect.zipRight(current === undefined ? refresh : Deferred.await(pulse), pull);
+        }
+        const next = current.number === lastVersion + 1 ? current.change : undefined;
+        lastVersion = current.number;
+        return next === undefined
+          ? Effect.map(current.status, (pieces) => Chunk.unsafeFromArray([...fresh, ...pieces]))
+          : Effect.succeed(Chunk.unsafeFromArray([...fresh, next]));
+      });
+      return Stream.concat(
+        Stream.sync(() => message("history", samples)),
+        // One by one: each waits until the one before it was taken.
+        Stream.rechunk(Stream.repeatEffectChunk(pull), 1),
+      );
+    });
 
     return Feed.of({
       status,
-      messages: Stream.concat(
-        Stream.fromEffect(Effect.map(Ref.get(samples), (all) => message("history", all))),
-        // Each is a subscription with a buffer of its own: it goes on sliding while a viewer does not read.
-        Stream.merge(happening, watched),
-      ).pipe(Stream.interruptWhenDeferred(over)),
+      messages: Stream.interruptWhenDeferred(Stream.unwrapScoped(viewer), over),
       end: Effect.asVoid(Deferred.succeed(over, undefined)),
     });
   });
 
-/** The feed of one registry; `build` says what runs. */
+/** `changed` are the JSON of what is new of each backend. */
+const changeMessage = (
+  totals: ReturnType<typeof Changes.ofTotals>,
+  changed: ReadonlyArray<string>,
+  removed: ReadonlyArray<{ readonly id: string; readonly address: string }>,
+): Uint8Array => {
+  const fields = JSON.stringify(removed.length === 0 ? totals : { ...totals, removed });
+  const backends = changed.length === 0 ? "" : `,"backends":[${changed.join(",")}]`;
+  return encoder.encode(`${before("change")}${fields.slice(0, -1)}${backends}}${after}`);
+};
+
+/** The feed of one balancer; `build` says what runs. */
 export const layer = (
   build: Build | undefined,
 ): Layer.Layer<Feed, never, BackendRegistry | Metrics | Sessions> => Layer.scoped(Feed, make(build));

@@ -2,42 +2,86 @@
  * The answers of {@link Api}: read off the pool, and what was recorded.
  */
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
+import type * as HttpServerRequest from "@effect/platform/HttpServerRequest";
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
 import * as OpenApi from "@effect/platform/OpenApi";
-import { Effect, Layer, Stream } from "effect";
+import { Effect, Iterable, Layer, Stream } from "effect";
 import type { Admin } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
+import * as Pool from "../backend/Pool.js";
+import * as EventLoop from "../clock/EventLoop.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
 import * as WallClock from "../clock/WallClock.js";
 import * as Exposition from "../metrics/Exposition.js";
 import { Metrics } from "../metrics/Metrics.js";
+import { loopDelays, type Program } from "../metrics/ProcessGauges.js";
 import { Sessions } from "../proxy/Sessions.js";
 import { Api } from "./Api.js";
 import { Feed } from "./Feed.js";
 import * as Gauges from "./Gauges.js";
+import * as Json from "./Json.js";
+import * as Rendering from "./Rendering.js";
 import { clientOf } from "./Steering.js";
 import * as Views from "./Views.js";
 
 /** What `/openapi.json` answers. */
 export const openApi = OpenApi.fromApi(Api);
 
-const monitoring = (program: Gauges.Program) =>
+/** A rendering as an answer, compressed where the client accepts that. */
+const respond = (
+  rendering: Rendering.Rendering,
+  request: HttpServerRequest.HttpServerRequest,
+  contentType: string,
+) => {
+  const vary = { vary: "accept, accept-encoding" };
+  if (Rendering.isCompressed(rendering, request.headers["accept-encoding"])) {
+    return Effect.map(rendering.compressed, (bytes) =>
+      HttpServerResponse.uint8Array(bytes, { contentType, headers: { ...vary, "content-encoding": "gzip" } }),
+    );
+  }
+  const { bytes: contentLength, pieces } = rendering;
+  return Effect.succeed(
+    HttpServerResponse.stream(Stream.rechunk(Stream.fromIterable(pieces), 1), {
+      contentType,
+      contentLength,
+      headers: vary,
+    }),
+  );
+};
+
+const json = "application/json";
+
+const monitoring = (program: Program) =>
   HttpApiBuilder.group(Api, "monitoring", (handlers) =>
     Effect.gen(function* () {
       const { pool } = yield* BackendRegistry;
       const metrics = yield* Metrics;
       const sessions = yield* Sessions;
-      const delays = yield* Gauges.loopDelays;
+      const delays = yield* loopDelays;
       const converter = yield* WallClock.make;
 
       const draining = Effect.map(sessions.phase, (phase) => phase === "draining");
 
       const exposition = (format: Exposition.Format) =>
+        Rendering.shared(
+          Effect.gen(function* () {
+            const sources = { pool: yield* pool, metrics, sessions: yield* sessions.snapshot };
+            const all = Gauges.everything(sources, program, delays, yield* MonotonicClock.now);
+            return yield* Rendering.make(yield* EventLoop.inSlices(Exposition.render(all, format)));
+          }),
+        );
+      const expositions = {
+        prometheus: yield* exposition("prometheus"),
+        openmetrics: yield* exposition("openmetrics"),
+      };
+      const backends = yield* Rendering.shared(
         Effect.gen(function* () {
-          const now = yield* MonotonicClock.now;
-          const all = Gauges.everything(yield* pool, metrics, yield* sessions.snapshot, program, delays, now);
-          return Exposition.render(all, format);
-        });
+          const toEpoch = converter();
+          const listed = Pool.backends(yield* pool);
+          const views = Iterable.map(listed, (backend) => Views.backendView(backend, toEpoch));
+          return yield* Rendering.make(yield* EventLoop.inSlices(Json.list(views)));
+        }),
+      );
 
       return handlers
         .handle("health", () =>
@@ -48,7 +92,9 @@ const monitoring = (program: Gauges.Program) =>
               : { ...health, status: health.status };
           }),
         )
-        .handle("backends", () => Effect.map(pool, (now) => Views.backends(now, converter())))
+        .handleRaw("backends", ({ request }) =>
+          Effect.flatMap(backends, (rendering) => respond(rendering, request, json)),
+        )
         .handle("livez", () => Effect.succeed({ status: "live" } as const))
         .handle("readyz", () =>
           Effect.gen(function* () {
@@ -58,8 +104,8 @@ const monitoring = (program: Gauges.Program) =>
         )
         .handleRaw("metrics", ({ request }) => {
           const format = Exposition.formatFor(request.headers["accept"]);
-          return Effect.map(exposition(format), (text) =>
-            HttpServerResponse.text(text, { contentType: Exposition.contentTypes[format] }),
+          return Effect.flatMap(expositions[format], (rendering) =>
+            respond(rendering, request, Exposition.contentTypes[format]),
           );
         });
     }),
@@ -68,10 +114,12 @@ const monitoring = (program: Gauges.Program) =>
 const live = HttpApiBuilder.group(Api, "live", (handlers) =>
   Effect.map(Feed, ({ messages, status }) =>
     handlers
-      .handle("status", () => status)
+      .handleRaw("status", ({ request }) =>
+        Effect.flatMap(status, (rendering) => respond(rendering, request, json)),
+      )
       .handleRaw("events", ({ request }) =>
         Effect.succeed(
-          HttpServerResponse.stream(request.method === "HEAD" ? Stream.empty : Stream.encodeText(messages), {
+          HttpServerResponse.stream(request.method === "HEAD" ? Stream.empty : messages, {
             contentType: "text/event-stream; charset=utf-8",
           }),
         ),
@@ -81,7 +129,7 @@ const live = HttpApiBuilder.group(Api, "live", (handlers) =>
 
 const steering = HttpApiBuilder.group(Api, "steering", (handlers) =>
   Effect.gen(function* () {
-    const { steer } = yield* BackendRegistry;
+    const { pool, steer } = yield* BackendRegistry;
     const metrics = yield* Metrics;
     const sessions = yield* Sessions;
     const converter = yield* WallClock.make;
@@ -95,7 +143,12 @@ const steering = HttpApiBuilder.group(Api, "steering", (handlers) =>
             reason: "unknown-backend",
           } as const);
         }
-        return Views.backendStatus(backend, metrics, yield* sessions.snapshot, converter());
+        const bytes = Views.bytesOfBackends({
+          pool: yield* pool,
+          metrics,
+          sessions: yield* sessions.snapshot,
+        });
+        return Views.backendStatus(backend, metrics, bytes(backend.key), converter());
       });
     return handlers
       .handle("drain", ({ path }) => chosen(path.id, "draining"))
@@ -105,4 +158,4 @@ const steering = HttpApiBuilder.group(Api, "steering", (handlers) =>
 );
 
 /** Answers from the registry and the feed; the metrics also tell of the program. */
-export const layer = (program: Gauges.Program) => Layer.mergeAll(monitoring(program), live, steering);
+export const layer = (program: Program) => Layer.mergeAll(monitoring(program), live, steering);

@@ -1,15 +1,14 @@
 /**
- * The pool as monitoring shows it. Pure.
+ * The pool, what was recorded and who is open, as monitoring shows them. Pure.
  */
-
 import { type Backend, since } from "../backend/Backend.js";
 import * as Pool from "../backend/Pool.js";
 import { processStarted, type ToEpoch } from "../clock/WallClock.js";
-import type { Recorder } from "../metrics/Recorder.js";
+import type { Build } from "../metrics/ProcessGauges.js";
+import type { Bytes, Recorder } from "../metrics/Recorder.js";
 import { format } from "../net/SocketAddress.js";
 import type { Snapshot } from "../proxy/Sessions.js";
 import type { BackendStatus, BackendView, NotReady, NotServing, Serving, Status } from "./Api.js";
-import type { Build } from "./Gauges.js";
 
 export const health = (pool: Pool.Pool, draining: boolean): typeof Serving.Type | typeof NotServing.Type => {
   const healthy = Pool.healthy(pool);
@@ -27,14 +26,13 @@ export const health = (pool: Pool.Pool, draining: boolean): typeof Serving.Type 
 const instant = (toEpoch: ToEpoch, monotonicMillis: number | undefined): string | null =>
   monotonicMillis === undefined ? null : new Date(toEpoch(monotonicMillis)).toISOString();
 
-export const backends = (pool: Pool.Pool, toEpoch: ToEpoch): ReadonlyArray<typeof BackendView.Type> =>
-  Pool.backends(pool).map((backend) => ({
-    id: backend.id,
-    address: format(backend.address),
-    healthy: backend.eligible,
-    connections: backend.connections,
-    last_check: instant(toEpoch, backend.seen.lastCheck),
-  }));
+export const backendView = (backend: Backend, toEpoch: ToEpoch): typeof BackendView.Type => ({
+  id: backend.id,
+  address: format(backend.address),
+  healthy: backend.eligible,
+  connections: backend.connections,
+  last_check: instant(toEpoch, backend.seen.lastCheck),
+});
 
 const whyNotReady = {
   starting: "the first list of backends is waited for",
@@ -51,14 +49,35 @@ export const notReady = (
   return { status, why: (status === "starting" ? notListed : undefined) ?? whyNotReady[status] };
 };
 
+/** Where everything that is shown comes from, at one moment. */
+export interface Sources {
+  readonly pool: Pool.Pool;
+  readonly metrics: Recorder;
+  readonly sessions: Snapshot;
+}
+
+/**
+ * The bytes of a backend, by its key: of connections that have ended, and of those that are open. All are read at once, so
+ * that a connection which ends meanwhile is counted once, though what is made of them takes longer.
+ */
+export const bytesOfBackends = ({ metrics, pool, sessions }: Sources): ((key: string) => Bytes) => {
+  const none: Bytes = { received: 0, sent: 0 };
+  const bytes = new Map<string, Bytes>();
+  for (const { key } of Pool.backends(pool)) {
+    const ended = metrics.backends.get(key)?.bytesEnded ?? none;
+    const open = sessions.bytesOf(key);
+    bytes.set(key, { received: ended.received + open.received, sent: ended.sent + open.sent });
+  }
+  return (key) => bytes.get(key) ?? none;
+};
+
 export const backendStatus = (
   backend: Backend,
   metrics: Recorder,
-  sessions: Snapshot,
+  { received, sent }: Bytes,
   toEpoch: ToEpoch,
 ): typeof BackendStatus.Type => {
-  const { bytesEnded, connectFailures, connectMillis, peak, total } = metrics.backend(backend);
-  const bytesOpen = sessions.bytesOf(backend.key);
+  const { connectFailures, connectMillis, peak, total } = metrics.backend(backend);
   return {
     id: backend.id,
     address: format(backend.address),
@@ -71,24 +90,42 @@ export const backendStatus = (
     open: backend.connections,
     peak,
     total,
-    received: bytesEnded.received + bytesOpen.received,
-    sent: bytesEnded.sent + bytesOpen.sent,
+    received,
+    sent,
     connect_failures: connectFailures,
     connect_ms: connectMillis === undefined ? null : Math.round(connectMillis * 1000) / 1000,
   };
 };
 
-/** `now` is in milliseconds since the epoch. */
-export const status = (
-  pool: Pool.Pool,
-  metrics: Recorder,
-  sessions: Snapshot,
+/** The status of each backend that is listed, computed when it is asked for. */
+export function* backendStatuses(
+  sources: Sources,
+  toEpoch: ToEpoch,
+): Generator<typeof BackendStatus.Type, void> {
+  const bytes = bytesOfBackends(sources);
+  for (const backend of Pool.backends(sources.pool)) {
+    yield backendStatus(backend, sources.metrics, bytes(backend.key), toEpoch);
+  }
+}
+
+/** Seconds since the process started, by monotonic time. */
+export const uptimeSeconds = (): number => Math.round(process.uptime() * 1000) / 1000;
+
+/** The status without its backends. `now` is in milliseconds since the epoch, `lastRefused` is monotonic. */
+export const totals = (
+  { metrics, pool, sessions }: Sources,
   {
     build,
+    lastRefused,
     now,
     toEpoch,
-  }: { readonly build: Build | undefined; readonly now: number; readonly toEpoch: ToEpoch },
-): typeof Status.Type => {
+  }: {
+    readonly build: Build | undefined;
+    readonly lastRefused: number | undefined;
+    readonly now: number;
+    readonly toEpoch: ToEpoch;
+  },
+): Omit<typeof Status.Type, "backends"> => {
   const { algorithm, healthy_backends, status, total_backends } = health(pool, sessions.draining);
   const { received, sent } = metrics.bytesEnded;
   return {
@@ -98,14 +135,16 @@ export const status = (
     transport: build?.transport ?? null,
     now: new Date(now).toISOString(),
     started: new Date(processStarted).toISOString(),
+    uptime_seconds: uptimeSeconds(),
     total_backends,
     healthy_backends,
     open: sessions.open,
     total: metrics.total,
     refused: metrics.refusals,
+    refusals: Object.fromEntries(metrics.refusalsByReason),
+    last_refused: instant(toEpoch, lastRefused),
     received: received + sessions.bytes.received,
     sent: sent + sessions.bytes.sent,
     discovered: instant(toEpoch, metrics.listedAt),
-    backends: Pool.backends(pool).map((backend) => backendStatus(backend, metrics, sessions, toEpoch)),
   };
 };

@@ -1,5 +1,5 @@
 /**
- * Three small charts of the last minutes.
+ * Small charts of the last minutes.
  */
 import "uplot/dist/uPlot.min.css";
 import uPlot from "uplot";
@@ -33,7 +33,16 @@ const charts: ReadonlyArray<Chart> = [
   },
   {
     title: "New per second",
-    lines: [{ title: "new", colour: "--line-1", of: ({ opened }) => opened }],
+    lines: [{ title: "new", colour: "--line-1", of: ({ served }) => served }],
+    text: Format.perSecond,
+    least: 4,
+  },
+  {
+    title: "Refused per second",
+    lines: [
+      { title: "no healthy backend", colour: "--line-3", of: ({ noBackend }) => noBackend },
+      { title: "none could be connected to", colour: "--line-2", of: ({ connectFailed }) => connectFailed },
+    ],
     text: Format.perSecond,
     least: 4,
   },
@@ -80,11 +89,14 @@ const make = ({ least, lines, text, title }: Chart) => {
   byId("charts", HTMLElement).append(figure);
 
   let columns = Samples.columns([]);
+  let known = false;
   // Under the pointer, what was then; else what is now.
   const read = (index: number | null | undefined) => {
-    const at = columns.at[index ?? columns.at.length - 1];
+    // Now is not known while the balancer is not heard.
+    const chosen = index ?? (known ? columns.at.length - 1 : -1);
+    const at = columns.at[chosen];
     for (const { of, value } of readings) {
-      const found = of(columns)[index ?? columns.at.length - 1];
+      const found = of(columns)[chosen];
       setText(value, found === null || found === undefined ? Format.unknown : text(found));
     }
     setText(when, index == null || at === undefined ? "" : `at ${Format.clock(at * 1000)}`);
@@ -138,21 +150,24 @@ const make = ({ least, lines, text, title }: Chart) => {
   }).observe(plot);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => chart.redraw(false, true));
 
-  return (next: Samples.Columns): void => {
+  return (next: Samples.Columns, heard: boolean): void => {
     columns = next;
+    known = heard;
     chart.setData([[...next.at], ...lines.map(({ of }) => [...of(next)])]);
     read(chart.cursor.idx);
   };
 };
 
-/** Puts the charts on the page; the answer draws samples in them. */
-export const makeAll = (): ((samples: ReadonlyArray<Samples.Sample>) => void) => {
+/** Puts the charts on the page; the answer draws samples in them, and says whether the last of them is of now. */
+export const makeAll = (): ((samples: ReadonlyArray<Samples.Sample>, known: boolean) => void) => {
   const draw = charts.map(make);
   let drawn: ReadonlyArray<Samples.Sample> | undefined;
-  return (samples) => {
-    if (samples === drawn) return;
+  let wasKnown = false;
+  return (samples, known) => {
+    if (samples === drawn && known === wasKnown) return;
     drawn = samples;
+    wasKnown = known;
     const columns = Samples.columns(samples);
-    for (const each of draw) each(columns);
+    for (const each of draw) each(columns, known);
   };
 };

@@ -1,40 +1,66 @@
 /**
- * The list of what happened, newest first.
+ * What happened, newest first. Pure.
  */
-import { announce, byId, element } from "./Dom.js";
+import type { Event } from "../monitoring/Api.js";
+import { reasonText } from "../monitoring/Refusals.js";
 import * as Format from "./Format.js";
-import * as Happenings from "./Happenings.js";
 
-const entry = (happening: Happenings.Happening): HTMLLIElement => {
-  const { at, kind } = happening;
-  const time = element("time", { datetime: new Date(at).toISOString() }, Format.clock(at));
-  return element("li", { class: kind }, time, " ", element("span", {}, Happenings.text(happening)));
+export interface Entry extends Omit<typeof Event.Type, "at"> {
+  readonly key: string;
+  /** In milliseconds since the epoch. */
+  readonly at: number;
+}
+
+/** How many are kept. */
+export const kept = 200;
+
+/** A balancer that was started anew counts from 1 again: an id names an event only together with its time. */
+export const entry = ({ at, ...event }: typeof Event.Type): Entry => ({
+  ...event,
+  key: `${event.id} ${at}`,
+  at: Date.parse(at),
+  // One of a fixed list is called by its address.
+  ...(event.backend === undefined ? {} : { backend: event.backend.replace(/^(.+) \(\1\)$/, "$1") }),
+});
+
+/** With one more, unless it is there already: after a reconnect the last ones come again. */
+export const append = (all: ReadonlyArray<Entry>, next: Entry): ReadonlyArray<Entry> =>
+  all.some(({ key }) => key === next.key) ? all : [next, ...all].slice(0, kept);
+
+const phases: Readonly<Record<string, string>> = {
+  starting: "the balancer starts",
+  serving: "the balancer takes clients",
+  draining: "the balancer drains: it takes no new clients",
 };
 
-/** The answer shows happenings, and announces those that are newer than `since`. */
-export const make = (): ((happenings: ReadonlyArray<Happenings.Happening>, since: number) => void) => {
-  const list = byId("events", HTMLOListElement);
-  const none = byId("no-events", HTMLElement);
-  let shown: ReadonlyArray<Happenings.Happening> = [];
-  let entries = new Map<string, { readonly of: Happenings.Happening; readonly item: HTMLLIElement }>();
+const connections = (count: number): string =>
+  count === 1 ? "1 connection was refused" : `${Format.count(count)} connections were refused`;
 
-  return (happenings, since) => {
-    if (happenings === shown) return;
-    const news = happenings.filter(({ at, key }) => at > since && !entries.has(key));
-    const next = new Map<string, { readonly of: Happenings.Happening; readonly item: HTMLLIElement }>();
-    let before: ChildNode | null = list.firstChild;
-    for (const of of happenings) {
-      const had = entries.get(of.key);
-      const item = had?.item ?? entry(of);
-      if (had !== undefined && had.of !== of) item.replaceChildren(...entry(of).childNodes);
-      if (item === before) before = before.nextSibling;
-      else list.insertBefore(item, before);
-      next.set(of.key, { of, item });
-    }
-    for (const [key, { item }] of entries) if (!next.has(key)) item.remove();
-    entries = next;
-    shown = happenings;
-    none.hidden = happenings.length > 0;
-    if (news.length > 0) announce(Happenings.announcement(news));
-  };
+/** One line of plain text. */
+export const text = ({ backend = "", count = 0, detail, kind, reason = "", seconds = 0 }: Entry): string => {
+  switch (kind) {
+    case "added":
+      return `${backend} was discovered`;
+    case "removed":
+      return `${backend} is no longer listed`;
+    case "up":
+      return `${backend} is up`;
+    case "down":
+      return detail === undefined ? `${backend} is down` : `${backend} is down: ${detail}`;
+    case "steered":
+      return `${backend}: ${detail ?? "steered"}`;
+    case "phase":
+      return phases[detail ?? ""] ?? `the balancer is ${detail ?? "in another phase"}`;
+    case "refusals-began":
+      return `connections are refused: ${reasonText(reason)}`;
+    case "refusals-ended":
+      return `${connections(count)} in ${Format.duration(seconds * 1000)}, none since: ${reasonText(reason)}`;
+  }
+};
+
+/** What a screen reader says of so many at once. */
+export const announcement = (entries: ReadonlyArray<Entry>): string => {
+  const lines = entries.slice(0, 3).map(text);
+  const more = entries.length - lines.length;
+  return [...lines, ...(more > 0 ? [`and ${more} more`] : [])].join(". ");
 };

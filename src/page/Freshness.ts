@@ -8,6 +8,10 @@ export const staleAfter = 3_000;
 /** A connection over which nothing came for so long is given up, though nobody said that it is broken. */
 export const giveUpAfter = 10_000;
 
+/** Whether nothing is known of now: no message came for too long. `heard` is when the last one came, if any. */
+export const isSilent = (heard: number | undefined, opened: number, now: number): boolean =>
+  now - (heard ?? opened) >= staleAfter;
+
 /**
  * What to say; undefined while all is well. `heard` is when the last message came, undefined before the first, and
  * `late` how much longer than the quickest one it was on its way.
@@ -19,7 +23,7 @@ export const warning = (
   late: number,
 ): string | undefined => {
   const silent = now - (heard ?? opened);
-  if (silent < staleAfter) {
+  if (!isSilent(heard, opened, now)) {
     if (late < staleAfter) return undefined;
     return `Late: this was so ${Format.duration(late)} ago. News comes more slowly than it happens.`;
   }

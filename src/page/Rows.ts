@@ -3,6 +3,7 @@
  */
 import type { BackendStatus } from "../monitoring/Api.js";
 import { reason, type State, stateOf } from "../monitoring/BackendState.js";
+import { keyOf } from "../monitoring/Change.js";
 import * as Format from "./Format.js";
 
 export type Backend = typeof BackendStatus.Type;
@@ -14,8 +15,6 @@ export interface Row extends Backend {
   /** Part of the new connections, 0 to 1. */
   readonly share: number | undefined;
 }
-
-export const keyOf = ({ address, id }: Pick<Backend, "address" | "id">): string => `${address} ${id}`;
 
 export const row = (backend: Backend, shares: ReadonlyMap<string, number>): Row => {
   const key = keyOf(backend);

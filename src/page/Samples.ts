@@ -4,26 +4,39 @@
 
 /** Totals at one moment. */
 export interface Sample {
-  /** In milliseconds since the epoch, by the balancer's clock. */
+  /** In milliseconds since the epoch: {@link Origin}, and the uptime. */
   readonly at: number;
   readonly open: number;
-  readonly total: number;
+  /** Connections that were not refused. */
+  readonly served: number;
+  readonly noBackend: number;
+  readonly connectFailed: number;
   readonly received: number;
   readonly sent: number;
 }
 
-/** What a balancer says of one moment: a history's sample, or a status. */
-export interface Told extends Omit<Sample, "at"> {
-  /** RFC 3339. */
-  readonly at: string;
+/** What the balancer says of one moment: a sample of its history, or a status. */
+export interface Totals {
+  readonly uptime_seconds: number;
+  readonly open: number;
+  readonly total: number;
+  readonly refusals: Readonly<Record<string, number>>;
+  readonly received: number;
+  readonly sent: number;
 }
+
+/** When the balancer started, in milliseconds since the epoch, by its wall clock when the page began to listen. */
+export type Origin = number;
+
+/** By what the balancer's wall clock shows at an uptime. */
+export const origin = (at: string, uptimeSeconds: number): Origin => Date.parse(at) - uptimeSeconds * 1000;
 
 /** What happened in each second, between two samples. */
-export interface Rates {
-  readonly opened: number;
-  readonly received: number;
-  readonly sent: number;
-}
+export type Rates = Readonly<Record<Rate, number>>;
+
+/** Rates are differences of these. */
+const counted = ["served", "noBackend", "connectFailed", "received", "sent"] as const;
+type Rate = (typeof counted)[number];
 
 /** How far back is kept, in milliseconds: as far as the balancer's own history goes. */
 export const kept = 5 * 60_000;
@@ -32,10 +45,17 @@ const spacing = 1_900;
 /** Between samples that are farther apart than this, nothing is known. */
 const gap = 10_000;
 
-export const sample = ({ at, open, total, received, sent }: Told): Sample => ({
-  at: Date.parse(at),
+const sum = (numbers: ReadonlyArray<number>): number => numbers.reduce((all, one) => all + one, 0);
+
+export const sample = (
+  from: Origin,
+  { open, received, refusals, sent, total, uptime_seconds }: Totals,
+): Sample => ({
+  at: from + uptime_seconds * 1000,
   open,
-  total,
+  served: total - sum(Object.values(refusals)),
+  noBackend: refusals["no-backend"] ?? 0,
+  connectFailed: refusals["connect-failed"] ?? 0,
   received,
   sent,
 });
@@ -63,24 +83,24 @@ export const merge = (
 /** What happened between two samples; undefined where that cannot be known: a gap, or a balancer begun anew. */
 export const between = (earlier: Sample, later: Sample): Rates | undefined => {
   const seconds = (later.at - earlier.at) / 1000;
-  const difference = {
-    opened: later.total - earlier.total,
-    received: later.received - earlier.received,
-    sent: later.sent - earlier.sent,
+  if (seconds <= 0 || seconds > gap / 1000 || counted.some((name) => later[name] < earlier[name])) {
+    return undefined;
+  }
+  const rate = (name: Rate): number => (later[name] - earlier[name]) / seconds;
+  return {
+    served: rate("served"),
+    noBackend: rate("noBackend"),
+    connectFailed: rate("connectFailed"),
+    received: rate("received"),
+    sent: rate("sent"),
   };
-  const { opened, received, sent } = difference;
-  if (seconds <= 0 || seconds > gap / 1000 || opened < 0 || received < 0 || sent < 0) return undefined;
-  return { opened: opened / seconds, received: received / seconds, sent: sent / seconds };
 };
 
 /** Columns for charts: one value for each sample; null where it is not known. */
-export interface Columns {
+export interface Columns extends Readonly<Record<Rate, ReadonlyArray<number | null>>> {
   /** In seconds since the epoch. */
   readonly at: ReadonlyArray<number>;
   readonly open: ReadonlyArray<number>;
-  readonly opened: ReadonlyArray<number | null>;
-  readonly received: ReadonlyArray<number | null>;
-  readonly sent: ReadonlyArray<number | null>;
 }
 
 export const columns = (samples: ReadonlyArray<Sample>): Columns => {
@@ -88,12 +108,15 @@ export const columns = (samples: ReadonlyArray<Sample>): Columns => {
     const earlier = samples[index - 1];
     return earlier === undefined ? undefined : between(earlier, each);
   });
+  const column = (name: Rate) => rates.map((rate) => rate?.[name] ?? null);
   return {
     at: samples.map(({ at }) => at / 1000),
     open: samples.map(({ open }) => open),
-    opened: rates.map((rate) => rate?.opened ?? null),
-    received: rates.map((rate) => rate?.received ?? null),
-    sent: rates.map((rate) => rate?.sent ?? null),
+    served: column("served"),
+    noBackend: column("noBackend"),
+    connectFailed: column("connectFailed"),
+    received: column("received"),
+    sent: column("sent"),
   };
 };
 

@@ -22,8 +22,15 @@ const reasonOf = async (answer: Response): Promise<string> => {
   return typeof error === "string" ? error : `the balancer answered ${answer.status}`;
 };
 
-/** Puts steering on the page; the answer does what a button of a row asks for. */
-export const make = (): ((verb: Verb, row: Row) => void) => {
+export interface Steering {
+  /** Does what a button of a row asks for. */
+  readonly steer: (verb: Verb, row: Row) => void;
+  /** Whether there is anybody to ask. */
+  readonly enabled: (enabled: boolean) => void;
+}
+
+/** Puts steering on the page. */
+export const make = (): Steering => {
   let token: string | undefined;
   const button = byId("steer", HTMLButtonElement);
   const notice = byId("notice", HTMLElement);
@@ -97,7 +104,7 @@ export const make = (): ((verb: Verb, row: Row) => void) => {
     confirmed = undefined;
   });
 
-  return (verb, row) => {
+  const steer = (verb: Verb, row: Row): void => {
     if (verb !== "disable") {
       void act(verb, row);
       return;
@@ -111,5 +118,13 @@ export const make = (): ((verb: Verb, row: Row) => void) => {
     );
     confirmed = () => void act(verb, row);
     confirming.showModal();
+  };
+  return {
+    steer,
+    enabled: (enabled) => {
+      button.disabled = !enabled;
+      if (enabled) return;
+      confirming.close();
+    },
   };
 };

@@ -9,8 +9,6 @@ import type { Rates } from "./Samples.js";
 export interface Summary {
   readonly status: typeof Status.Type;
   readonly rates: Rates | undefined;
-  /** Whether connections were refused a short while ago. */
-  readonly refusing: boolean;
 }
 
 type Mood = "good" | "warn" | "bad" | "";
@@ -22,6 +20,13 @@ interface Tile {
 }
 
 const statusMood = { healthy: "good", degraded: "warn", unhealthy: "bad", draining: "warn" } as const;
+
+/** For how long a refusal marks its tile. */
+const refusingMillis = 60_000;
+
+/** How long ago something was, by the balancer's clock; undefined when it never was. */
+const millisSince = ({ now }: typeof Status.Type, instant: string | null): number | undefined =>
+  instant === null ? undefined : Date.parse(now) - Date.parse(instant);
 
 /** Discovery asks every few seconds: a list older than this is worth a look. */
 const oldListMillis = 60_000;
@@ -42,13 +47,19 @@ const tiles: ReadonlyArray<Tile> = [
     },
   },
   { title: "Connections", text: ({ status }) => Format.count(status.open) },
-  { title: "New per second", text: ({ rates }) => Format.perSecond(rates?.opened) },
+  { title: "New per second", text: ({ rates }) => Format.perSecond(rates?.served) },
   { title: "From clients", text: ({ rates }) => Format.throughput(rates?.received) },
   { title: "To clients", text: ({ rates }) => Format.throughput(rates?.sent) },
   {
     title: "Refused",
-    text: ({ status }) => Format.count(status.refused),
-    mood: ({ refusing }) => (refusing ? "bad" : ""),
+    text: ({ status }) => {
+      const last = millisSince(status, status.last_refused);
+      return last === undefined
+        ? Format.count(status.refused)
+        : `${Format.count(status.refused)}, last ${Format.duration(last)} ago`;
+    },
+    mood: ({ status }) =>
+      (millisSince(status, status.last_refused) ?? refusingMillis) < refusingMillis ? "bad" : "",
   },
   {
     title: "List is from",
@@ -57,22 +68,20 @@ const tiles: ReadonlyArray<Tile> = [
         ? "not yet there"
         : `${Format.age(status.discovered, Date.parse(status.now))} ago`,
     mood: ({ status }) =>
-      status.discovered === null || Date.parse(status.now) - Date.parse(status.discovered) > oldListMillis
-        ? "warn"
-        : "",
+      (millisSince(status, status.discovered) ?? Number.POSITIVE_INFINITY) > oldListMillis ? "warn" : "",
   },
 ];
 
-const about = ({ algorithm, now, started, transport, version }: typeof Status.Type): string =>
+const about = ({ algorithm, transport, uptime_seconds, version }: typeof Status.Type): string =>
   [
     algorithm,
     ...(version === null ? [] : [`version ${version}`]),
     ...(transport === null ? [] : [`${transport} transport`]),
-    `running for ${Format.age(started, Date.parse(now))}`,
+    `running for ${Format.duration(uptime_seconds * 1000)}`,
   ].join(" · ");
 
-/** Puts the tiles on the page; the answer shows a summary in them. */
-export const make = (): ((summary: Summary) => void) => {
+/** Puts the tiles on the page; the answer shows a summary in them, or that nothing is known. */
+export const make = (): ((summary: Summary | undefined) => void) => {
   const made = tiles.map((tile) => {
     const value = element("dd", {}, Format.unknown);
     const box = element("div", {}, element("dt", {}, tile.title), value);
@@ -83,15 +92,14 @@ export const make = (): ((summary: Summary) => void) => {
 
   return (summary) => {
     for (const { box, mood, text, value } of made) {
-      setText(value, text(summary));
-      const now = mood?.(summary) ?? "";
+      setText(value, summary === undefined ? Format.unknown : text(summary));
+      const now = (summary === undefined ? undefined : mood?.(summary)) ?? "";
       if (box.className !== now) box.className = now;
     }
-    setText(line, about(summary.status));
-    const { healthy_backends, status, total_backends } = summary.status;
-    setText(
-      document.querySelector("title") ?? line,
-      `${healthy_backends}/${total_backends} ${status} · Load balancer`,
-    );
+    setText(line, summary === undefined ? "state unknown" : about(summary.status));
+    setText(document.querySelector("title") ?? line, `${titleOf(summary?.status)} · Load balancer`);
   };
 };
+
+const titleOf = (status: typeof Status.Type | undefined): string =>
+  status === undefined ? "unknown" : `${status.healthy_backends}/${status.total_backends} ${status.status}`;

@@ -22,7 +22,8 @@ const verbs: ReadonlyArray<{
 
 interface Line {
   readonly tr: HTMLTableRowElement;
-  readonly show: (row: Rows.Row, now: number) => void;
+  /** Shows it as it is now, or, where that is not known, as it was last. */
+  readonly show: (row: Rows.Row, now: number, known: boolean) => void;
 }
 
 // Those that are not a figure of their own, and are written by hand.
@@ -56,16 +57,18 @@ const line = (first: Rows.Row, steer: (verb: Verb, row: Rows.Row) => void): Line
   );
   return {
     tr,
-    show: (next, now) => {
+    show: (next, now, known) => {
       row = next;
-      if (tr.dataset["state"] !== next.state) tr.dataset["state"] = next.state;
-      setText(badge, next.state);
+      const state = known ? next.state : "unknown";
+      if (tr.dataset["state"] !== state) tr.dataset["state"] = state;
+      setText(badge, state);
       setText(why, reason(next));
       for (const { cell, name, text } of cells) {
         setText(cell, text(next, now));
         if (name === "failures") cell.classList.toggle("bad", next.connect_failures > 0);
       }
       for (const { button, for: choices } of buttons) {
+        button.disabled = !known;
         const hidden = !choices.includes(next.admin);
         if (button.hidden === hidden) continue;
         // Whoever works by keyboard stays in this row when the button that was pressed goes away.
@@ -77,10 +80,13 @@ const line = (first: Rows.Row, steer: (verb: Verb, row: Rows.Row) => void): Line
   };
 };
 
-/** Puts the table on the page; the answer shows a status in it. */
-export const make = (
-  steer: (verb: Verb, row: Rows.Row) => void,
-): ((status: typeof Status.Type, shares: ReadonlyMap<string, number>) => void) => {
+export interface Table {
+  /** Shows a status; `known` says whether it holds now. */
+  readonly show: (status: typeof Status.Type, shares: ReadonlyMap<string, number>, known: boolean) => void;
+}
+
+/** Puts the table on the page. */
+export const make = (steer: (verb: Verb, row: Rows.Row) => void): Table => {
   const table = byId("table", HTMLTableElement);
   const body = within(table, "tbody", HTMLTableSectionElement);
   const text = byId("filter-text", HTMLInputElement);
@@ -93,6 +99,7 @@ export const make = (
   let order: Rows.Order = { column: "state", direction: "ascending" };
   let rows: ReadonlyArray<Rows.Row> = [];
   let now = 0;
+  let known = false;
 
   // While somebody points at a row or is in it by keyboard, rows keep their places.
   let pointing = false;
@@ -114,7 +121,7 @@ export const make = (
     for (const row of placed) {
       const had = lines.get(row.key) ?? line(row, steer);
       lines.set(row.key, had);
-      had.show(row, now);
+      had.show(row, now, known);
       if (had.tr === before) before = before.nextSibling;
       else body.insertBefore(had.tr, before);
     }
@@ -161,7 +168,8 @@ export const make = (
   text.addEventListener("input", () => place(true));
   state.addEventListener("change", () => place(true));
 
-  return (status, shares) => {
+  const show: Table["show"] = (status, shares, isKnown) => {
+    known = isKnown;
     now = Date.parse(status.now);
     rows = status.backends.map((backend) => Rows.row(backend, shares));
     for (const [value, option] of choices) {
@@ -176,4 +184,5 @@ export const make = (
     }
     place(false);
   };
+  return { show };
 };

@@ -2,48 +2,66 @@
  * The live page: listens to the balancer and shows what it says.
  */
 import type { Status } from "../monitoring/Api.js";
+import { keyOf } from "../monitoring/Change.js";
 import * as Charts from "./Charts.js";
 import * as Connection from "./Connection.js";
 import { announce, byId, setBanner } from "./Dom.js";
+import * as EventList from "./EventList.js";
 import * as Events from "./Events.js";
-import * as Happenings from "./Happenings.js";
-import * as Rows from "./Rows.js";
 import * as Samples from "./Samples.js";
 import * as Shares from "./Shares.js";
 import * as Steering from "./Steering.js";
 import * as Summary from "./Summary.js";
 import * as Table from "./Table.js";
 
-/** For how long a refusal marks the status line. */
-const refusingMillis = 60_000;
-
 const showSummary = Summary.make();
 const showCharts = Charts.makeAll();
-const showEvents = Events.make();
-const showTable = Table.make(Steering.make());
+const showEvents = EventList.make();
+const steering = Steering.make();
+const table = Table.make(steering.steer);
 const stale = byId("stale", HTMLElement);
 
 let status: typeof Status.Type | undefined;
+/** Whether the balancer is heard: while it is not, nothing is known of now. */
+let known = false;
+let origin: Samples.Origin | undefined;
 let samples: ReadonlyArray<Samples.Sample> = [];
 let totals: ReadonlyArray<Shares.Totals> = [];
-let happenings: ReadonlyArray<Happenings.Happening> = [];
-/** Since when the page is watching, by the balancer's clock: what was before needs no announcement. */
-let since: number | undefined;
+let events: ReadonlyArray<Events.Entry> = [];
+/** Events that were there when the page was opened need no announcement. */
+let announcing = false;
 let waiting = false;
+
+/** The page and the balancer's wall clock drift apart slowly; a larger difference is another process or a set clock. */
+const sameOriginMillis = 2_000;
+
+/** The origin of this process's samples: the one that holds, unless it cannot be the same. */
+const originOf = (at: string, uptimeSeconds: number): Samples.Origin => {
+  const next = Samples.origin(at, uptimeSeconds);
+  if (origin === undefined || Math.abs(next - origin) > sameOriginMillis) origin = next;
+  return origin;
+};
+
+const sampleOf = (from: typeof Status.Type): Samples.Sample =>
+  Samples.sample(origin ?? originOf(from.now, from.uptime_seconds), from);
+
+/** When it was so, by a clock that nobody sets. */
+const millisOf = ({ uptime_seconds }: typeof Status.Type): number => uptime_seconds * 1000;
+
+const totalsOf = (from: typeof Status.Type): Shares.Totals => ({
+  at: millisOf(from),
+  by: new Map(from.backends.map((backend) => [keyOf(backend), backend.total])),
+});
 
 const show = (): void => {
   waiting = false;
   if (status === undefined) return;
-  const now = Date.parse(status.now);
-  const by = new Map(status.backends.map((backend) => [Rows.keyOf(backend), backend.total]));
-  showSummary({
-    status,
-    rates: Samples.current(samples, Samples.sample({ ...status, at: status.now })),
-    refusing: happenings.some(({ at, kind }) => kind === "refused" && now - at < refusingMillis),
-  });
-  showCharts(samples);
-  showTable(status, Shares.shares(totals, { at: now, by }));
-  showEvents(happenings, since ?? now);
+  showSummary(known ? { status, rates: Samples.current(samples, sampleOf(status)) } : undefined);
+  showCharts(samples, known);
+  table.show(status, Shares.shares(totals, totalsOf(status)), known);
+  showEvents(events, announcing);
+  announcing = true;
+  steering.enabled(known);
 };
 
 // At most once for each picture that the browser draws, and not at all while nobody sees it.
@@ -55,28 +73,32 @@ const showSoon = (): void => {
 
 Connection.open({
   history: (history) => {
-    samples = Samples.merge(samples, history.map(Samples.sample));
+    const last = history.at(-1);
+    if (last === undefined) return;
+    const from = originOf(last.at, last.uptime_seconds);
+    samples = Samples.merge(
+      samples,
+      history.map((each) => Samples.sample(from, each)),
+    );
   },
   event: (event) => {
-    happenings = Happenings.append(happenings, Happenings.happening(event));
+    events = Events.append(events, Events.entry(event));
     showSoon();
   },
   status: (next) => {
-    const now = Date.parse(next.now);
-    since ??= now;
-    const same = status?.started === next.started ? status : undefined;
-    // A balancer begun anew counts from 0 again.
-    if (same === undefined) totals = [];
-    if (status !== undefined) {
-      happenings = Happenings.refused(happenings, next.refused - (same?.refused ?? 0), now);
-    }
-    const by = new Map(next.backends.map((backend) => [Rows.keyOf(backend), backend.total]));
-    totals = Shares.append(totals, { at: now, by });
-    samples = Samples.append(samples, Samples.sample({ ...next, at: next.now }));
+    // A balancer that was started anew counts from 0 again.
+    if (status?.started !== next.started) totals = [];
+    totals = Shares.append(totals, totalsOf(next));
+    samples = Samples.append(samples, sampleOf(next));
     status = next;
+    known = true;
     showSoon();
   },
-  freshness: (warning) => {
+  freshness: (silent, warning) => {
+    if (silent && known) {
+      known = false;
+      showSoon();
+    }
     if (stale.hidden !== (warning === undefined)) announce(warning ?? "The balancer is heard again.");
     setBanner(stale, warning);
     document.documentElement.classList.toggle("is-stale", warning !== undefined);

@@ -12,12 +12,15 @@ import * as OtlpTracer from "@effect/opentelemetry/OtlpTracer";
 import * as HttpClient from "@effect/platform/HttpClient";
 import * as HttpClientError from "@effect/platform/HttpClientError";
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest";
-import { Clock, Duration, Effect, Layer, Redacted, Schedule } from "effect";
+import { Clock, Duration, Effect, Iterable, Layer, Redacted, Schedule } from "effect";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
+import * as EventLoop from "../clock/EventLoop.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
 import { processStarted } from "../clock/WallClock.js";
 import * as LogThrottle from "../log/LogThrottle.js";
+import type { Series } from "../metrics/Exposition.js";
 import { Metrics } from "../metrics/Metrics.js";
+import { loopDelays, type Program } from "../metrics/ProcessGauges.js";
 import * as Gauges from "../monitoring/Gauges.js";
 import { Sessions, layer as sessionsLayer } from "../proxy/Sessions.js";
 import * as ConnectionSpan from "./ConnectionSpan.js";
@@ -114,45 +117,45 @@ export const layer = (options: Options): Layer.Layer<Telemetry, never, HttpClien
     ),
   ).pipe(Layer.provide(client));
 
-/** Sends the metrics of the registry, and of the program, every ten seconds, and once more at the end. */
+/** How many series one request has: encoding more at once would hold connections up. */
+const seriesPerRequest = 1_000;
+
+/** Sends the metrics of the balancer, and of the program, every ten seconds, and once more at the end. */
 export const metrics = (
-  options: Options & Gauges.Program,
+  options: Options & Program,
 ): Layer.Layer<never, never, BackendRegistry | Metrics | HttpClient.HttpClient> =>
   Layer.scopedDiscard(
     Effect.gen(function* () {
       const registry = yield* BackendRegistry;
-      const recorded = yield* Metrics;
+      const metrics = yield* Metrics;
       const sessions = yield* Sessions;
       const http = yield* HttpClient.HttpClient;
       const { metrics: body } = yield* OtlpSerialization.OtlpSerialization;
       const resource = yield* OtlpResource.fromConfig(resourceOf(options));
       const { headers, url } = common(options, "metrics");
-      const delays = yield* Gauges.loopDelays;
+      const delays = yield* loopDelays;
+      const scope = { name: options.serviceName };
       const started = BigInt(Math.round(processStarted * 1000)) * 1000n;
+
+      const post = (series: ReadonlyArray<Series>, now: bigint) => {
+        const scopeMetrics = [{ scope, metrics: OtlpMetrics.encode(series, started, now) }];
+        return HttpClientRequest.post(url, { headers }).pipe(
+          HttpClientRequest.setBody(body({ resourceMetrics: [{ resource, scopeMetrics }] })),
+          http.execute,
+          Effect.flatMap(({ text }) => text),
+          Effect.scoped,
+        );
+      };
       const send = Effect.gen(function* () {
         const now = BigInt(yield* Clock.currentTimeMillis) * 1_000_000n;
-        const state = yield* registry.pool;
-        const all = Gauges.everything(
-          state,
-          recorded,
-          yield* sessions.snapshot,
-          options,
-          delays,
-          yield* MonotonicClock.now,
-        );
-        const scope = { name: options.serviceName };
-        const request = HttpClientRequest.post(url, { headers }).pipe(
-          HttpClientRequest.setBody(
-            body({
-              resourceMetrics: [
-                { resource, scopeMetrics: [{ scope, metrics: OtlpMetrics.encode(all, started, now) }] },
-              ],
-            }),
-          ),
-        );
-        // That it failed was told, and the next one has all that this one had.
-        yield* Effect.scoped(Effect.flatMap(http.execute(request), ({ text }) => text)).pipe(Effect.ignore);
-      });
+        const sources = { pool: yield* registry.pool, metrics, sessions: yield* sessions.snapshot };
+        const all = Gauges.everything(sources, options, delays, yield* MonotonicClock.now);
+        for (const series of Iterable.chunksOf(all, seriesPerRequest)) {
+          yield* post(series, now);
+          yield* EventLoop.turn;
+        }
+        // A failure was logged, and the next time everything is sent again.
+      }).pipe(Effect.ignore);
       yield* Effect.addFinalizer(() => Effect.timeoutOption(Effect.interruptible(send), lastPatience));
       yield* Effect.forkScoped(Effect.repeat(send, Schedule.spaced(every)));
     }),

@@ -6,6 +6,7 @@
  *
  * https://opentelemetry.io/docs/specs/otlp/
  */
+import * as Arr from "effect/Array";
 import { type Family, families } from "../metrics/Catalog.js";
 import type { Distribution, Series } from "../metrics/Exposition.js";
 
@@ -51,8 +52,9 @@ const metric = (family: Family, all: ReadonlyArray<Series>, times: Times) => {
 /** The `metrics` of a request; times are in nanoseconds since the epoch. */
 export const encode = (all: ReadonlyArray<Series>, startNanos: bigint, nowNanos: bigint) => {
   const times: Times = { startTimeUnixNano: String(startNanos), timeUnixNano: String(nowNanos) };
+  const byName = Arr.groupBy(all, ({ name }) => name);
   return families.flatMap((family) => {
-    const series = all.filter(({ name }) => name === family.name);
-    return series.length === 0 ? [] : [metric(family, series, times)];
+    const series = byName[family.name];
+    return series === undefined ? [] : [metric(family, series, times)];
   });
 };

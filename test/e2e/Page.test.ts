@@ -60,7 +60,7 @@ describe.skipIf(skipped)(`the live page${skipped ? " (chromium is not installed)
         await reads(cell(page, "web-1", "share"), /^50\.0 %$/);
         await reads(cell(page, strange, "total"), /^1$/);
         await reads(page.locator("#charts figure").first(), /Connections open2/);
-        assert.strictEqual(await page.locator("#charts canvas").count(), 3);
+        assert.strictEqual(await page.locator("#charts canvas").count(), 4);
         assert.strictEqual(await page.locator("#table img").count(), 0);
         assert.match(await page.title(), /^2\/2 healthy/);
       });
@@ -86,8 +86,15 @@ describe.skipIf(skipped)(`the live page${skipped ? " (chromium is not installed)
       });
       yield* exchange(program.port, undefined);
       yield* Effect.promise(async () => {
-        await reads(tile(page, "Refused"), /^1$/);
-        await reads(events.locator("li.refused"), "1 connection was refused");
+        await reads(tile(page, "Refused"), /^1, last \d+ s ago$/);
+        await reads(events.locator("li.refusals-began"), "connections are refused: no backend is healthy");
+        await reads(page.locator("#charts figure", { hasText: "Refused per second" }), "no healthy backend");
+      });
+      // Whoever comes later sees what was.
+      const later = yield* view(program.healthPort);
+      yield* Effect.promise(async () => {
+        await reads(later.page.locator("#events li.refusals-began"), "connections are refused");
+        await reads(tile(later.page, "Refused"), /^1, last/);
       });
       yield* backend.start;
       yield* Effect.promise(async () => {
@@ -162,12 +169,20 @@ describe.skipIf(skipped)(`the live page${skipped ? " (chromium is not installed)
       yield* Effect.promise(async () => {
         await reads(page.locator("#stale"), /^Stale: nothing was heard since \d\d:\d\d:\d\d \(\d+ s ago\)/);
         await reads(page.getByRole("status"), "Stale");
+        await reads(tile(page, "Status"), "–");
+        await reads(tile(page, "Healthy"), "–");
+        await reads(row(page, id).locator(".badge"), "unknown");
+        assert.match(await page.title(), /^unknown/);
+        assert.isTrue(await page.getByRole("button", { name: "Steer…" }).isDisabled());
       });
       yield* Program.start("node", environment);
       yield* Effect.promise(async () => {
         await page.locator("#stale").waitFor({ state: "hidden" });
         await reads(cell(page, id, "total"), /^0$/);
         await reads(page.getByRole("status"), "The balancer is heard again.");
+        await reads(tile(page, "Healthy"), "1 of 1");
+        await reads(row(page, id).locator(".badge"), "up");
+        assert.match(await page.title(), /^1\/1 healthy/);
       });
     }),
   );

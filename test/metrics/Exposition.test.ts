@@ -3,9 +3,18 @@ import { catalog } from "../../src/metrics/Catalog.js";
 import * as Exposition from "../../src/metrics/Exposition.js";
 import { Recorder } from "../../src/metrics/Recorder.js";
 
+/** All slices of a rendering, as one text. */
+const textOf = (all: Iterable<Exposition.Series>, format: Exposition.Format): string => {
+  const slices = Exposition.render(all, format);
+  for (;;) {
+    const slice = slices.next();
+    if (slice.done === true) return Buffer.concat(slice.value).toString();
+  }
+};
+
 describe("Exposition", () => {
   it("writes counters and gauges in the Prometheus format", () => {
-    const text = Exposition.render(
+    const text = textOf(
       [
         Exposition.series(catalog.listed, 3, {}),
         Exposition.series(catalog.polls, 2, { result: "success" }),
@@ -29,10 +38,7 @@ describe("Exposition", () => {
   });
 
   it("writes them in OpenMetrics, where a counter's family has no _total and the text has an end", () => {
-    const text = Exposition.render(
-      [Exposition.series(catalog.polls, 2, { result: "success" })],
-      "openmetrics",
-    );
+    const text = textOf([Exposition.series(catalog.polls, 2, { result: "success" })], "openmetrics");
     assert.strictEqual(
       text,
       [
@@ -48,7 +54,7 @@ describe("Exposition", () => {
   it("writes histograms with cumulative buckets, the last one of infinity", () => {
     const metrics = new Recorder();
     for (const bytes of [1, 64, 65, 5_000_000_000]) metrics.ended("client/relaying", 1, bytes, 0);
-    const lines = Exposition.render(Exposition.fromSnapshot(metrics.registry.snapshot()), "prometheus")
+    const lines = textOf(Exposition.fromSnapshot(metrics.registry.snapshot()), "prometheus")
       .split("\n")
       .filter((line) => line.startsWith("lb_connection_bytes") && line.includes("received"));
     assert.deepStrictEqual(lines.slice(0, 2), [
@@ -63,7 +69,7 @@ describe("Exposition", () => {
   });
 
   it("escapes what a label could break out with", () => {
-    const text = Exposition.render(
+    const text = textOf(
       [Exposition.series(catalog.backendUp, 1, { backend: 'a"b\\c\nd', address: "10.0.0.1:1" })],
       "prometheus",
     );
@@ -84,5 +90,28 @@ describe("Exposition", () => {
       ["text/plain, application/openmetrics-text;q=0.0 , */*", "prometheus"],
     ];
     for (const [accept, format] of formats) assert.strictEqual(Exposition.formatFor(accept), format, accept);
+  });
+
+  it("is written in slices of a bounded number of series, and says the same whatever the order they come in", () => {
+    const backends = Array.from({ length: 1_000 }, (_, n) => ({ backend: `b${n}`, address: "10.0.0.1:1" }));
+    const up = backends.map((labels) => Exposition.series(catalog.backendUp, 1, labels));
+    const open = backends.map((labels) => Exposition.series(catalog.backendOpen, 7, labels));
+    const taken: Array<number> = [];
+    let count = 0;
+    const slices = Exposition.render(
+      (function* () {
+        for (const [n, one] of up.entries()) {
+          count += 2;
+          yield* [one, open[n] ?? one];
+        }
+      })(),
+      "prometheus",
+    );
+    while (slices.next().done !== true) taken.push(count);
+    taken.forEach((total, n) => {
+      assert.isAtMost(total - (taken[n - 1] ?? 0), Exposition.seriesPerSlice);
+    });
+    const interleaved = up.flatMap((one, n) => [one, open[n] ?? one]);
+    assert.strictEqual(textOf(interleaved, "prometheus"), textOf([...up, ...open], "prometheus"));
   });
 });

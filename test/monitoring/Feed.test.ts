@@ -1,8 +1,10 @@
 import { assert, describe, it } from "@effect/vitest";
-import { Chunk, Effect, Fiber, Layer, Logger, Stream, TestClock } from "effect";
+import { Chunk, Effect, Fiber, Layer, Logger, Schema, Stream, TestClock } from "effect";
 import * as Registry from "../../src/backend/BackendRegistry.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
 import { Metrics } from "../../src/metrics/Metrics.js";
+import { Change, Status } from "../../src/monitoring/Api.js";
+import { applied } from "../../src/monitoring/Change.js";
 import * as Feed from "../../src/monitoring/Feed.js";
 import * as Sessions from "../../src/proxy/Sessions.js";
 
@@ -12,16 +14,57 @@ const feed = Feed.layer(undefined).pipe(
   Layer.provide(Logger.remove(Logger.defaultLogger)),
 );
 
-const backend = { id: "a", address: { host: "10.0.0.1", port: 1 } };
+const backend = (n: number) => ({ id: `b${n}`, address: { host: "10.0.0.1", port: 1 + n } });
 
-const isStatus = (text: string): boolean => text.startsWith("event: status\n");
-const isEvent = (text: string): boolean => text.startsWith("event: event\n");
+interface Message {
+  readonly name: string;
+  readonly data: unknown;
+}
 
-/** Half a second with many connections, in which the backend goes down and comes up again. */
+const parsed = (text: string): Message => {
+  const found = /^event: (\w+)\ndata: (.*)$/.exec(text);
+  return { name: found?.[1] ?? assert.fail(text), data: JSON.parse(found?.[2] ?? "") };
+};
+
+/** A viewer that takes one message after the other, when it is asked to. */
+const viewer = Effect.gen(function* () {
+  const { messages } = yield* Feed.Feed;
+  const pull = yield* Stream.toPull(messages);
+  let text = "";
+  const next: Effect.Effect<Message> = Effect.suspend(() => {
+    const end = text.indexOf("\n\n");
+    if (end === -1) {
+      return Effect.flatMap(Effect.orDie(pull), (chunk) => {
+        text += Buffer.concat(Chunk.toReadonlyArray(chunk)).toString();
+        return next;
+      });
+    }
+    const message = parsed(text.slice(0, end));
+    text = text.slice(end + 2);
+    return Effect.succeed(message);
+  });
+  /** Takes messages up to the first with this name. */
+  const until = (name: string): Effect.Effect<Message> =>
+    Effect.flatMap(next, (message) => (message.name === name ? Effect.succeed(message) : until(name)));
+  return { next, until };
+});
+
+/** A viewer that takes all that comes, and what came. */
+const watching = Effect.gen(function* () {
+  const { next } = yield* viewer;
+  const seen: Array<Message> = [];
+  yield* Effect.forkScoped(Effect.forever(Effect.map(next, (message) => seen.push(message))));
+  yield* TestClock.adjust(0);
+  return seen;
+});
+
+const named = (seen: ReadonlyArray<Message>, name: string) => seen.filter((each) => each.name === name);
+
+/** Half a second with many connections, in which a backend goes down and comes up again. */
 const busyHalfSecond = Effect.gen(function* () {
   const registry = yield* Registry.BackendRegistry;
   const metrics = yield* Metrics;
-  const [known] = (yield* registry.discovered([backend])).added;
+  const [known] = (yield* registry.discovered([backend(0)])).added;
   const assigned = known ?? (yield* registry.assign({ host: "10.9.9.9" }, []));
   if (assigned === undefined) return assert.fail("nothing was assigned");
   for (let n = 0; n < 50; n++) metrics.opened();
@@ -30,35 +73,115 @@ const busyHalfSecond = Effect.gen(function* () {
   yield* TestClock.adjust("500 millis");
 });
 
+const encodedChange = Schema.decodeUnknownSync(Change);
+
 describe("the feed of a viewer", () => {
-  it.scoped("has the status twice a second, however much happens", () =>
+  it.scoped("has the whole status once, and then what changed, twice a second, however much happens", () =>
     Effect.gen(function* () {
-      const { messages } = yield* Feed.Feed;
-      const told: Array<string> = [];
-      yield* Effect.forkScoped(Stream.runForEach(messages, (text) => Effect.sync(() => told.push(text))));
-      yield* TestClock.adjust(0);
-      const before = told.filter(isStatus).length;
+      const seen = yield* watching;
+      assert.deepStrictEqual(
+        seen.map(({ name }) => name),
+        ["history", "status"],
+      );
       for (let n = 0; n < 20; n++) yield* busyHalfSecond;
-      assert.strictEqual(before, 1);
-      assert.strictEqual(told.filter(isStatus).length - before, 20);
-      assert.isAtLeast(told.filter(isEvent).length, 40);
+      assert.lengthOf(named(seen, "status"), 1);
+      assert.lengthOf(named(seen, "change"), 20);
+      assert.isAtLeast(named(seen, "event").length, 40);
+    }).pipe(Effect.provide(feed)),
+  );
+
+  it.scoped("makes the status of now of the first one and the changes, and says no more than that", () =>
+    Effect.gen(function* () {
+      const registry = yield* Registry.BackendRegistry;
+      yield* registry.discovered([backend(0), backend(1), backend(2)]);
+      const seen = yield* watching;
+      yield* registry.discovered([backend(1), backend(2), backend(3)]);
+      yield* TestClock.adjust("500 millis");
+      yield* busyHalfSecond;
+      yield* TestClock.adjust("500 millis");
+      const { status } = yield* Feed.Feed;
+      const text = Buffer.concat((yield* status).pieces).toString();
+      const now = Schema.decodeUnknownSync(Status)(JSON.parse(text));
+      const last = named(seen, "change").reduce(
+        (state, { data }) => applied(state, encodedChange(data)),
+        Schema.decodeUnknownSync(Status)(named(seen, "status")[0]?.data),
+      );
+      const { backends: shown, uptime_seconds: _, ...totals } = last;
+      const { backends, uptime_seconds: __, ...rest } = now;
+      assert.deepStrictEqual(totals, rest);
+      assert.sameDeepMembers([...shown], [...backends]);
+      // Nothing but the clock has moved since.
+      assert.sameMembers(Object.keys(named(seen, "change").at(-1)?.data as object), [
+        "now",
+        "uptime_seconds",
+      ]);
     }).pipe(Effect.provide(feed)),
   );
 
   it.scoped("that reads slowly goes on with what is so now, and not with what was", () =>
     Effect.gen(function* () {
-      const { messages } = yield* Feed.Feed;
-      const pull = yield* Stream.toPull(Stream.rechunk(messages, 1));
-      const read = Effect.map(pull, Chunk.unsafeHead);
-      assert.match(yield* read, /^event: history\n/);
-      assert.isTrue(isStatus(yield* Effect.flatMap(Effect.fork(read), Fiber.join)));
+      const { next, until } = yield* viewer;
+      assert.strictEqual((yield* next).name, "history");
+      yield* until("status");
       for (let n = 0; n < 120; n++) yield* busyHalfSecond;
+      const seen: Array<Message> = [];
       const now = new Date(60_000).toISOString();
-      const next: Array<string> = [];
-      // The events of the last minutes, and a few messages that were under way already.
-      while (!next.some((text) => isStatus(text) && text.includes(`"now":"${now}"`))) next.push(yield* read);
-      assert.isAtMost(next.filter(isStatus).length, 5);
-      assert.isAtMost(next.filter(isEvent).length, 120);
+      const isNow = ({ data, name }: Message) =>
+        name === "status" && Schema.decodeUnknownSync(Status)(data).now === now;
+      while (!seen.some(isNow)) seen.push(yield* next);
+      // What was under way already, and the events that are kept.
+      assert.isAtMost(named(seen, "change").length, 2);
+      assert.lengthOf(named(seen, "status"), 1);
+      assert.isAtMost(named(seen, "event").length, 102);
+    }).pipe(Effect.provide(feed)),
+  );
+
+  it.scoped("has refusals by reason, when they begin and end, also for those who come later", () =>
+    Effect.gen(function* () {
+      const metrics = yield* Metrics;
+      // Between two looks.
+      yield* TestClock.adjust("250 millis");
+      for (let n = 0; n < 5; n++) {
+        metrics.opened();
+        metrics.refused("no-backend");
+        yield* TestClock.adjust("1 second");
+      }
+      yield* TestClock.adjust("11 seconds");
+      const { until } = yield* viewer;
+      const history = (yield* until("history")).data;
+      assert.deepInclude((history as ReadonlyArray<unknown>).at(-1), {
+        total: 5,
+        refusals: { "no-backend": 5, "connect-failed": 0 },
+      });
+      assert.deepInclude((yield* until("event")).data, { kind: "refusals-began", reason: "no-backend" });
+      assert.deepInclude((yield* until("event")).data, {
+        kind: "refusals-ended",
+        reason: "no-backend",
+        count: 5,
+        seconds: 4,
+      });
+      const { last_refused, refused } = Schema.decodeUnknownSync(Status)((yield* until("status")).data);
+      assert.strictEqual(refused, 5);
+      assert.isNotNull(last_refused);
+    }).pipe(Effect.provide(feed)),
+  );
+
+  it.scoped("is told of a thousand backends in slices", () =>
+    Effect.gen(function* () {
+      const registry = yield* Registry.BackendRegistry;
+      yield* registry.discovered(Array.from({ length: 1_000 }, (_, n) => backend(n)));
+      let turns = 0;
+      const count = (): void => {
+        turns += 1;
+        immediate = setImmediate(count);
+      };
+      let immediate = setImmediate(count);
+      const { until } = yield* viewer;
+      const status = yield* Effect.flatMap(Effect.fork(until("status")), Fiber.join);
+      clearImmediate(immediate);
+      assert.lengthOf(Schema.decodeUnknownSync(Status)(status.data).backends, 1_000);
+      // Compared, and then written.
+      assert.isAtLeast(turns, 2 * (1_000 / 50) - 2);
     }).pipe(Effect.provide(feed)),
   );
 });

@@ -5,6 +5,7 @@ import { roundRobin } from "../../src/balancing/RoundRobin.js";
 import * as MonotonicClock from "../../src/clock/MonotonicClock.js";
 import { catalog } from "../../src/metrics/Catalog.js";
 import { Metrics } from "../../src/metrics/Metrics.js";
+import { loopDelays } from "../../src/metrics/ProcessGauges.js";
 import * as Gauges from "../../src/monitoring/Gauges.js";
 import * as Sessions from "../../src/proxy/Sessions.js";
 import * as SetClock from "../support/SetClock.js";
@@ -26,7 +27,9 @@ describe("the gauges", () => {
         metrics.polled("success", yield* MonotonicClock.now);
         set(-3_600_000);
         yield* adjust("90 seconds");
-        const all = Gauges.ofPool(yield* pool, metrics, yield* sessions.snapshot, yield* MonotonicClock.now);
+        const delays = yield* loopDelays;
+        const sources = { pool: yield* pool, metrics, sessions: yield* sessions.snapshot };
+        const all = [...Gauges.everything(sources, {}, delays, yield* MonotonicClock.now)];
         for (const { name } of [catalog.stateSeconds, catalog.listSeconds]) {
           assert.deepStrictEqual(
             all.filter((one) => one.name === name).map(({ value }) => value),
@@ -38,29 +41,6 @@ describe("the gauges", () => {
         Effect.provide(Logger.remove(Logger.defaultLogger)),
         Effect.withClock(clock),
       );
-    }),
-  );
-
-  it.scoped("have one start of the process", () =>
-    Effect.gen(function* () {
-      const delays = yield* Gauges.loopDelays;
-      const started = () =>
-        Gauges.ofProcess({}, "round-robin", delays).find(({ name }) => name === catalog.started.name)?.value;
-      const first = started();
-      assert.isNumber(first);
-      // What a start time that is reckoned back from now would follow.
-      const { now } = Date;
-      yield* Effect.acquireRelease(
-        Effect.sync(() => {
-          Date.now = () => now() - 3_600_000;
-        }),
-        () =>
-          Effect.sync(() => {
-            Date.now = now;
-          }),
-      );
-      assert.strictEqual(started(), first);
-      assert.approximately(Number(first), now() / 1000 - process.uptime(), 60);
     }),
   );
 });

@@ -244,8 +244,9 @@ describe("GET /status", () => {
       counted.carried(7, 15);
       for (let n = 0; n < 3; n++)
         yield* quiet(registry.observed(backend, { succeeded: false, why: "it refused" }));
-      const { backends, discovered, now, started, ...rest } = yield* statusOf(origin);
+      const { backends, discovered, now, started, uptime_seconds, ...rest } = yield* statusOf(origin);
       assert.isNull(discovered);
+      assert.isAbove(uptime_seconds, 0);
       assert.isAtLeast(Date.parse(now), Date.parse(started));
       assert.deepStrictEqual(rest, {
         status: "degraded",
@@ -257,6 +258,8 @@ describe("GET /status", () => {
         open: 1,
         total: 1,
         refused: 0,
+        refusals: { "no-backend": 0, "connect-failed": 0 },
+        last_refused: null,
         received: 10,
         sent: 20,
       });
@@ -301,7 +304,7 @@ describe("GET /events", () => {
       yield* until(
         viewer,
         ({ data, name }) =>
-          name === "status" &&
+          name === "change" &&
           typeof data === "object" &&
           data !== null &&
           "healthy_backends" in data &&

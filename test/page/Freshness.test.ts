@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { clock } from "../../src/page/Format.js";
-import { warning } from "../../src/page/Freshness.js";
+import { isSilent, warning } from "../../src/page/Freshness.js";
 
 describe("what is shown", () => {
   const heard = 1_000_000;
@@ -13,6 +13,13 @@ describe("what is shown", () => {
     expect(warning(heard, 0, heard + 3_000, 0)).toBe(
       `Stale: nothing was heard since ${clock(heard)} (3 s ago). Reconnecting.`,
     );
+  });
+
+  it("is unknown exactly while it is stale, and not while it is late", () => {
+    expect(isSilent(heard, 0, heard + 2_999)).toBe(false);
+    expect(isSilent(heard, 0, heard + 3_000)).toBe(true);
+    expect(isSilent(undefined, heard, heard + 2_999)).toBe(false);
+    expect(isSilent(undefined, heard, heard + 3_000)).toBe(true);
   });
 
   it("is late when it was on its way for three seconds longer than it needs", () => {

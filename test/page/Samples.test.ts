@@ -2,10 +2,12 @@ import { FastCheck as fc } from "effect";
 import { describe, expect, it } from "vitest";
 import * as Samples from "../../src/page/Samples.js";
 
-const at = (seconds: number, total: number, more: Partial<Samples.Sample> = {}): Samples.Sample => ({
+const at = (seconds: number, served: number, more: Partial<Samples.Sample> = {}): Samples.Sample => ({
   at: seconds * 1000,
   open: 0,
-  total,
+  served,
+  noBackend: 0,
+  connectFailed: 0,
   received: 0,
   sent: 0,
   ...more,
@@ -13,8 +15,10 @@ const at = (seconds: number, total: number, more: Partial<Samples.Sample> = {}):
 
 describe("rates", () => {
   it("are differences by the seconds between", () => {
-    expect(Samples.between(at(0, 10), at(2, 20, { received: 500, sent: 4000 }))).toEqual({
-      opened: 5,
+    expect(Samples.between(at(0, 10), at(2, 20, { noBackend: 8, received: 500, sent: 4000 }))).toEqual({
+      served: 5,
+      noBackend: 4,
+      connectFailed: 0,
       received: 250,
       sent: 2000,
     });
@@ -36,16 +40,16 @@ describe("rates", () => {
         (steps) => {
           let now = at(1000, 0);
           const samples = steps.map(({ more, seconds }) => {
-            now = at(now.at / 1000 + seconds, now.total + more);
+            now = at(now.at / 1000 + seconds, now.served + more);
             return now;
           });
-          const { opened, at: times } = Samples.columns(samples);
-          const sum = opened.reduce<number>(
+          const { served, at: times } = Samples.columns(samples);
+          const sum = served.reduce<number>(
             (all, rate, index) => all + (rate ?? 0) * ((times[index] ?? 0) - (times[index - 1] ?? 0)),
             0,
           );
-          expect(sum).toBeCloseTo((samples.at(-1)?.total ?? 0) - (samples[0]?.total ?? 0), 6);
-          expect(opened[0]).toBeNull();
+          expect(sum).toBeCloseTo((samples.at(-1)?.served ?? 0) - (samples[0]?.served ?? 0), 6);
+          expect(served[0]).toBeNull();
         },
       ),
     );
@@ -53,7 +57,7 @@ describe("rates", () => {
 
   it("of this moment look back five seconds and no farther", () => {
     const samples = [at(0, 0), at(2, 1000), at(4, 1010), at(6, 1020)];
-    expect(Samples.current(samples, at(7, 1025))?.opened).toBe(5);
+    expect(Samples.current(samples, at(7, 1025))?.served).toBe(5);
     expect(Samples.current([], at(7, 1025))).toBeUndefined();
   });
 });
@@ -79,7 +83,29 @@ describe("samples", () => {
 
   it("of a history take the place of those gathered since it began, and leave those before", () => {
     const merged = Samples.merge([at(0, 1), at(2, 2), at(4, 3)], [at(3, 7), at(5, 8)]);
-    expect(merged.map(({ total }) => total)).toEqual([1, 2, 7, 8]);
-    expect(Samples.merge([at(0, 1)], []).map(({ total }) => total)).toEqual([1]);
+    expect(merged.map(({ served }) => served)).toEqual([1, 2, 7, 8]);
+    expect(Samples.merge([at(0, 1)], []).map(({ served }) => served)).toEqual([1]);
+  });
+
+  it("tell refusals from what was served, by reason, at the uptime of the balancer", () => {
+    const origin = Samples.origin("2026-01-01T00:01:00Z", 60);
+    expect(
+      Samples.sample(origin, {
+        uptime_seconds: 90,
+        open: 3,
+        total: 100,
+        refusals: { "no-backend": 5, "connect-failed": 2, another: 1 },
+        received: 7,
+        sent: 8,
+      }),
+    ).toEqual({
+      at: Date.parse("2026-01-01T00:01:30Z"),
+      open: 3,
+      served: 92,
+      noBackend: 5,
+      connectFailed: 2,
+      received: 7,
+      sent: 8,
+    });
   });
 });

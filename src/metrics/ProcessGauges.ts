@@ -1,0 +1,86 @@
+/**
+ * Metrics of the process and of the program around the balancer: what can be read at any moment.
+ */
+import { type IntervalHistogram, monitorEventLoopDelay } from "node:perf_hooks";
+import { Effect, type Scope } from "effect";
+import { processStarted } from "../clock/WallClock.js";
+import * as Descriptors from "../net/Descriptors.js";
+import { catalog } from "./Catalog.js";
+import { type Series, series } from "./Exposition.js";
+
+/**
+ * What runs, for the labels of `lb_build_info`.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Build {
+  readonly version: string;
+  /** The transport in use. */
+  readonly transport: string;
+}
+
+/**
+ * What only the program around the balancer knows. What is not given is not among the metrics.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Program {
+  readonly build?: Build;
+  /** How many log lines were dropped. */
+  readonly linesDropped?: () => number;
+  /** How many exceptions the transport caught: `faults` of the transport in use. */
+  readonly transportFaults?: () => number;
+}
+
+/** How often the delay of the event loop is sampled; a sample includes this wait itself. */
+const samplingMillis = 20;
+
+const percentiles = [50, 90, 99, 99.9];
+
+// Where there is no /proc these are not known, and left out.
+const ofDescriptors = (): ReadonlyArray<Series> => {
+  const { limit, open } = Descriptors.read() ?? {};
+  return [
+    ...(open === undefined ? [] : [series(catalog.descriptors, open, {})]),
+    ...(limit === undefined ? [] : [series(catalog.descriptorLimit, limit, {})]),
+  ];
+};
+
+/** Takes what the histogram of event loop delays has, and begins it anew. */
+export const make = (
+  { build, linesDropped, transportFaults }: Program,
+  algorithm: string,
+  delays: IntervalHistogram,
+): ReadonlyArray<Series> => {
+  const { system, user } = process.cpuUsage();
+  const delay = percentiles.map((percent) =>
+    series(catalog.loopDelay, Math.max(0, delays.percentile(percent) / 1e9 - samplingMillis / 1000), {
+      percentile: String(percent),
+    }),
+  );
+  delays.reset();
+  return [
+    ...delay,
+    series(catalog.cpu, (user + system) / 1e6, {}),
+    series(catalog.memory, process.memoryUsage.rss(), {}),
+    ...ofDescriptors(),
+    ...(linesDropped === undefined ? [] : [series(catalog.linesDropped, linesDropped(), {})]),
+    ...(transportFaults === undefined ? [] : [series(catalog.transportFaults, transportFaults(), {})]),
+    series(catalog.started, processStarted / 1000, {}),
+    ...(build === undefined
+      ? []
+      : [series(catalog.build, 1, { ...build, node: process.version, algorithm })]),
+  ];
+};
+
+/** Samples the delay of the event loop for as long as the scope is open. */
+export const loopDelays: Effect.Effect<IntervalHistogram, never, Scope.Scope> = Effect.acquireRelease(
+  Effect.sync(() => {
+    const histogram = monitorEventLoopDelay({ resolution: samplingMillis });
+    histogram.enable();
+    return histogram;
+  }),
+  (histogram) => Effect.sync(() => histogram.disable()),
+);

@@ -1,0 +1,71 @@
+/**
+ * When connections began to be refused, and when that was over, by reason: from totals that are looked at now and then.
+ * Pure.
+ */
+
+/** Connections refused since the start, by reason. */
+export type Totals = ReadonlyMap<string, number>;
+
+/** Refusals of one reason that go on. Times are monotonic, in milliseconds. */
+interface Run {
+  /** The total before the first of them. */
+  readonly before: number;
+  readonly began: number;
+  readonly last: number;
+}
+
+export interface Refusals {
+  readonly totals: Totals;
+  readonly runs: ReadonlyMap<string, Run>;
+  /** When a connection was last refused, for any reason; undefined before the first time. */
+  readonly last: number | undefined;
+}
+
+/** A run of refusals that began, or is over. */
+export type Turn =
+  | { readonly kind: "refusals-began"; readonly reason: string }
+  | {
+      readonly kind: "refusals-ended";
+      readonly reason: string;
+      readonly count: number;
+      /** From the first to the last refusal. */
+      readonly seconds: number;
+    };
+
+/** Refusals that are further apart than this are two runs. */
+export const quietMillis = 10_000;
+
+export const none: Refusals = { totals: new Map(), runs: new Map(), last: undefined };
+
+/** What a look at the totals tells at a time. */
+export const looked = (
+  { last, runs, totals: before }: Refusals,
+  totals: Totals,
+  now: number,
+): readonly [Refusals, ReadonlyArray<Turn>] => {
+  const turns: Array<Turn> = [];
+  const next = new Map(runs);
+  let latest = last;
+  for (const [reason, total] of totals) {
+    const run = next.get(reason);
+    const known = before.get(reason) ?? 0;
+    if (total > known) {
+      if (run === undefined) turns.push({ kind: "refusals-began", reason });
+      next.set(reason, { before: run?.before ?? known, began: run?.began ?? now, last: now });
+      latest = now;
+    } else if (run !== undefined && now - run.last >= quietMillis) {
+      next.delete(reason);
+      const seconds = Math.round((run.last - run.began) / 1000);
+      turns.push({ kind: "refusals-ended", reason, count: known - run.before, seconds });
+    }
+  }
+  return [{ totals, runs: next, last: latest }, turns];
+};
+
+const reasons: Readonly<Record<string, string>> = {
+  "no-backend": "no backend is healthy",
+  "connect-failed": "no backend can be connected to",
+};
+
+/** A reason in words. */
+export const reasonText = (reason: string): string => reasons[reason] ?? reason;
