@@ -130,9 +130,9 @@ export const make = (
     const sessions = yield* Sessions.Sessions;
     const clock = yield* Effect.clock;
     const now = yield* MonotonicClock.reader;
-    const { fiberRefs } = yield* Effect.runtime();
+    const runtime = yield* Effect.runtime();
     const withFullRuntime = <A>(effect: Effect.Effect<A>): Effect.Effect<A> =>
-      Effect.zipRight(Effect.inheritFiberRefs(fiberRefs), effect);
+      Effect.zipRight(Effect.inheritFiberRefs(runtime.fiberRefs), effect);
 
     // A logger that throws loses its line, and nothing else.
     const log = (line: Effect.Effect<void>): Effect.Effect<void> =>
@@ -215,7 +215,8 @@ export const make = (
         const reset = yield* group.resetAll;
         yield* Effect.logInfo("drained").pipe(Effect.annotateLogs({ reset }));
         return reset;
-      }).pipe(Effect.uninterruptible),
+        // It logs as this balancer does, and not as the caller.
+      }).pipe(Effect.provide(runtime), Effect.uninterruptible),
     );
     yield* Effect.addFinalizer(() => drain);
 
