@@ -25,6 +25,9 @@ export interface Task {
   readonly onFault: () => void;
 }
 
+/** After so many turns input counts as handled, though there was more whenever a source was polled. */
+const mostInputTurns = 100;
+
 /** For how long a turn goes on, in milliseconds. A slice or a batch of events that has begun is finished. */
 const turnMillis = 1;
 
@@ -38,6 +41,10 @@ export class Scheduler {
   #next: Array<Task> = [];
   /** When the time of the present turn is over. */
   #until = 0;
+  /** What waits for input to be handled, the sources that were not polled to their end yet, and turns to go. */
+  #afterInput: Array<() => void> = [];
+  readonly #unread = new Set<Source>();
+  #inputTurns = 0;
   #turning = false;
   /** A turn was asked of the loop. */
   #requested = false;
@@ -71,6 +78,17 @@ export class Scheduler {
     this.#request();
   }
 
+  /** Runs it once all input was handled that is there now. After a stall, what has come meanwhile counts before a clock. */
+  afterInput(run: () => void): void {
+    this.#afterInput.push(run);
+    this.#inputTurns = mostInputTurns;
+    for (const source of this.#sources) {
+      this.#unread.add(source);
+      source.pending = true;
+    }
+    this.#request();
+  }
+
   /** Whether tasks wait for their slices. */
   get busy(): boolean {
     return this.#at < this.#current.length || this.#next.length > 0;
@@ -101,20 +119,35 @@ export class Scheduler {
     if (this.#closed) return;
     this.#turning = true;
     this.#until = this.#wakeup.now() + turnMillis;
-    let more: boolean;
     do {
       this.#poll();
       // One slice is done in every turn, however much has come.
       if (this.#slice()) for (const source of this.#sources) source.pending = true;
-      more = this.busy || this.#pending;
-    } while (more && !this.spent());
+    } while ((this.busy || this.#pending) && !this.spent());
+    if (this.#afterInput.length > 0) this.#endInput();
     this.#turning = false;
-    if (more) this.#request();
+    // What came after input may have begun something.
+    if (this.busy || this.#pending) this.#request();
   }
 
   #poll(): void {
     for (const source of this.#sources) {
-      if (source.pending) source.pending = source.poll();
+      if (!source.pending) continue;
+      source.pending = source.poll();
+      if (!source.pending) this.#unread.delete(source);
+    }
+  }
+
+  #endInput(): void {
+    this.#inputTurns -= 1;
+    if (this.#closed || (this.#unread.size > 0 && this.#inputTurns > 0)) return;
+    this.#unread.clear();
+    for (const run of this.#afterInput.splice(0)) {
+      try {
+        run();
+      } catch (fault) {
+        this.#faults.record(fault);
+      }
     }
   }
 

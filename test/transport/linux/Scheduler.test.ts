@@ -56,6 +56,9 @@ const scheduled = () => {
     scheduler,
     source,
     task,
+    pass: (millis: number) => {
+      now += millis;
+    },
     /** Runs what was asked of the loop; answers how many turns that were. */
     turn: (): number => {
       const due = soon.splice(0);
@@ -172,6 +175,43 @@ describe("Scheduler", () => {
     assert.deepStrictEqual(done, []);
     assert.strictEqual(turn(), 1);
     assert.deepStrictEqual(done.slice(0, 2), ["input", "bulk"]);
+  });
+
+  it("handles all input that is there before what is to come after it, in as many turns as that takes", () => {
+    const { done, pass, scheduler, task, turn } = scheduled();
+    let left = 250;
+    scheduler.register({
+      pending: false,
+      poll: () => {
+        for (; left > 0 && !scheduler.spent(); left--) {
+          done.push("input");
+          pass(0.01);
+        }
+        return left > 0;
+      },
+    });
+    // Bulk goes on meanwhile, and makes no difference.
+    scheduler.later(task("bulk", 1_000, 0.1));
+    scheduler.afterInput(() => done.push("after"));
+    for (let i = 0; i < 10; i++) turn();
+    assert.strictEqual(done.slice(0, done.indexOf("after")).filter((each) => each === "input").length, 250);
+    assert.strictEqual(done.filter((each) => each === "after").length, 1);
+  });
+
+  it("does not wait for the end of input for ever, and catches what then throws", () => {
+    const { done, reported, scheduler, source, turn } = scheduled();
+    source("endless", () => 1_000);
+    const defect = new Error("a defect");
+    scheduler.afterInput(() => {
+      throw defect;
+    });
+    scheduler.afterInput(() => done.push("after"));
+    for (let i = 0; i < 100; i++) turn();
+    assert.deepStrictEqual(
+      done.filter((each) => each === "after"),
+      ["after"],
+    );
+    assert.deepStrictEqual(reported, [defect]);
   });
 
   it("does each task only as often as it asks for", () => {
