@@ -17,6 +17,7 @@ import {
   type RefusedReason,
   values,
 } from "./Catalog.js";
+import * as LabelValue from "./LabelValue.js";
 
 /**
  * A backend, as metrics name it.
@@ -155,7 +156,7 @@ export class BackendRecorder {
   #sent = 0;
 
   constructor({ address, id }: Subject, registry: Registry) {
-    const labels = { backend: id, address: format(address) };
+    const labels = { backend: LabelValue.make(id), address: LabelValue.make(format(address)) };
     this.registry = registry;
     this.labels = labels;
     this.#opened = registry.counter(counterKey(catalog.backendOpened, labels));

@@ -107,28 +107,32 @@ export class Sessions extends Context.Tag("zeitwork-load-balancer/Sessions")<
 
 const noBytes: Bytes = { received: 0, sent: 0 };
 
-const add = (a: Bytes, b: Bytes): Bytes => ({
-  received: a.received + b.received,
-  sent: a.sent + b.sent,
-});
-
 const phaseOf = (groups: ReadonlySet<Group>): ListenerPhase | undefined => {
   const phases = new Set([...groups].map(({ phase }) => phase));
   if (phases.has("listening")) return "listening";
   return phases.has("waiting") ? "waiting" : phases.has("draining") ? "draining" : undefined;
 };
 
+// A hundred thousand sessions are added up at once: with objects of their own for each, that would hold them up.
 const snapshotOf = (groups: ReadonlySet<Group>): Snapshot => {
-  const byBackend = new Map<string, Bytes>();
-  let bytes = noBytes;
+  const byBackend = new Map<string, { received: number; sent: number }>();
+  const bytes = { received: 0, sent: 0 };
   let open = 0;
   for (const group of groups) {
     open += group.size;
     group.forEach((session) => {
-      bytes = add(bytes, session.bytes);
+      const { received, sent } = session.bytes;
+      bytes.received += received;
+      bytes.sent += sent;
       if (session.backend === undefined) return;
       const { key } = session.backend;
-      byBackend.set(key, add(byBackend.get(key) ?? noBytes, session.bytes));
+      let sum = byBackend.get(key);
+      if (sum === undefined) {
+        sum = { received: 0, sent: 0 };
+        byBackend.set(key, sum);
+      }
+      sum.received += received;
+      sum.sent += sent;
     });
   }
   return {
