@@ -2,7 +2,7 @@
  * The library: what teams compose into their own Effect programs.
  *
  * A balancer is {@link LoadBalancer} over a {@link BackendRegistry}, a {@link Transport} and something that fills
- * the registry: {@link DiscoveryPolling} with any {@link Discovery}, and {@link HealthChecker}. Every module
+ * the registry: {@link DiscoverySync} with any {@link Discovery}, and {@link HealthChecker}. Every module
  * exports a `layer`; closing the scope of a layer ends all it started.
  */
 export * as Backend from "./backend/Backend.js";
@@ -17,7 +17,7 @@ export * as Roster from "./balancing/Roster.js";
 export { roundRobin } from "./balancing/RoundRobin.js";
 export * as Settings from "./config/Settings.js";
 export * as Discovery from "./discovery/Discovery.js";
-export * as DiscoveryPolling from "./discovery/DiscoveryPolling.js";
+export * as DiscoverySync from "./discovery/DiscoverySync.js";
 export * as OperatorDiscovery from "./discovery/OperatorDiscovery.js";
 export * as StaticDiscovery from "./discovery/StaticDiscovery.js";
 export * as HealthChecker from "./health/HealthChecker.js";

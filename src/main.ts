@@ -24,7 +24,7 @@ import {
   type TransportName,
 } from "./config/Settings.js";
 import type { Discovery } from "./discovery/Discovery.js";
-import * as DiscoveryPolling from "./discovery/DiscoveryPolling.js";
+import * as DiscoverySync from "./discovery/DiscoverySync.js";
 import * as OperatorDiscovery from "./discovery/OperatorDiscovery.js";
 import * as StaticDiscovery from "./discovery/StaticDiscovery.js";
 import * as HealthChecker from "./health/HealthChecker.js";
@@ -89,7 +89,8 @@ const discovery = (settings: Settings): Layer.Layer<Discovery> =>
         url: settings.operatorUrl,
         token: settings.operatorToken,
         timeout: settings.discoveryTimeout,
-      }).pipe(Layer.provide(NodeHttpClient.layer))
+        // The settings were checked when they were read.
+      }).pipe(Layer.provide(NodeHttpClient.layer), Layer.orDie)
     : StaticDiscovery.layer({ backends: settings.backends, timeout: settings.discoveryTimeout });
 
 /** A transport where it can run, and another where it cannot, with a line that says why. */
@@ -219,7 +220,8 @@ const program = (settings: Settings, inherited: number | undefined) =>
     (layer) => announced(layer, settings),
     Layer.provide([
       HealthChecker.layer({ interval: settings.healthCheckInterval, timeout: settings.healthCheckTimeout }),
-      DiscoveryPolling.layer({ interval: settings.discoveryInterval }).pipe(
+      DiscoverySync.layer({ interval: settings.discoveryInterval }).pipe(
+        Layer.orDie,
         Layer.provide(discovery(settings)),
       ),
     ]),

@@ -178,7 +178,7 @@ describe("importing a balancer without monitoring", () => {
   it.each([
     "src/proxy/LoadBalancer.ts",
     "src/backend/BackendRegistry.ts",
-    "src/discovery/DiscoveryPolling.ts",
+    "src/discovery/DiscoverySync.ts",
     "src/discovery/StaticDiscovery.ts",
     "src/health/HealthChecker.ts",
     "src/transport/NodeTransport.ts",

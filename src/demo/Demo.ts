@@ -19,7 +19,7 @@ import { roundRobin } from "../balancing/RoundRobin.js";
 import { Refusal, usage } from "../cli/Refusal.js";
 import * as Environment from "../config/Environment.js";
 import { type AlgorithmName, settings } from "../config/Settings.js";
-import * as DiscoveryPolling from "../discovery/DiscoveryPolling.js";
+import * as DiscoverySync from "../discovery/DiscoverySync.js";
 import * as OperatorDiscovery from "../discovery/OperatorDiscovery.js";
 import * as HealthChecker from "../health/HealthChecker.js";
 import { Monitoring, layer as monitoringLayer } from "../monitoring/Monitoring.js";
@@ -161,7 +161,7 @@ const program = Effect.gen(function* () {
     rise: given.healthCheckRise,
     fall: given.healthCheckFall,
   });
-  const discovery = DiscoveryPolling.layer({ interval: given.discoveryInterval }).pipe(
+  const discovery = DiscoverySync.layer({ interval: given.discoveryInterval }).pipe(
     Layer.provide(
       OperatorDiscovery.layer({ url: operator.url, token: undefined, timeout: given.discoveryTimeout }),
     ),

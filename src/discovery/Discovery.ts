@@ -1,48 +1,142 @@
 /**
- * Discovery: where the balancer learns which backends there are. One question, answered anew at every poll; how
- * often it is asked, and what becomes of the answer, is the business of {@link DiscoveryPolling}.
+ * Discovery: where the balancer learns which backends there are. A source that is asked implements `list`, and
+ * {@link DiscoverySync} polls it; one that pushes (a watch) implements `changes` as well, which is followed instead.
+ *
+ * ```ts
+ * const fromFile = Layer.succeed(Discovery.Discovery, { source: "backends.json", list: readBackends })
+ * const fromWatch = Discovery.layerChanges({ source: "the watch", changes: watchBackends })
+ * ```
  */
-import { Context, Data, type Effect } from "effect";
+import { Context, Data, Effect, Layer, Option, Predicate, Stream, SubscriptionRef } from "effect";
 import type { Instance } from "../backend/Backend.js";
 
-/** An entry that was listed and cannot be a backend. The others stand. */
+/**
+ * An entry that was listed and cannot be a backend. The others stand.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Skipped {
   /** The entry, as a message can name it: its id, or its place in the list. */
   readonly entry: string;
   /** Why, in words that can end a sentence. */
   readonly why: string;
+  /**
+   * It is not as entries should be, unlike one that is well-formed and not running. A list in which nothing else stands
+   * than entries that cannot be used, at least one of them malformed, is a failed answer and not an empty list.
+   */
+  readonly malformed: boolean;
 }
 
+/**
+ * A list of backends, as it was had.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Answer {
   readonly instances: ReadonlyArray<Instance>;
   readonly skipped: ReadonlyArray<Skipped>;
 }
 
-/** Why there is no answer. */
+/**
+ * Why there is no answer.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export type DiscoveryFailure =
-  /** No connection to the source, or it broke before the answer was whole. */
+  /** No connection to the source, or it broke before the answer had ended. */
   | "unreachable"
-  /** No whole answer before the deadline. */
+  /** The answer had not ended at the deadline. */
   | "timeout"
   /** The source answered with a status other than 2xx. */
   | "status"
-  /** The answer is longer than is accepted. */
+  /** The answer is longer, has more entries or is nested deeper than is accepted. */
   | "too-large"
-  /** The answer is not what it should be: not JSON, or JSON of another shape. */
+  /** The answer is not what it should be: not JSON, or JSON of another shape, or no entry of it can be used. */
   | "malformed";
 
+/**
+ * There is no list this time.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class DiscoveryError extends Data.TaggedError("DiscoveryError")<{
   readonly reason: DiscoveryFailure;
   /** What was asked, and what is wrong with the answer; without any secret. */
   readonly message: string;
+  /** The system's error, where there is one. It has no secrets either. */
+  readonly cause?: unknown;
 }> {}
 
+/**
+ * A source of lists. Its `list` and its `changes` bound the time that they take and the size of what they read.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
 export class Discovery extends Context.Tag("zeitwork-load-balancer/Discovery")<
   Discovery,
   {
     /** What is asked, for the log: a URL without credentials, or "a fixed list". */
     readonly source: string;
-    /** Asks once. Whoever implements it bounds its time and the size of what it reads. */
+    /** Asks once. */
     readonly list: Effect.Effect<Answer, DiscoveryError>;
+    /**
+     * The list of now, and every later one. Undefined where the source has to be asked. When the stream fails or ends,
+     * the last list stands and the stream is run again, after a pause.
+     */
+    readonly changes?: Stream.Stream<Answer, DiscoveryError> | undefined;
   }
 >() {}
+
+/**
+ * Discovery from a source that pushes: `changes` emits the list of now when it is run, and each later one.
+ *
+ * @since 0.2.0
+ * @category layers
+ */
+export const layerChanges = ({
+  changes,
+  source,
+}: {
+  readonly source: string;
+  readonly changes: Stream.Stream<Answer, DiscoveryError>;
+}): Layer.Layer<Discovery> =>
+  Layer.succeed(Discovery, {
+    source,
+    changes,
+    list: Effect.flatMap(
+      Stream.runHead(changes),
+      Option.match({
+        onNone: () =>
+          new DiscoveryError({
+            reason: "unreachable",
+            message: `${source}: the changes ended without a list`,
+          }),
+        onSome: Effect.succeed,
+      }),
+    ),
+  });
+
+/**
+ * Discovery for tests: lists what the ref holds, and fails with the error that it holds. What is set is pushed at once.
+ *
+ * @since 0.2.0
+ * @category layers
+ */
+export const layerTest = (
+  ref: SubscriptionRef.SubscriptionRef<ReadonlyArray<Instance> | DiscoveryError>,
+): Layer.Layer<Discovery> => {
+  const answer = (value: ReadonlyArray<Instance> | DiscoveryError): Effect.Effect<Answer, DiscoveryError> =>
+    Predicate.isTagged(value, "DiscoveryError")
+      ? Effect.fail(value)
+      : Effect.succeed({ instances: value, skipped: [] });
+  return Layer.succeed(Discovery, {
+    source: "a test",
+    list: Effect.flatMap(SubscriptionRef.get(ref), answer),
+    changes: Stream.mapEffect(ref.changes, answer),
+  });
+};

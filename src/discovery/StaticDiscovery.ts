@@ -103,7 +103,7 @@ export const make = ({
       const why = failed.get(host);
       if (why === undefined) continue;
       const kept = addresses.length === 0 ? "" : "; the addresses it had are kept";
-      skipped.push({ entry: name, why: `its name could not be resolved (${why})${kept}` });
+      skipped.push({ entry: name, why: `its name could not be resolved (${why})${kept}`, malformed: true });
     }
     if (instances.length === 0 && skipped.length > 0) {
       return yield* new DiscoveryError({

@@ -14,8 +14,18 @@ export interface SocketAddress {
 export const format = (address: SocketAddress): string =>
   address.host.includes(":") ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
 
-/** True of IPv4 and IPv6 addresses in text, without brackets. */
-export const isIpAddress = (host: string): boolean => isIP(host) !== 0;
+/** The longest zone of an IPv6 address: interfaces have names of at most 15 characters (IFNAMSIZ in net/if.h). */
+export const longestZone = 15;
+
+/** The zone of an IPv6 address, the `eth0` of `fe80::1%eth0`; undefined where there is none. */
+export const zoneOf = (host: string): string | undefined => {
+  const at = host.indexOf("%");
+  return at === -1 ? undefined : host.slice(at + 1);
+};
+
+/** True of IPv4 and IPv6 addresses in text, without brackets. A zone has at most {@link longestZone} characters. */
+export const isIpAddress = (host: string): boolean =>
+  isIP(host) !== 0 && (zoneOf(host)?.length ?? 0) <= longestZone;
 
 // One label of RFC 1123 section 2.1, with the underscore that service names use.
 const label = /^(?!-)[A-Za-z0-9_-]{1,63}(?<!-)$/;
@@ -46,7 +56,7 @@ export const parse = (text: string): SocketAddress | { readonly wrong: string } 
   const port = Number(digits);
   if (port < 1 || port > 65535) return { wrong: `port ${digits} is not between 1 and 65535` };
   if (bracketed !== undefined) {
-    return isIPv6(bracketed)
+    return isIPv6(bracketed) && isIpAddress(bracketed)
       ? { host: bracketed, port }
       : { wrong: `${bracketed} in brackets is not an IPv6 address` };
   }

@@ -3,7 +3,7 @@
  *
  * ```ts
  * const balancer = LoadBalancer.layer({ port: 8082 }).pipe(
- *   Layer.provide([HealthChecker.layer({}), DiscoveryPolling.layer({}).pipe(Layer.provide(discovery))]),
+ *   Layer.provide([HealthChecker.layer({}), DiscoverySync.layer({}).pipe(Layer.provide(discovery))]),
  *   Layer.provide([BackendRegistry.layer({ algorithm: roundRobin }), NodeTransport.layer]),
  * )
  * ```

@@ -1,15 +1,20 @@
 import { type EventEmitter, once } from "node:events";
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from "node:http";
 import * as net from "node:net";
+import { inspect } from "node:util";
+import { gzipSync } from "node:zlib";
 import { FetchHttpClient, type HttpClient } from "@effect/platform";
 import { NodeHttpClient } from "@effect/platform-node";
 import { assert, describe, it } from "@effect/vitest";
-import { Duration, Effect, Either, FastCheck, type Layer, Redacted } from "effect";
+import { Config, ConfigProvider, Duration, Effect, Either, Exit, Fiber, type Layer, Redacted } from "effect";
 import { type Answer, Discovery } from "../../src/discovery/Discovery.js";
 import * as OperatorDiscovery from "../../src/discovery/OperatorDiscovery.js";
 import { format } from "../../src/net/SocketAddress.js";
 import * as CapturedLog from "../support/CapturedLog.js";
 import * as Ports from "../support/Ports.js";
+
+const codeOf = (cause: unknown): unknown =>
+  typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined;
 
 const token = "t0ken";
 const secret = "s3cret";
@@ -93,134 +98,14 @@ const clients: ReadonlyArray<readonly [string, Layer.Layer<HttpClient.HttpClient
   ["fetch", FetchHttpClient.layer],
 ];
 
-describe("OperatorDiscovery.read", () => {
-  const read = (body: unknown): Answer =>
-    Either.getOrThrowWith(OperatorDiscovery.read(body), (wrong) => new Error(wrong));
-
-  it("takes null and [] for an empty list", () => {
-    assert.deepStrictEqual(read(null), { instances: [], skipped: [] });
-    assert.deepStrictEqual(read([]), { instances: [], skipped: [] });
-  });
-
-  it("refuses JSON that is no list", () => {
-    for (const body of [{}, { instances: [] }, "[]", 0, true]) {
-      assert.isTrue(Either.isLeft(OperatorDiscovery.read(body)));
-    }
-  });
-
-  it("takes what it needs of an instance, and does not care for the rest", () => {
-    const answer = read([
-      instance("a"),
-      instance("b", { ip_address: "2001:db8::5", default_port: 65535, resources: "any", brand_new: [1] }),
-      { id: "c", ip_address: "10.0.0.3" },
-      instance("d", { default_port: 0, state: null, deleted_at: undefined }),
-      instance("e", { default_port: null, environment_variables: { not: "text" } }),
-    ]);
-    assert.deepStrictEqual(instances(answer), [
-      "a 10.0.0.1:3000",
-      "b [2001:db8::5]:65535",
-      "c 10.0.0.3:8080",
-      "d 10.0.0.1:8080",
-      "e 10.0.0.1:8080",
-    ]);
-    assert.deepStrictEqual(answer.skipped, []);
-  });
-
-  it("skips each bad entry by name, and lets the rest stand", () => {
-    const bad: ReadonlyArray<readonly [unknown, string]> = [
-      [null, "number 2 in the list: it is not an object"],
-      ["text", "number 2 in the list: it is not an object"],
-      [[], "number 2 in the list: it is not an object"],
-      [{}, "number 2 in the list: id is missing"],
-      [{ ip_address: "10.0.0.1" }, "the one at 10.0.0.1: id is missing"],
-      [instance("x", { id: 7 }), "the one at 10.0.0.1: id is not text"],
-      [instance("x", { id: "" }), "the one at 10.0.0.1: id is empty"],
-      [{ id: "x" }, "x: ip_address is missing"],
-      [instance("x", { ip_address: null }), "x: ip_address is not text"],
-      [instance("x", { ip_address: "" }), "x: ip_address is empty"],
-      [instance("x", { ip_address: "web.internal" }), "x: ip_address web.internal is not an IP address"],
-      [instance("x", { ip_address: "10.0.0.300" }), "x: ip_address 10.0.0.300 is not an IP address"],
-      [instance("x", { ip_address: "[::1]" }), "x: ip_address [::1] is not an IP address"],
-      [instance("x", { ip_address: "0.0.0.0" }), "x: ip_address 0.0.0.0 is the unspecified address"],
-      [instance("x", { ip_address: "::" }), "x: ip_address :: is the unspecified address"],
-      [instance("x", { default_port: 65536 }), "x: default_port 65536 is not a whole number from 0 to 65535"],
-      [instance("x", { default_port: -1 }), "x: default_port -1 is not a whole number from 0 to 65535"],
-      [instance("x", { default_port: 80.5 }), "x: default_port 80.5 is not a whole number from 0 to 65535"],
-      [instance("x", { default_port: "80" }), "x: default_port is not a number"],
-      [instance("x", { state: "stopped" }), "x: its state is stopped, not running"],
-      [instance("x", { state: "pending", ip_address: null }), "x: its state is pending, not running"],
-      [instance("x", { state: "" }), "x: its state is empty, not running"],
-      [instance("x", { state: 1 }), "x: state is not text"],
-      [instance("x", { deleted_at: "2025-08-23T12:48:09Z" }), "x: it is deleted"],
-      [instance("x\n", {}), "x\ufffd: id has characters that cannot be printed"],
-      [instance("x".repeat(257), {}), `${"x".repeat(80)}…: id is longer than 256 characters`],
-    ];
-    for (const [entry, expected] of bad) {
-      const answer = read([instance("a"), entry, instance("b")]);
-      assert.deepStrictEqual(instances(answer), ["a 10.0.0.1:3000", "b 10.0.0.1:3000"], expected);
-      assert.deepStrictEqual(skipped(answer), [expected]);
-    }
-  });
-
-  it("lets the same one of a duplicate id count, in whatever order they come", () => {
-    const entries = [instance("a", { ip_address: "10.0.0.2" }), instance("a"), instance("b")];
-    const expected = ["a 10.0.0.1:3000", "b 10.0.0.1:3000"];
-    const answer = read(entries);
-    assert.deepStrictEqual(instances(answer), expected);
-    assert.deepStrictEqual(skipped(answer), [
-      "a: its id is listed more than once; the one at 10.0.0.1:3000 counts",
-    ]);
-    FastCheck.assert(
-      FastCheck.property(FastCheck.shuffledSubarray(entries, { minLength: 3 }), (shuffled) => {
-        assert.deepStrictEqual(instances(read(shuffled)).sort(), expected);
-      }),
-    );
-    // One that is no backend takes nobody's place.
-    assert.deepStrictEqual(skipped(read([instance("a", { state: "stopped" }), instance("a")])), [
-      "a: its state is stopped, not running",
-    ]);
-  });
-
-  it("never breaks and never prints environment variables, whatever the list holds", () => {
-    const field = FastCheck.oneof(
-      FastCheck.jsonValue(),
-      FastCheck.constantFrom("running", "10.0.0.1", "::1", 80, 0, null, undefined),
-    );
-    const entry = FastCheck.oneof(
-      FastCheck.jsonValue(),
-      FastCheck.record(
-        { id: field, ip_address: field, default_port: field, state: field, deleted_at: field },
-        { requiredKeys: [] },
-      ).map((some) => ({ ...some, environment_variables: { KEY: secret } })),
-    );
-    FastCheck.assert(
-      FastCheck.property(FastCheck.array(entry), (entries) => {
-        const answer = read(entries);
-        assert.strictEqual(answer.instances.length + answer.skipped.length, entries.length);
-        assert.strictEqual(new Set(answer.instances.map(({ id }) => id)).size, answer.instances.length);
-        for (const line of skipped(answer)) {
-          assert.notInclude(line, secret);
-          assert.notMatch(line, /[\p{Cc}\p{Zl}\p{Zp}]/u);
-          assert.isBelow(line.length, 400);
-        }
-      }),
-    );
-  });
-
-  it("does not name a hundred thousand bad entries one by one", () => {
-    const answer = read([...Array.from({ length: 100_000 }, () => 0), instance("a")]);
-    assert.deepStrictEqual(instances(answer), ["a 10.0.0.1:3000"]);
-    assert.isBelow(answer.skipped.length, 2000);
-    assert.strictEqual(answer.skipped.at(-1)?.entry, "others");
-  });
-});
-
 for (const [name, client] of clients) {
   describe(`OperatorDiscovery over ${name}`, () => {
     const run = (url: URL, options?: Partial<OperatorDiscovery.Options>) =>
       Effect.provide(ask(url, options), client);
     const failing = (url: URL, options?: Partial<OperatorDiscovery.Options>) =>
-      Effect.flip(run(url, options));
+      Effect.flatMap(Effect.flip(run(url, options)), (error) =>
+        error._tag === "DiscoveryError" ? Effect.succeed(error) : Effect.die(error),
+      );
 
     it.scopedLive("asks for running instances as the Operator expects it", () =>
       Effect.gen(function* () {
@@ -379,7 +264,7 @@ for (const [name, client] of clients) {
         assert.include(error.message, "longer than 16 MiB");
         yield* Effect.promise(() => gone);
         // What it read, and what the sockets in between may have held.
-        assert.isBelow(written, 2 * OperatorDiscovery.longestBody);
+        assert.isBelow(written, 2 * OperatorDiscovery.limits.bytes);
       }),
     );
 
@@ -388,12 +273,12 @@ for (const [name, client] of clients) {
         const body = JSON.stringify([instance("a")]);
         for (const extra of [0, 1]) {
           const url = yield* serving((_, response) => {
-            response.write(" ".repeat(OperatorDiscovery.longestBody - body.length + extra));
+            response.write(" ".repeat(OperatorDiscovery.limits.bytes - body.length + extra));
             response.end(body);
           });
           const answer = yield* Effect.either(run(url));
           if (extra === 0) assert.lengthOf(Either.getOrThrow(answer).instances, 1);
-          else assert.strictEqual(Either.getOrThrow(Either.flip(answer)).reason, "too-large");
+          else assert.propertyVal(Either.getOrThrow(Either.flip(answer)), "reason", "too-large");
         }
       }),
     );
@@ -422,12 +307,12 @@ for (const [name, client] of clients) {
     it.scopedLive("tells of an answer that is not JSON, or JSON of another shape, without quoting it", () =>
       Effect.gen(function* () {
         const bodies: ReadonlyArray<readonly [string | Buffer, string]> = [
-          [`<html>${secret}</html>`, "is not JSON (19 bytes, text/html)"],
+          [`<html>${secret}</html>`, "is not JSON (19 bytes read, text/html)"],
           [`[{"environment_variables": "${secret}"`, "is not JSON"],
-          ["", "is not JSON (0 bytes"],
+          ["", "is not JSON (0 bytes read"],
           [Buffer.from([0x22, 0xff, 0x22]), "is not JSON"],
-          [`{"environment_variables": "${secret}"}`, "is JSON, but neither a list nor null"],
-          [`"${secret}"`, "is JSON, but neither a list nor null"],
+          [`{"environment_variables": "${secret}"}`, "is neither a JSON list nor null"],
+          [`"${secret}"`, "is neither a JSON list nor null"],
         ];
         for (const [body, expected] of bodies) {
           const url = yield* serving((_, response) => {
@@ -470,14 +355,204 @@ for (const [name, client] of clients) {
         assert.lengthOf(answer.skipped, 4);
       }),
     );
-
-    it.scopedLive("does not show a token that the client refuses to send", () =>
-      Effect.gen(function* () {
-        const url = yield* serving(json(null));
-        const error = yield* failing(url, { token: Redacted.make(`${token}\nx`) });
-        assert.strictEqual(error.reason, "unreachable");
-        assert.notInclude(error.message, token);
-      }),
-    );
   });
 }
+
+describe("OperatorDiscovery and a hostile Operator", () => {
+  const run = (url: URL, options?: Partial<OperatorDiscovery.Options>) =>
+    Effect.provide(ask(url, options), NodeHttpClient.layer);
+
+  const body =
+    (text: string | Buffer, headers: Readonly<Record<string, string>> = {}): RequestListener =>
+    (_, response) => {
+      response.writeHead(200, headers).end(text);
+    };
+
+  /** What became of an answer: the ids that it lists, or why it is refused. */
+  const outcome = (text: string | Buffer, headers?: Readonly<Record<string, string>>) =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const answer = yield* Effect.either(run(yield* serving(body(text, headers))));
+        if (Either.isRight(answer)) return answer.right.instances.map(({ id }) => id).join("");
+        return answer.left._tag === "DiscoveryError" ? answer.left : yield* Effect.die(answer.left);
+      }),
+    );
+
+  it.live("lists 100,000 entries, and fails on one more", () =>
+    Effect.gen(function* () {
+      const entry = JSON.stringify({ ip_address: "10.0.0.1" });
+      const list = (entries: number) =>
+        `[${`${entry},`.repeat(entries - 1)}${JSON.stringify(instance("a"))}]`;
+      assert.strictEqual(yield* outcome(list(100_000)), "a");
+      const error = yield* outcome(list(100_001));
+      assert.deepInclude(error, { reason: "too-large" });
+      assert.include(String(error), "more than 100000 entries");
+    }),
+  );
+
+  it.live("takes an entry that is nested 100 deep, and fails on one that is deeper", () =>
+    Effect.gen(function* () {
+      // The list and the entry are two of them.
+      const deep = (depth: number) =>
+        JSON.stringify([instance("a", { resources: 0 })]).replace(
+          '"resources":0',
+          `"resources":${"[".repeat(depth - 2)}${"]".repeat(depth - 2)}`,
+        );
+      assert.strictEqual(yield* outcome(deep(100)), "a");
+      const error = yield* outcome(deep(101));
+      assert.deepInclude(error, { reason: "too-large" });
+      assert.include(String(error), "nested deeper than 100");
+      // What would overflow a recursive parser's stack.
+      assert.deepInclude(yield* outcome("[".repeat(15_000_000)), { reason: "too-large" });
+      assert.deepInclude(yield* outcome('{"a":'.repeat(3_000_000)), { reason: "malformed" });
+    }),
+  );
+
+  it.live("leaves out an entry longer than 128 KiB, and takes the others", () =>
+    Effect.gen(function* () {
+      const huge = instance("b", { environment_variables: "x".repeat(1_000_000) });
+      const url = yield* serving(json([instance("a"), huge, instance("c")]));
+      const answer = yield* run(url);
+      assert.deepStrictEqual(instances(answer), ["a 10.0.0.1:3000", "c 10.0.0.1:3000"]);
+      assert.deepStrictEqual(skipped(answer), ["number 2 in the list: it is longer than 128 KiB"]);
+    }).pipe(Effect.scoped),
+  );
+
+  it.live("turns the event loop while it reads a long list", () =>
+    Effect.gen(function* () {
+      // Nothing but slices lets the loop turn: the whole body is there before it is read.
+      const text = `[${"{},".repeat(99_999)}{}]`;
+      const url = yield* serving(body(text));
+      let turns = 0;
+      const count = (): void => {
+        turns += 1;
+        immediate = setImmediate(count);
+      };
+      let immediate = setImmediate(count);
+      yield* Effect.addFinalizer(() => Effect.sync(() => clearImmediate(immediate)));
+      const fiber = yield* Effect.fork(run(url));
+      const answer = yield* Fiber.join(fiber);
+      assert.lengthOf(answer.instances, 0);
+      // A slice has 1024 entries.
+      assert.isAtLeast(turns, 97);
+    }).pipe(Effect.scoped),
+  );
+
+  it.live("reads a list that begins with a byte order mark, and one that comes a byte at a time", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* outcome(`\ufeff${JSON.stringify([instance("a")])}`), "a");
+      const url = yield* serving((_, response) => {
+        response.writeHead(200);
+        for (const character of JSON.stringify([instance("a"), instance("b")])) response.write(character);
+        response.end();
+      });
+      assert.strictEqual((yield* run(url)).instances.map(({ id }) => id).join(""), "ab");
+    }).pipe(Effect.scoped),
+  );
+
+  it.live("does not unpack what nobody asked to be packed, and says so", () =>
+    Effect.gen(function* () {
+      const error = yield* outcome(gzipSync(JSON.stringify([instance("a")])), { "content-encoding": "gzip" });
+      assert.deepInclude(error, { reason: "malformed" });
+      assert.include(String(error), "content-encoding gzip");
+    }),
+  );
+
+  it.live("reads no more than 16 MiB of what a client unpacks", () =>
+    Effect.gen(function* () {
+      const bomb = gzipSync(Buffer.alloc(64 * 1024 * 1024, " "));
+      const url = yield* serving(body(bomb, { "content-encoding": "gzip" }));
+      const error = yield* Effect.flip(Effect.provide(ask(url), FetchHttpClient.layer));
+      assert.propertyVal(error, "reason", "too-large");
+    }).pipe(Effect.scoped),
+  );
+
+  it.live("is not led astray by prototypes, numbers beyond bounds and other oddities of JSON", () =>
+    Effect.gen(function* () {
+      const odd = [
+        '{"__proto__":{"id":"p","ip_address":"10.0.0.1"}}',
+        '{"id":"n","ip_address":"10.0.0.1","default_port":1e400}',
+        '{"id":"m","ip_address":"10.0.0.1","default_port":-0}',
+        '{"id":"d","id":"e","ip_address":"10.0.0.1"}',
+        '{"id":"\\u0000","ip_address":"10.0.0.1"}',
+        '{"id":"\\ud800","ip_address":"10.0.0.1"}',
+        '{"id":"c","ip_address":"10.0.0.1","constructor":null,"toString":1}',
+      ];
+      assert.strictEqual(yield* outcome(`[${odd.join(",")}]`), "mec");
+    }),
+  );
+
+  it.live("does not count a stall of this process as the Operator's slowness", () =>
+    Effect.gen(function* () {
+      const url = yield* serving((request, response) => {
+        // This process stands still for longer than the timeout, the test's server with it.
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1500);
+        setTimeout(() => json([instance("a")])(request, response), 10);
+      });
+      const answer = yield* run(url, { timeout: Duration.seconds(1) });
+      assert.deepStrictEqual(instances(answer), ["a 10.0.0.1:3000"]);
+    }).pipe(Effect.scoped),
+  );
+});
+
+describe("OperatorDiscovery's options", () => {
+  const built = (options: OperatorDiscovery.Options) =>
+    Effect.flip(OperatorDiscovery.make(options)).pipe(Effect.provide(NodeHttpClient.layer));
+
+  it.effect("are checked where it is built", () =>
+    Effect.gen(function* () {
+      for (const [options, option] of [
+        [{ url: new URL("ftp://user:s3cret@operator") }, "url"],
+        [{ token: Redacted.make("") }, "token"],
+        [{ token: Redacted.make(`${token}\nx`) }, "token"],
+        [{ timeout: Duration.infinity }, "timeout"],
+        [{ timeout: "25 days" }, "timeout"],
+        [{ timeout: 0 }, "timeout"],
+      ] as const) {
+        const error = yield* built(options);
+        assert.strictEqual(error.option, option);
+        assert.notMatch(String(error), new RegExp(`${token}|${secret}`));
+      }
+    }),
+  );
+
+  it.effect("have defaults, and are read from a ConfigProvider", () =>
+    Effect.gen(function* () {
+      const source = (layer: Layer.Layer<Discovery, unknown, HttpClient.HttpClient>) =>
+        Effect.map(Discovery, (discovery) => discovery.source).pipe(
+          Effect.provide(layer),
+          Effect.provide(NodeHttpClient.layer),
+        );
+      assert.strictEqual(
+        yield* source(OperatorDiscovery.layer()),
+        "http://localhost:8080/api/v1/instances?state=running",
+      );
+      const configured = OperatorDiscovery.layerConfig({
+        url: Config.url("OPERATOR"),
+        timeout: Config.duration("WAIT"),
+      });
+      const read = (values: ReadonlyArray<readonly [string, string]>) =>
+        Effect.withConfigProvider(source(configured), ConfigProvider.fromMap(new Map(values)));
+      assert.strictEqual(
+        yield* read([
+          ["OPERATOR", "http://x:1/y"],
+          ["WAIT", "1 second"],
+        ]),
+        "http://x:1/y/api/v1/instances?state=running",
+      );
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(read([["OPERATOR", "http://x:1"]]))));
+    }),
+  );
+
+  it.live("lead to errors that carry the system's error, and nothing of a token", () =>
+    Effect.gen(function* () {
+      const url = new URL(`http://127.0.0.1:${yield* Ports.unused}`);
+      for (const [, client] of clients) {
+        const error = yield* Effect.flip(Effect.provide(ask(url, { token: Redacted.make(token) }), client));
+        assert.propertyVal(error, "_tag", "DiscoveryError");
+        assert.strictEqual("cause" in error && codeOf(error.cause), "ECONNREFUSED");
+        assert.notInclude(inspect(error, { depth: 10, showHidden: true }), token);
+      }
+    }),
+  );
+});

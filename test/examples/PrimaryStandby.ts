@@ -4,7 +4,7 @@ import {
   type Algorithm,
   BackendRegistry,
   Discovery,
-  DiscoveryPolling,
+  DiscoverySync,
   HealthChecker,
   LoadBalancer,
   NodeTransport,
@@ -63,7 +63,7 @@ export const balancer = (options: { readonly backends: string; readonly port: nu
   }).pipe(
     Layer.provide([
       HealthChecker.layer({ interval: "1 second", timeout: "500 millis" }),
-      DiscoveryPolling.layer({ interval: "1 second" }).pipe(Layer.provide(fileDiscovery(options.backends))),
+      DiscoverySync.layer({ interval: "1 second" }).pipe(Layer.provide(fileDiscovery(options.backends))),
     ]),
     Layer.provideMerge(BackendRegistry.layer({ algorithm: primaryStandby, rise: 1, fall: 1 })),
     Layer.provide(NodeTransport.layer),

@@ -2,7 +2,7 @@ import { Context, Effect, Layer } from "effect";
 import {
   type Algorithm,
   BackendRegistry,
-  DiscoveryPolling,
+  DiscoverySync,
   HealthChecker,
   LoadBalancer,
   leastConnections,
@@ -25,7 +25,7 @@ const balancer = ({ algorithm, backends, name, port }: Options) =>
   LoadBalancer.layer({ host: "127.0.0.1", port }).pipe(
     Layer.provide([
       HealthChecker.layer({ interval: "1 second", timeout: "500 millis" }),
-      DiscoveryPolling.layer({ interval: "1 second" }).pipe(
+      DiscoverySync.layer({ interval: "1 second" }).pipe(
         Layer.provide(StaticDiscovery.layer({ backends, timeout: "1 second" })),
       ),
     ]),

@@ -1,0 +1,140 @@
+/**
+ * What an Operator lists: which entries are backends, and why the others are not. Pure.
+ *
+ * Nothing of an entry is printed but its id, its address and its state, and those only made harmless: its
+ * `environment_variables` can hold secrets.
+ */
+import { Either } from "effect";
+import type { Instance } from "../backend/Backend.js";
+import { isPrintable, printable } from "../log/ForeignText.js";
+import { canonical } from "../net/IpAddress.js";
+import { format, isIpAddress } from "../net/SocketAddress.js";
+import type { Answer, Skipped } from "./Discovery.js";
+import { oversized } from "./JsonList.js";
+
+/** The port of an instance that does not say which. */
+export const defaultPort = 8080;
+
+/** The longest entry that is read, in bytes. */
+export const longestEntry = 128 * 1024;
+
+/** Ids stand in logs, in paths and as the label of many series. */
+const longestId = 255;
+
+/** How many skipped entries are named one by one. */
+const mostSkipped = 1000;
+
+type Fields = Readonly<Record<string, unknown>>;
+
+const isObject = (entry: unknown): entry is Fields =>
+  typeof entry === "object" && entry !== null && !Array.isArray(entry);
+
+/** Why an entry is no backend. */
+interface Refusal {
+  readonly why: string;
+  readonly malformed: boolean;
+}
+
+const malformed = (why: string): Either.Either<never, Refusal> => Either.left({ why, malformed: true });
+const inactive = (why: string): Either.Either<never, Refusal> => Either.left({ why, malformed: false });
+
+/** What a field should be and is not. The value itself is not printed. */
+const wrongType = (field: string, value: unknown, expected: string): string =>
+  value === undefined ? `${field} is missing` : `${field} is not ${expected}`;
+
+const readEntry = (entry: unknown): Either.Either<Instance, Refusal> => {
+  if (entry === oversized) return malformed(`it is longer than ${longestEntry / 1024} KiB`);
+  if (!isObject(entry)) return malformed("it is not an object");
+  const { default_port, deleted_at, id, ip_address, state } = entry;
+  // First: one that is starting may well have no address yet, and it is not the missing address that is worth saying.
+  if (typeof state === "string" && state !== "running") {
+    return inactive(`its state is ${state === "" ? "empty" : printable(state)}, not running`);
+  }
+  if (deleted_at !== undefined && deleted_at !== null) return inactive("it is deleted");
+  if (state !== undefined && state !== null && typeof state !== "string")
+    return malformed("state is not text");
+  if (typeof id !== "string") return malformed(wrongType("id", id, "text"));
+  if (typeof ip_address !== "string") return malformed(wrongType("ip_address", ip_address, "text"));
+  const port = default_port ?? 0;
+  if (typeof port !== "number") return malformed("default_port is not a number");
+  if (id === "") return malformed("id is empty");
+  if (id.length > longestId) return malformed(`id is longer than ${longestId} characters`);
+  if (!isPrintable(id)) return malformed("id has characters that cannot be printed");
+  if (ip_address === "") return malformed("ip_address is empty");
+  if (!isIpAddress(ip_address)) return malformed(`ip_address ${printable(ip_address)} is not an IP address`);
+  // Connecting to it would reach this host.
+  if (/^[0:.]+$/.test(canonical(ip_address))) {
+    return malformed(`ip_address ${ip_address} is the unspecified address`);
+  }
+  if (!Number.isInteger(port) || port < 0 || port > 65535) {
+    return malformed(`default_port ${port} is not a whole number from 0 to 65535`);
+  }
+  return Either.right({ id, address: { host: ip_address, port: port === 0 ? defaultPort : port } });
+};
+
+/** An entry, as a message can name it. */
+const nameOf = (entry: unknown, place: number): string => {
+  if (isObject(entry)) {
+    const { id, ip_address } = entry;
+    if (typeof id === "string" && id !== "") return printable(id);
+    // Better than its place, which changes from one answer to the next.
+    if (typeof ip_address === "string" && isIpAddress(ip_address)) return `the one at ${ip_address}`;
+  }
+  return `number ${place} in the list`;
+};
+
+/**
+ * Collects the entries of one answer. Of entries with the same id one counts, and it is the same one in whatever order
+ * they are listed.
+ */
+export class OperatorList {
+  readonly #instances = new Map<string, Instance>();
+  readonly #skipped: Array<Skipped> = [];
+  #unnamed = 0;
+  #unnamedMalformed = false;
+
+  add(entry: unknown, place: number): void {
+    Either.match(readEntry(entry), {
+      onLeft: ({ malformed, why }) => this.#skip(() => nameOf(entry, place), why, malformed),
+      onRight: (instance) => this.#list(instance),
+    });
+  }
+
+  get answer(): Answer {
+    const others: ReadonlyArray<Skipped> =
+      this.#unnamed === 0
+        ? []
+        : [
+            {
+              entry: "others",
+              why: `more than ${mostSkipped} entries of the list cannot be backends`,
+              malformed: this.#unnamedMalformed,
+            },
+          ];
+    return { instances: [...this.#instances.values()], skipped: [...this.#skipped, ...others] };
+  }
+
+  #list(instance: Instance): void {
+    const other = this.#instances.get(instance.id);
+    if (other === undefined) {
+      this.#instances.set(instance.id, instance);
+      return;
+    }
+    const first = format(instance.address) < format(other.address) ? instance : other;
+    this.#instances.set(instance.id, first);
+    this.#skip(
+      () => instance.id,
+      `its id is listed more than once; the one at ${format(first.address)} counts`,
+      false,
+    );
+  }
+
+  #skip(name: () => string, why: string, malformed: boolean): void {
+    if (this.#skipped.length < mostSkipped) {
+      this.#skipped.push({ entry: name(), why, malformed });
+      return;
+    }
+    this.#unnamed += 1;
+    this.#unnamedMalformed ||= malformed;
+  }
+}
