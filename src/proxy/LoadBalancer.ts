@@ -60,7 +60,7 @@ export interface Options {
   readonly accessLog?: Settings.AccessLogMode;
   /**
    * Called with the record of each connection when it is over, on its path: it has to be quick. What it throws is
-   * logged. Where speed does not matter, `Sessions.ended` is a stream of the same records.
+   * logged. Where speed does not matter, `ended` is a stream of the same records.
    */
   readonly onEnded?: ((record: ConnectionRecord) => void) | undefined;
 }
@@ -76,6 +76,13 @@ export class LoadBalancer extends Context.Tag("zeitwork-load-balancer/LoadBalanc
     readonly address: SocketAddress;
     /** Connections of this listener that are open now, those that are still looking for a backend included. */
     readonly open: Effect.Effect<number>;
+    /** The open sessions of this listener, the oldest first. */
+    readonly sessions: Effect.Effect<ReadonlyArray<Sessions.OpenSession>>;
+    /**
+     * The records of this listener's connections from now on, as they end. A reader that is more than 1,024 records
+     * behind misses the oldest.
+     */
+    readonly ended: Stream.Stream<ConnectionRecord>;
     /** What the listener does. */
     readonly phase: Effect.Effect<Sessions.ListenerPhase>;
     /**
@@ -223,6 +230,8 @@ export const make = (
     return LoadBalancer.of({
       address: listener.address,
       open: group.open,
+      sessions: group.list,
+      ended: group.ended,
       phase: group.phase,
       drain,
     });

@@ -2,7 +2,7 @@
  * The sessions of one listener: who is open, cutting them, draining them, and the one exit through which each of them
  * leaves.
  */
-import { Cause, Deferred, Duration, Effect, FiberId, type Scope } from "effect";
+import { Cause, Deferred, Duration, Effect, FiberId, type Scope, type Stream } from "effect";
 import type { Backend } from "../backend/Backend.js";
 import type { AccessLogMode } from "../config/Settings.js";
 import * as LogThrottle from "../log/LogThrottle.js";
@@ -14,7 +14,7 @@ import { ByteSlots } from "./ByteSlots.js";
 import { type ConnectionRecord, codeOf, isClean } from "./ConnectionRecord.js";
 import { type Decision, Session } from "./Session.js";
 import { type Ending, type SessionFiber, SessionFibers } from "./SessionFibers.js";
-import type { Group, ListenerPhase, Sessions } from "./Sessions.js";
+import type { Group, ListenerPhase, OpenSession, Sessions } from "./Sessions.js";
 
 export interface Options {
   readonly sessions: typeof Sessions.Service;
@@ -39,11 +39,15 @@ export interface SessionGroup {
   readonly setPhase: (phase: ListenerPhase) => Effect.Effect<void>;
   /** Serves a client that was accepted. */
   readonly unsafeServe: (client: Connection) => void;
-  /** Resets the sessions that the backends for which this holds have. Answers how many there were. */
-  readonly cut: (holds: (backend: Backend) => boolean) => Effect.Effect<number>;
+  /** The open ones, the oldest first. */
+  readonly list: Effect.Effect<ReadonlyArray<OpenSession>>;
+  /** As `Sessions.ended`, of this listener. */
+  readonly ended: Stream.Stream<ConnectionRecord>;
+  /** Resets the sessions that the backends for which this holds have. */
+  readonly cut: (holds: (backend: Backend) => boolean) => Effect.Effect<void>;
   /** Waits until no session is open. No more may be served by then. */
   readonly allEnded: Effect.Effect<void>;
-  /** Resets every session, and waits until all have ended. Answers how many there were. */
+  /** Resets every session, and waits until all have ended. Answers how many were reset so since the start. */
   readonly resetAll: Effect.Effect<number>;
 }
 
@@ -78,6 +82,8 @@ export const make = ({
     const refusedThrottle = LogThrottle.make(logInterval);
     const { runtimeFlags } = yield* Effect.runtime();
     let phase: ListenerPhase = "waiting";
+    /** Sessions that were reset because the drain was over. */
+    let resets = 0;
     /** Of those who wait for the last session to end; undefined while nobody does. */
     let lastEnded: Deferred.Deferred<void> | undefined;
 
@@ -110,69 +116,6 @@ export const make = ({
       };
     };
 
-    /**
-     * What is done at the end of a session, in this order. Each step may answer a log line. One that throws is logged,
-     * and the steps after it are done all the same.
-     */
-    const exitSteps: ReadonlyArray<ExitStep> = [
-      // A client must not take this for an orderly end. After a relay that ended by itself, it does nothing.
-      (session, record) => {
-        if (!isClean(record)) session.client.reset();
-      },
-      ({ assigned }, { backend, received, sent }) => {
-        if (assigned && backend !== undefined) metrics.backend(backend).carried(received, sent);
-      },
-      (_session, record) => metrics.ended(codeOf(record), record.millis, record.received, record.sent),
-      (_session, record) => sessions.unsafePublish(record),
-      ({ client }, _record, ending) => {
-        if (ending._tag === "Refuse") {
-          metrics.refused(ending.by);
-          return refusedLine(client, ending.why);
-        }
-        return ending.defect === undefined ? undefined : logDefect(ending.defect);
-      },
-      (_session, record) => onEnded?.(record),
-      (_session, record) => accessLine(record),
-    ];
-
-    /** The one exit: every session leaves through it, once. */
-    const end = (session: Session, ending: Ending): Effect.Effect<void> | undefined => {
-      const record = recordOf(session, ending);
-      const lines: Array<Effect.Effect<void>> = [];
-      for (const step of exitSteps) {
-        try {
-          const line = step(session, record, ending);
-          if (line !== undefined) lines.push(line);
-        } catch (defect) {
-          lines.push(logDefect(Cause.die(defect)));
-        }
-      }
-      open.delete(session);
-      slots.release(session.bytes);
-      if (open.size === 0 && lastEnded !== undefined) Deferred.unsafeDone(lastEnded, Effect.void);
-      const released = release(session);
-      if (lines.length === 0) return released;
-      const logged = Effect.forEach(lines, log, { discard: true });
-      return released === undefined ? logged : Effect.ensuring(released, logged);
-    };
-
-    const fibers = new SessionFibers(
-      { attempt, end, logDefect: (cause) => log(logDefect(cause)) },
-      runtimeFlags,
-    );
-
-    const interrupt = (chosen: ReadonlyArray<readonly [Session, SessionFiber]>) =>
-      Effect.as(
-        Effect.forEach(chosen, ([session, fiber]) => fiber.interrupt(session), { discard: true }),
-        chosen.length,
-      );
-
-    const allEnded = Effect.suspend(() => {
-      if (open.size === 0) return Effect.void;
-      lastEnded ??= Deferred.unsafeMake(FiberId.none);
-      return Deferred.await(lastEnded);
-    });
-
     const group: Group = {
       get size() {
         return open.size;
@@ -198,11 +141,74 @@ export const make = ({
         }));
       },
     };
+    const registration = yield* sessions.register(group);
 
-    yield* sessions.register(group);
-    const resetAll = Effect.zipLeft(
-      Effect.suspend(() => interrupt([...open])),
-      allEnded,
+    /**
+     * What is done at the end of a session, in this order. Each step may answer a log line. One that throws is logged,
+     * and the steps after it are done all the same.
+     */
+    const exitSteps: ReadonlyArray<ExitStep> = [
+      // A client must not take this for an orderly end. After a relay that ended by itself, it does nothing.
+      (session, record) => {
+        if (!isClean(record)) session.client.reset();
+      },
+      ({ assigned }, { backend, received, sent }) => {
+        if (assigned && backend !== undefined) metrics.backend(backend).carried(received, sent);
+      },
+      (_session, record) => metrics.ended(codeOf(record), record.millis, record.received, record.sent),
+      (_session, record) => registration.unsafePublish(record),
+      ({ client }, _record, ending) => {
+        if (ending._tag === "Refuse") {
+          metrics.refused(ending.by);
+          return refusedLine(client, ending.why);
+        }
+        return ending.defect === undefined ? undefined : logDefect(ending.defect);
+      },
+      (_session, record) => {
+        onEnded?.(record);
+      },
+      (_session, record) => accessLine(record),
+    ];
+
+    /** The one exit: every session leaves through it, once. */
+    const end = (session: Session, ending: Ending): Effect.Effect<void> | undefined => {
+      const record = recordOf(session, ending);
+      const lines: Array<Effect.Effect<void>> = [];
+      for (const step of exitSteps) {
+        try {
+          const line = step(session, record, ending);
+          if (line !== undefined) lines.push(line);
+        } catch (defect) {
+          lines.push(logDefect(Cause.die(defect)));
+        }
+      }
+      if (record.by === "drain-timeout") resets += 1;
+      open.delete(session);
+      slots.release(session.bytes);
+      if (open.size === 0 && lastEnded !== undefined) Deferred.unsafeDone(lastEnded, Effect.void);
+      const released = release(session);
+      if (lines.length === 0) return released;
+      const logged = Effect.forEach(lines, log, { discard: true });
+      return released === undefined ? logged : Effect.ensuring(released, logged);
+    };
+
+    const fibers = new SessionFibers(
+      { attempt, end, logDefect: (cause) => log(logDefect(cause)) },
+      runtimeFlags,
+    );
+
+    const interrupt = (chosen: ReadonlyArray<readonly [Session, SessionFiber]>) =>
+      Effect.forEach(chosen, ([session, fiber]) => fiber.interrupt(session), { discard: true });
+
+    const allEnded = Effect.suspend(() => {
+      if (open.size === 0) return Effect.void;
+      lastEnded ??= Deferred.unsafeMake(FiberId.none);
+      return Deferred.await(lastEnded);
+    });
+
+    const resetAll = Effect.suspend(() => interrupt([...open])).pipe(
+      Effect.zipRight(allEnded),
+      Effect.map(() => resets),
     );
     yield* Effect.addFinalizer(() =>
       Effect.zipRight(
@@ -213,15 +219,17 @@ export const make = ({
 
     return {
       open: Effect.sync(() => open.size),
+      list: Effect.sync(group.list),
+      ended: registration.ended,
       phase: Effect.sync(() => phase),
       setPhase: (next) =>
         Effect.suspend(() => {
           phase = next;
-          return sessions.phaseChanged;
+          return registration.phaseChanged;
         }),
       unsafeServe: (client) => {
         metrics.opened();
-        const session = new Session(sessions.unsafeNextId(), client, now(), slots.acquire());
+        const session = new Session(registration.unsafeNextId(), client, now(), slots.acquire());
         const fiber = fibers.acquire();
         open.set(session, fiber);
         fiber.serve(session);

@@ -70,6 +70,18 @@ export interface Group {
   readonly list: () => ReadonlyArray<OpenSession>;
 }
 
+/** What a listener says of its sessions. */
+export interface Registration {
+  /** The id of the next session. */
+  readonly unsafeNextId: () => number;
+  /** A session is over. Called on its path. */
+  readonly unsafePublish: (record: ConnectionRecord) => void;
+  /** As {@link Sessions.ended}, of this listener alone. */
+  readonly ended: Stream.Stream<ConnectionRecord>;
+  /** The group's phase has changed. */
+  readonly phaseChanged: Effect.Effect<void>;
+}
+
 /** Records that a reader of {@link Sessions.ended} may be behind; the oldest are dropped beyond that. */
 const maxBehind = 1024;
 
@@ -95,13 +107,7 @@ export class Sessions extends Context.Tag("zeitwork-load-balancer/Sessions")<
     /** The same now, and whenever it changes. */
     readonly phases: Stream.Stream<ListenerPhase | undefined>;
     /** A listener's sessions are counted here until its scope closes. */
-    readonly register: (group: Group) => Effect.Effect<void, never, Scope.Scope>;
-    /** A group's phase has changed. */
-    readonly phaseChanged: Effect.Effect<void>;
-    /** The id of the next session. */
-    readonly unsafeNextId: () => number;
-    /** A session is over. Called on its path. */
-    readonly unsafePublish: (record: ConnectionRecord) => void;
+    readonly register: (group: Group) => Effect.Effect<Registration, never, Scope.Scope>;
   }
 >() {}
 
@@ -149,7 +155,8 @@ const snapshotOf = (groups: ReadonlySet<Group>): Snapshot => {
  */
 export const make: Effect.Effect<typeof Sessions.Service> = Effect.gen(function* () {
   const groups = new Set<Group>();
-  const readers = new Set<Mailbox.Mailbox<ConnectionRecord>>();
+  /** Each with the group that it reads of; undefined is all of them. */
+  const readers = new Map<Mailbox.Mailbox<ConnectionRecord>, Group | undefined>();
   let lastId = 0;
   const phase = yield* SubscriptionRef.make<ListenerPhase | undefined>(undefined);
 
@@ -160,16 +167,34 @@ export const make: Effect.Effect<typeof Sessions.Service> = Effect.gen(function*
     return count;
   });
 
-  const subscription = Effect.acquireRelease(
-    Effect.tap(Mailbox.make<ConnectionRecord>({ capacity: maxBehind, strategy: "sliding" }), (reader) =>
-      Effect.sync(() => readers.add(reader)),
-    ),
-    (reader) =>
-      Effect.zipRight(
-        Effect.sync(() => readers.delete(reader)),
-        reader.shutdown,
+  const ended = (group: Group | undefined): Stream.Stream<ConnectionRecord> =>
+    Effect.acquireRelease(
+      Effect.tap(Mailbox.make<ConnectionRecord>({ capacity: maxBehind, strategy: "sliding" }), (reader) =>
+        Effect.sync(() => readers.set(reader, group)),
       ),
-  );
+      (reader) =>
+        Effect.zipRight(
+          Effect.sync(() => readers.delete(reader)),
+          reader.shutdown,
+        ),
+    ).pipe(
+      Effect.map((reader) => Mailbox.toStream(reader)),
+      Stream.unwrapScoped,
+    );
+
+  const registration = (group: Group): Registration => ({
+    unsafeNextId: () => {
+      lastId += 1;
+      return lastId;
+    },
+    unsafePublish: (record) => {
+      for (const [reader, of] of readers) {
+        if (of === undefined || of === group) reader.unsafeOffer(record);
+      }
+    },
+    ended: ended(group),
+    phaseChanged,
+  });
 
   return Sessions.of({
     open,
@@ -177,14 +202,14 @@ export const make: Effect.Effect<typeof Sessions.Service> = Effect.gen(function*
     list: Effect.sync(() =>
       [...groups].flatMap((group) => group.list()).sort((a, b) => b.ageMillis - a.ageMillis),
     ),
-    ended: Stream.unwrapScoped(Effect.map(subscription, (reader) => Mailbox.toStream(reader))),
+    ended: ended(undefined),
     phase: SubscriptionRef.get(phase),
     phases: Stream.changes(phase.changes),
     register: (group) =>
       Effect.acquireRelease(
         Effect.zipRight(
           Effect.sync(() => groups.add(group)),
-          phaseChanged,
+          Effect.as(phaseChanged, registration(group)),
         ),
         () =>
           Effect.zipRight(
@@ -192,14 +217,6 @@ export const make: Effect.Effect<typeof Sessions.Service> = Effect.gen(function*
             phaseChanged,
           ),
       ),
-    phaseChanged,
-    unsafeNextId: () => {
-      lastId += 1;
-      return lastId;
-    },
-    unsafePublish: (record) => {
-      for (const reader of readers) reader.unsafeOffer(record);
-    },
   });
 });
 

@@ -1,7 +1,7 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { assert, describe, it } from "@effect/vitest";
-import { Deferred, Duration, Effect, Layer, Logger } from "effect";
+import { Duration, Effect, Logger } from "effect";
 import * as Registry from "../../src/backend/BackendRegistry.js";
 import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
@@ -9,25 +9,17 @@ import { Metrics } from "../../src/metrics/Metrics.js";
 import { Recorder } from "../../src/metrics/Recorder.js";
 import * as LoadBalancer from "../../src/proxy/LoadBalancer.js";
 import * as Sessions from "../../src/proxy/Sessions.js";
-import { ConnectError, type Connection, Transport } from "../../src/transport/Transport.js";
+import { ConnectError } from "../../src/transport/Transport.js";
+import * as ScriptedTransport from "../support/ScriptedTransport.js";
 
 setFlagsFromString("--expose-gc");
 const collectGarbage: () => void = runInNewContext("gc");
 
 /** A balancer whose every connect fails. Serves clients, and waits until the last is reset. */
 const failing = Effect.gen(function* () {
-  const handed = yield* Deferred.make<(client: Connection) => void>();
-  const transport = Layer.mock(Transport, {
-    name: "scripted",
-    faults: () => 0,
-    listen: (options) =>
-      Effect.as(Deferred.succeed(handed, options.onConnection), {
-        address: { host: "127.0.0.1", port: 1 },
-        close: Effect.void,
-      }),
-    forward: (_client, address) =>
-      Effect.fail(new ConnectError({ reason: "exhausted", address, code: "EMFILE" })),
-  });
+  const transport = yield* ScriptedTransport.make((_client, address) =>
+    Effect.fail(new ConnectError({ reason: "exhausted", address, code: "EMFILE" })),
+  );
   const metrics = new Recorder();
   const sessions = yield* Sessions.make;
   const registry = yield* Effect.provideService(
@@ -46,25 +38,21 @@ const failing = Effect.gen(function* () {
     connectRetries: 2,
     accessLog: "off",
   }).pipe(
-    Effect.provide(transport),
+    Effect.provide(transport.layer),
     Effect.provideService(BackendRegistry, registry),
     Effect.provideService(Metrics, metrics),
     Effect.provideService(Sessions.Sessions, sessions),
   );
-  const accept = yield* Deferred.await(handed);
+  const { onConnection } = yield* transport.listening;
   let resets = 0;
-  const client: Connection = {
-    remote: { host: "10.0.0.1", port: 5 },
-    close: () => {},
-    reset: () => {
-      resets += 1;
-    },
-  };
+  const client = ScriptedTransport.client(5, () => {
+    resets += 1;
+  });
   return (count: number) =>
     Effect.promise(async () => {
       const before = resets;
       for (let n = 1; n <= count; n++) {
-        accept(client);
+        onConnection(client);
         // One after the other, so that one fiber serves them all.
         while (resets < before + n) await new Promise((resolve) => setImmediate(resolve));
       }

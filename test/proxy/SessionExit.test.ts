@@ -3,19 +3,7 @@
  * a count, a record and a line behind; a drain does not wait for it, and the next client is served.
  */
 import { assert, describe, it } from "@effect/vitest";
-import {
-  Context,
-  Deferred,
-  Duration,
-  Effect,
-  Exit,
-  Fiber,
-  FiberStatus,
-  Layer,
-  Logger,
-  Scope,
-  Stream,
-} from "effect";
+import { Context, Duration, Effect, Exit, Fiber, FiberStatus, Layer, Logger, Scope, Stream } from "effect";
 import * as Registry from "../../src/backend/BackendRegistry.js";
 import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
 import type { Algorithm } from "../../src/balancing/Algorithm.js";
@@ -25,8 +13,8 @@ import { type BackendRecorder, Recorder } from "../../src/metrics/Recorder.js";
 import { type ConnectionRecord, codeOf } from "../../src/proxy/ConnectionRecord.js";
 import * as LoadBalancer from "../../src/proxy/LoadBalancer.js";
 import * as Sessions from "../../src/proxy/Sessions.js";
-import { type Connection, type RelayOutcome, Transport } from "../../src/transport/Transport.js";
 import * as CapturedLog from "../support/CapturedLog.js";
+import * as ScriptedTransport from "../support/ScriptedTransport.js";
 import { eventually } from "../support/Sockets.js";
 
 const bug = "a bug of a test";
@@ -43,24 +31,11 @@ interface Brought {
   readonly algorithm: Algorithm;
   readonly registry: (registry: typeof BackendRegistry.Service) => typeof BackendRegistry.Service;
   readonly metrics: Recorder;
-  readonly forward: (typeof Transport.Service)["forward"];
+  readonly forward: ScriptedTransport.Forward;
   readonly onEnded: (record: ConnectionRecord) => void;
   readonly log: () => void;
   readonly reset: () => void;
 }
-
-const outcome: RelayOutcome = { end: "client-closed", received: 0, sent: 0 };
-
-/** A relay that ends in order in the turn after. */
-const relayed: (typeof Transport.Service)["forward"] = (_client, _target, { connected }, meter) =>
-  Effect.interruptible(
-    Effect.async((resume) => {
-      connected?.();
-      meter.received += 3;
-      meter.sent += 5;
-      setImmediate(() => resume(Effect.succeed({ ...outcome, received: 3, sent: 5 })));
-    }),
-  );
 
 class TrappedRecorder extends Recorder {
   constructor(
@@ -120,7 +95,7 @@ const steps: ReadonlyArray<Step> = [
     brings: (trap) => ({
       forward: (...asked) => {
         trap.spring();
-        return relayed(...asked);
+        return ScriptedTransport.relayOnce(...asked);
       },
     }),
     code: "defect/connecting",
@@ -129,7 +104,7 @@ const steps: ReadonlyArray<Step> = [
   {
     name: "the transport, before it has connected",
     brings: (trap) => ({
-      forward: (...asked) => (trap.on ? Effect.die(new Error(bug)) : relayed(...asked)),
+      forward: (...asked) => (trap.on ? Effect.die(new Error(bug)) : ScriptedTransport.relayOnce(...asked)),
     }),
     code: "defect/connecting",
     reset: true,
@@ -138,7 +113,7 @@ const steps: ReadonlyArray<Step> = [
     name: "the transport, while it relays",
     brings: (trap) => ({
       forward: (client, target, options, meter) =>
-        Effect.flatMap(relayed(client, target, options, meter), (ended) =>
+        Effect.flatMap(ScriptedTransport.relayOnce(client, target, options, meter), (ended) =>
           Effect.sync(() => {
             trap.spring();
             return ended;
@@ -187,7 +162,8 @@ const steps: ReadonlyArray<Step> = [
     name: "the reset of the client",
     brings: (trap) => ({
       reset: () => trap.spring(),
-      forward: (...asked) => (trap.on ? Effect.die(new Error("another")) : relayed(...asked)),
+      forward: (...asked) =>
+        trap.on ? Effect.die(new Error("another")) : ScriptedTransport.relayOnce(...asked),
     }),
     code: "defect/connecting",
     reset: true,
@@ -216,17 +192,7 @@ const start = (brought: Partial<Brought>) =>
       [1001, 1002].map((port) => ({ id: `b${port}`, address: { host: "127.0.0.1", port } })),
     );
     for (const backend of added) yield* registry.observed(backend, { succeeded: true });
-    const handed = yield* Deferred.make<(client: Connection) => void>();
-    const transport = Layer.mock(Transport, {
-      name: "scripted",
-      faults: () => 0,
-      listen: (options) =>
-        Effect.as(Deferred.succeed(handed, options.onConnection), {
-          address: { host: "127.0.0.1", port: 1 },
-          close: Effect.void,
-        }),
-      forward: brought.forward ?? relayed,
-    });
+    const transport = yield* ScriptedTransport.make(brought.forward ?? ScriptedTransport.relayOnce);
     const records: Array<ConnectionRecord> = [];
     const reader = yield* sessions.ended.pipe(
       Stream.runForEach((record) => Effect.sync(() => records.push(record))),
@@ -248,25 +214,23 @@ const start = (brought: Partial<Brought>) =>
       onEnded: (record) => brought.onEnded?.(record),
     }).pipe(
       Effect.provide(context),
-      Effect.provide(transport),
+      Effect.provide(transport.layer),
       Effect.provideService(BackendRegistry, (brought.registry ?? ((same) => same))(registry)),
       Effect.provideService(Scope.Scope, scope),
     );
-    const accept = yield* Deferred.await(handed);
     let resets = 0;
     let clients = 0;
     /** A client comes, and its session ends. */
     const serve = Effect.suspend(() => {
       clients += 1;
-      accept({
-        remote: { host: "10.0.0.1", port: clients },
-        close: () => {},
-        reset: () => {
-          resets += 1;
-          brought.reset?.();
-        },
+      const client = ScriptedTransport.client(clients, () => {
+        resets += 1;
+        brought.reset?.();
       });
-      return eventually(() => records.length === clients);
+      return Effect.zipRight(
+        transport.accept(client),
+        eventually(() => records.length === clients),
+      );
     });
     return { balancer, sessions, registry, metrics, log, records, serve, stop, resets: () => resets };
   });
@@ -278,6 +242,18 @@ const countEnded = ({ snapshots }: Recorder): number =>
     .reduce((total, { metricState }) => total + ("count" in metricState ? Number(metricState.count) : 0), 0);
 
 describe("a session's one exit", () => {
+  it.scopedLive("takes no notice of what onEnded returns", () =>
+    Effect.gen(function* () {
+      const codes: Array<string> = [];
+      // It returns a number.
+      const { log, serve } = yield* start({ onEnded: (record) => codes.push(codeOf(record)) });
+      yield* serve;
+      yield* eventually(() => log.lines.some(({ message }) => message === "connection"));
+      assert.deepStrictEqual(codes, ["client/relaying"]);
+      assert.isEmpty(log.lines.filter(({ level }) => level === "ERROR"));
+    }).pipe(Effect.provide(Logger.remove(Logger.defaultLogger)), Effect.orDie),
+  );
+
   for (const step of steps) {
     for (const fiber of ["a new fiber", "a pooled fiber"]) {
       it.scopedLive(`is taken after a defect of ${step.name}, in ${fiber}`, () =>

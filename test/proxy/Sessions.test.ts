@@ -1,0 +1,118 @@
+import { assert, describe, it } from "@effect/vitest";
+import { Chunk, Effect, Exit, Fiber, FiberStatus, Scope, Stream } from "effect";
+import type { ConnectionRecord } from "../../src/proxy/ConnectionRecord.js";
+import * as Sessions from "../../src/proxy/Sessions.js";
+import * as OpenSessions from "../support/OpenSessions.js";
+
+const record = (millis: number): ConnectionRecord => ({
+  client: { host: "10.0.0.1", port: 5 },
+  backend: undefined,
+  backendConnections: 0,
+  acceptedAt: 0,
+  connectMillis: undefined,
+  millis,
+  received: 0,
+  sent: 0,
+  retries: 0,
+  by: "no-backend",
+  phase: "choosing",
+});
+
+/** Reads so many records of a stream, in a fiber that waits for the first by now. */
+const reading = (ended: Stream.Stream<ConnectionRecord>, count: number) =>
+  Effect.gen(function* () {
+    const fiber = yield* ended.pipe(
+      Stream.map(({ millis }) => millis),
+      Stream.take(count),
+      Stream.runCollect,
+      Effect.map(Chunk.toReadonlyArray),
+      Effect.fork,
+    );
+    yield* Effect.repeat(Effect.yieldNow(), {
+      until: () => Effect.map(Fiber.status(fiber), FiberStatus.isSuspended),
+    });
+    return fiber;
+  });
+
+describe("Sessions", () => {
+  it.scoped("answer what became of sessions, of all listeners together and of each alone", () =>
+    Effect.gen(function* () {
+      const sessions = yield* Sessions.make;
+      const a = yield* sessions.register(OpenSessions.group("listening"));
+      const b = yield* sessions.register(OpenSessions.group("listening"));
+      const all = yield* reading(sessions.ended, 4);
+      const ofA = yield* reading(a.ended, 2);
+      for (const [listener, millis] of [
+        [a, 1],
+        [b, 2],
+        [a, 3],
+        [b, 4],
+      ] as const) {
+        listener.unsafePublish(record(millis));
+      }
+      assert.deepStrictEqual(yield* Fiber.join(all), [1, 2, 3, 4]);
+      assert.deepStrictEqual(yield* Fiber.join(ofA), [1, 3]);
+    }),
+  );
+
+  it.scoped("keep no more than 1,024 records for a reader that is behind: it misses the oldest", () =>
+    Effect.gen(function* () {
+      const sessions = yield* Sessions.make;
+      const { unsafePublish } = yield* sessions.register(OpenSessions.group("listening"));
+      const reader = yield* reading(sessions.ended, 1_024);
+      // All in one turn, in which the reader does not run.
+      yield* Effect.sync(() => {
+        for (let millis = 1; millis <= 2_000; millis++) unsafePublish(record(millis));
+      });
+      const read = yield* Fiber.join(reader);
+      assert.strictEqual(read.at(-1), 2_000);
+      assert.isAtLeast(read[0] ?? 0, 2_000 - 1_024);
+    }),
+  );
+
+  it.scoped("drain once every listener does, and not when one of two does", () =>
+    Effect.gen(function* () {
+      const sessions = yield* Sessions.make;
+      assert.isUndefined(yield* sessions.phase);
+      const phases = { a: "waiting", b: "waiting" } as {
+        a: Sessions.ListenerPhase;
+        b: Sessions.ListenerPhase;
+      };
+      const group = (name: "a" | "b"): Sessions.Group => ({
+        ...OpenSessions.group("waiting"),
+        get phase() {
+          return phases[name];
+        },
+      });
+      const scopeOfB = yield* Scope.make();
+      const a = yield* sessions.register(group("a"));
+      const b = yield* Scope.extend(sessions.register(group("b")), scopeOfB);
+      const seen = yield* Effect.fork(Stream.runCollect(Stream.take(sessions.phases, 4)));
+      yield* Effect.repeat(Effect.yieldNow(), {
+        until: () => Effect.map(Fiber.status(seen), FiberStatus.isSuspended),
+      });
+      const enter = (name: "a" | "b", phase: Sessions.ListenerPhase) =>
+        Effect.gen(function* () {
+          phases[name] = phase;
+          yield* { a, b }[name].phaseChanged;
+          return yield* sessions.phase;
+        });
+      assert.strictEqual(yield* enter("a", "listening"), "listening");
+      assert.strictEqual(yield* enter("b", "listening"), "listening");
+      assert.strictEqual(yield* enter("b", "draining"), "listening");
+      yield* Scope.close(scopeOfB, Exit.void);
+      assert.strictEqual(yield* sessions.phase, "listening");
+      assert.strictEqual(yield* enter("a", "draining"), "draining");
+      const { draining } = yield* sessions.snapshot;
+      assert.isTrue(draining);
+      phases.a = "listening";
+      yield* a.phaseChanged;
+      assert.deepStrictEqual(Chunk.toReadonlyArray(yield* Fiber.join(seen)), [
+        "waiting",
+        "listening",
+        "draining",
+        "listening",
+      ]);
+    }),
+  );
+});
