@@ -32,5 +32,5 @@ export * as LoadBalancer from "./proxy/LoadBalancer.js";
 export * as Sessions from "./proxy/Sessions.js";
 export * as Systemd from "./systemd/Systemd.js";
 export * as LinuxTransport from "./transport/linux/LinuxTransport.js";
-export * as NodeTransport from "./transport/NodeTransport.js";
+export * as NodeTransport from "./transport/node/NodeTransport.js";
 export * as Transport from "./transport/Transport.js";

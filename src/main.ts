@@ -39,7 +39,7 @@ import * as Journal from "./systemd/Journal.js";
 import * as Systemd from "./systemd/Systemd.js";
 import * as Telemetry from "./telemetry/Telemetry.js";
 import * as LinuxTransport from "./transport/linux/LinuxTransport.js";
-import * as NodeTransport from "./transport/NodeTransport.js";
+import * as NodeTransport from "./transport/node/NodeTransport.js";
 import { Transport } from "./transport/Transport.js";
 
 const algorithms: Readonly<Record<AlgorithmName, Algorithm>> = {
@@ -62,21 +62,39 @@ const { version }: { readonly version: string } = JSON.parse(
   readFileSync(new URL("../package.json", import.meta.url), "utf8"),
 );
 
-/** Names the variable that asked for a port which could not be listened on. */
-const listening = <A, R>(layer: Layer.Layer<A, InvalidOption | ListenError, R>, variable: string) =>
+/** The variables that say where to listen. */
+interface Variables {
+  readonly port: string;
+  readonly address: string;
+}
+
+const cure = ({ reason }: ListenError, { port, address }: Variables): string => {
+  switch (reason) {
+    case "in-use":
+      return `choose another port with ${port}, or end that program`;
+    case "not-permitted":
+      return `choose a port from 1024 up with ${port}, or run with CAP_NET_BIND_SERVICE`;
+    case "no-such-address":
+      return `set ${address} to one that is`;
+    case "other":
+      return `look at ${address} and ${port}`;
+  }
+};
+
+const refused = ({ message }: InvalidOption) => new Refusal({ message, code: usage });
+
+/** Says what to do where a port cannot be listened on. */
+const listening = <A, R>(layer: Layer.Layer<A, InvalidOption | ListenError, R>, variables: Variables) =>
   Layer.mapError(layer, (error) =>
     error._tag === "InvalidOption"
-      ? new Refusal({ message: error.message, code: usage })
-      : new Refusal({
-          message: `${error.message}: choose another port with ${variable}, or free this one`,
-          code: 1,
-        }),
+      ? refused(error)
+      : new Refusal({ message: `${error.message}: ${cure(error, variables)}`, code: 1 }),
   );
 
 const adopting = <A, R>(layer: Layer.Layer<A, InvalidOption | ListenError, R>, descriptor: number) =>
   Layer.mapError(layer, (error) =>
     error._tag === "InvalidOption"
-      ? new Refusal({ message: error.message, code: usage })
+      ? refused(error)
       : new Refusal({
           message: `the socket that systemd passes (descriptor ${descriptor}) cannot be listened on (${error.code}): it has to be a TCP socket, as ListenStream= with a port makes one`,
           code: 1,
@@ -141,7 +159,7 @@ const monitoring = (settings: Settings) =>
           port: settings.healthPort,
           adminToken: settings.adminToken,
         }),
-        "HEALTH_PORT",
+        { port: "HEALTH_PORT", address: "HEALTH_BIND_ADDRESS" },
       ),
     ),
   );
@@ -216,7 +234,10 @@ const program = (settings: Settings, inherited: number | undefined) =>
       }),
     ),
   ).pipe(
-    (layer) => (inherited === undefined ? listening(layer, "PORT") : adopting(layer, inherited)),
+    (layer) =>
+      inherited === undefined
+        ? listening(layer, { port: "PORT", address: "BIND_ADDRESS" })
+        : adopting(layer, inherited),
     (layer) => announced(layer, settings),
     Layer.provide([
       HealthChecker.layer({ interval: settings.healthCheckInterval, timeout: settings.healthCheckTimeout }),

@@ -181,7 +181,7 @@ describe("importing a balancer without monitoring", () => {
     "src/discovery/DiscoverySync.ts",
     "src/discovery/StaticDiscovery.ts",
     "src/health/HealthChecker.ts",
-    "src/transport/NodeTransport.ts",
+    "src/transport/node/NodeTransport.ts",
     "src/transport/linux/LinuxTransport.ts",
   ])("loads no HTTP server with %s", (entry) => {
     const packagesLoaded = loaded(written, entry);

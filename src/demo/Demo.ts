@@ -25,7 +25,7 @@ import * as HealthChecker from "../health/HealthChecker.js";
 import { Monitoring, layer as monitoringLayer } from "../monitoring/Monitoring.js";
 import { format, type SocketAddress } from "../net/SocketAddress.js";
 import { LoadBalancer, layer as loadBalancerLayer } from "../proxy/LoadBalancer.js";
-import * as NodeTransport from "../transport/NodeTransport.js";
+import * as NodeTransport from "../transport/node/NodeTransport.js";
 import * as EmbeddedBackend from "./EmbeddedBackend.js";
 import * as EmbeddedOperator from "./EmbeddedOperator.js";
 

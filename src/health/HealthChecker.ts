@@ -8,7 +8,7 @@ import { BackendRegistry } from "../backend/BackendRegistry.js";
 import * as Pool from "../backend/Pool.js";
 import { Metrics } from "../metrics/Metrics.js";
 import type { SocketAddress } from "../net/SocketAddress.js";
-import { type ConnectError, Transport } from "../transport/Transport.js";
+import { type ConnectError, isLocal, Transport } from "../transport/Transport.js";
 
 export interface Options {
   /** From the end of one probe of a backend to the start of its next, give or take 10 % so that they do not bunch. */
@@ -26,7 +26,7 @@ export class HealthChecker extends Context.Tag("zeitwork-load-balancer/HealthChe
 >() {}
 
 /**
- * Whether a connection to the address could be made. `exhausted` says nothing about the backend: it is this host that
+ * Whether a connection to the address could be made. A failure that `isLocal` says nothing about the backend: this host
  * could not even try.
  */
 export const probe = (
@@ -40,7 +40,7 @@ const observation = (backend: Backend, timeoutMillis: number) =>
   Effect.matchEffect(probe(backend.address, timeoutMillis), {
     onSuccess: () => Effect.succeed<Pool.Observation | undefined>({ succeeded: true }),
     onFailure: (error) =>
-      error.reason === "exhausted"
+      isLocal(error.reason)
         ? Effect.logWarning("a probe could not be made").pipe(
             Effect.annotateLogs({ backend: describe(backend), why: error.message }),
             Effect.as(undefined),

@@ -28,16 +28,19 @@ export class ListenError extends Data.TaggedError("ListenError")<{
   readonly address: SocketAddress;
   /** The system's word for it (EADDRINUSE), where there is one. */
   readonly code: string | undefined;
+  /** The error of Node's, where there was one. */
+  readonly cause?: unknown;
 }> {
   override get message(): string {
     const where = format(this.address);
+    const family = this.address.host.includes(":") ? "ipv6" : "ipv4";
     switch (this.reason) {
       case "in-use":
         return `${where} is in use by another program`;
       case "not-permitted":
         return `listening on ${where} is not permitted to this user`;
       case "no-such-address":
-        return `${where} is not an address of this host`;
+        return `${this.address.host} is not an address of this host (one that it shares with others by VRRP can be listened on before it comes if net.${family}.ip_nonlocal_bind is 1)`;
       case "other":
         return `cannot listen on ${where} (${this.code ?? "unknown error"})`;
     }

@@ -2,6 +2,7 @@
  * The listener: it accepts clients and hands each over to the sessions. What it could not accept is counted and logged.
  */
 import { Duration, Effect, FiberSet, type Scope } from "effect";
+import type { InvalidOption } from "../config/InvalidOption.js";
 import * as LogThrottle from "../log/LogThrottle.js";
 import type { Metrics } from "../metrics/Metrics.js";
 import type { ListenError } from "../net/ListenError.js";
@@ -32,7 +33,7 @@ export const listen = ({
   port,
   sessions,
   transport,
-}: Options): Effect.Effect<Transport.Listener, ListenError, Scope.Scope> =>
+}: Options): Effect.Effect<Transport.Listener, ListenError | InvalidOption, Scope.Scope> =>
   Effect.gen(function* () {
     const run = yield* FiberSet.makeRuntime<never, void>();
     const throttle = LogThrottle.make(logInterval);

@@ -11,7 +11,14 @@ import * as Pool from "../backend/Pool.js";
 import * as LogThrottle from "../log/LogThrottle.js";
 import type { Metrics } from "../metrics/Metrics.js";
 import { format } from "../net/SocketAddress.js";
-import type { ConnectError, Connection, RelayEnd, RelayOutcome, Transport } from "../transport/Transport.js";
+import {
+  type ConnectError,
+  type Connection,
+  isLocal,
+  type RelayEnd,
+  type RelayOutcome,
+  type Transport,
+} from "../transport/Transport.js";
 import type { ByteSlot } from "./ByteSlots.js";
 import type { EndedBy, Phase } from "./ConnectionRecord.js";
 
@@ -180,7 +187,7 @@ export const make = ({
       yield* release(session) ?? Effect.void;
       metrics.backend(backend).connectFailed(error.reason);
       // That this host is out of descriptors or ports says nothing about the backend.
-      if (error.reason !== "exhausted") {
+      if (!isLocal(error.reason)) {
         yield* registry.observed(backend, { succeeded: false, why: error.message });
       }
       yield* log(

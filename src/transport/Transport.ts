@@ -10,11 +10,20 @@
  * ```
  */
 import { Context, Data, Effect, type Scope } from "effect";
+import * as InvalidOption from "../config/InvalidOption.js";
 import type { ListenError } from "../net/ListenError.js";
 import type { Meter } from "../net/Meter.js";
-import { format, type SocketAddress } from "../net/SocketAddress.js";
+import type { SocketAddress } from "../net/SocketAddress.js";
+import { type ConnectError, fail } from "./ConnectError.js";
 
-/** One end of a TCP connection. Whoever has it ends it: by {@link Transport.relay}, `close` or `reset`. */
+export { ConnectError, type ConnectFailure, isLocal } from "./ConnectError.js";
+
+/**
+ * A TCP connection to a client or a backend. Its owner has to end it: by {@link Transport.relay}, `close` or `reset`.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export interface Connection {
   /** The peer. A client that came over IPv4 has its IPv4 address, on a listener for both families too. */
   readonly remote: SocketAddress;
@@ -24,6 +33,12 @@ export interface Connection {
   readonly reset: () => void;
 }
 
+/**
+ * Where and how to listen.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export interface ListenOptions {
   /** An IP address; undefined is every address, IPv6 and IPv4 (IPv4 alone on a host without IPv6). */
   readonly host: string | undefined;
@@ -39,7 +54,7 @@ export interface ListenOptions {
   readonly reusePort?: boolean;
   /**
    * The descriptor of a TCP socket that is bound, such as systemd passes: it is used, and closed, in place of one for
-   * `host` and `port`. Whoever passed it has a copy, so that it goes on queueing clients when this one is closed.
+   * `host` and `port`. The process that passed it has a copy, so it goes on queueing clients when this one is closed.
    */
   readonly inherited?: number | undefined;
   /** Called for each accepted connection, in the order of acceptance. Must not throw. */
@@ -48,14 +63,30 @@ export interface ListenOptions {
   readonly onAcceptError: (error: AcceptError) => void;
 }
 
+/**
+ * A socket that listens.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export interface Listener {
   /** Where it listens: the port in use where port 0 was asked for, the address in use where none was named. */
   readonly address: SocketAddress;
-  /** Stops listening. Accepted connections live on. Also done when the scope closes. */
+  /**
+   * Accepts all who wait in the kernel's queue, which were told that they are connected, and then stops listening:
+   * `onConnection` may be called until this ends. Who is connected in its last microseconds may be reset. The queue of
+   * an inherited socket is left to the others who have it. Accepted connections live on. Also done when the scope
+   * closes.
+   */
   readonly close: Effect.Effect<void>;
 }
 
-/** How a relay ended: in order, or by a side that broke off. */
+/**
+ * How a relay ended: in order, or by a side that broke off.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export type RelayEnd =
   /** Both sides sent their FIN, the client first, and all bytes were delivered. */
   | "client-closed"
@@ -66,6 +97,12 @@ export type RelayEnd =
   /** The backend broke off. */
   | "backend-reset";
 
+/**
+ * What a relay came to.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export interface RelayOutcome {
   readonly end: RelayEnd;
   /** Bytes read from the client. */
@@ -74,98 +111,86 @@ export interface RelayOutcome {
   readonly sent: number;
 }
 
-/** Why a backend could not be connected to. */
-export type ConnectFailure =
-  /** The host answered, and nothing listens there (ECONNREFUSED). */
-  | "refused"
-  /** No answer before the deadline. */
-  | "timeout"
-  /** No way there (EHOSTUNREACH, ENETUNREACH and their like). */
-  | "unreachable"
-  /** The connection was broken off while it was made (ECONNRESET). */
-  | "reset"
-  /** Not the backend's fault: this process or host is out of descriptors, ports or memory. */
+/**
+ * Why a connection could not be accepted.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export type AcceptFailure =
+  /** This process or host is out of descriptors or memory, or has as many clients as it can have. */
   | "exhausted"
+  /** The client was gone before it was accepted. */
+  | "client-gone"
   /** Anything else; the message has the system's own word for it. */
   | "other";
 
-export class ConnectError extends Data.TaggedError("ConnectError")<{
-  readonly reason: ConnectFailure;
-  readonly address: SocketAddress;
-  /** The system's word for it (ECONNREFUSED), where there is one. */
-  readonly code: string | undefined;
-}> {
-  override get message(): string {
-    return `${format(this.address)} ${explain[this.reason]}${this.code === undefined ? "" : ` (${this.code})`}`;
-  }
-}
-
-/** The reason that a system error code stands for when it comes from connecting. */
-export const connectFailureOf = (code: string | undefined): ConnectFailure => {
+const acceptReasonOf = (code: string): AcceptFailure => {
   switch (code) {
-    case "ECONNREFUSED":
-      return "refused";
-    case "ETIMEDOUT":
-      return "timeout";
-    case "EHOSTUNREACH":
-    case "EHOSTDOWN":
-    case "ENETUNREACH":
-    case "ENETDOWN":
-    case "ENONET":
-      return "unreachable";
-    case "ECONNRESET":
-    case "ECONNABORTED":
-    case "EPIPE":
-      return "reset";
     case "EMFILE":
     case "ENFILE":
     case "ENOBUFS":
     case "ENOMEM":
-    case "ENOSPC":
-    case "EAGAIN":
-    case "EADDRNOTAVAIL":
-    case "EADDRINUSE":
       return "exhausted";
+    case "ECONNABORTED":
+      return "client-gone";
     default:
       return "other";
   }
 };
 
-const explain: Record<ConnectFailure, string> = {
-  refused: "refused the connection",
-  timeout: "did not answer in time",
-  unreachable: "cannot be reached",
-  reset: "reset the connection while it was made",
-  exhausted: "could not be tried: this host is out of descriptors, ports or memory",
-  other: "could not be connected to",
-};
-
+/**
+ * A connection that could not be accepted.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
 export class AcceptError extends Data.TaggedError("AcceptError")<{
   /** The system's word for it: EMFILE, ENFILE, ENOBUFS, ... */
   readonly code: string;
+  /** The error of Node's, where there was one. */
+  readonly cause?: unknown;
 }> {
+  get reason(): AcceptFailure {
+    return acceptReasonOf(this.code);
+  }
   override get message(): string {
-    return `a connection could not be accepted (${this.code})`;
+    return this.reason === "client-gone"
+      ? `a client was gone before it was accepted (${this.code})`
+      : `a connection could not be accepted (${this.code})`;
   }
 }
 
-/** What {@link Transport} needs to know to probe. */
+/**
+ * How to probe.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export interface ProbeOptions {
   /** How long the host may take to answer, in milliseconds. */
   readonly timeoutMillis: number;
 }
 
 /**
- * What {@link Transport} needs to know to connect. Two more options will be optional fields here: `source`, a local
+ * How to connect. Two more options will be optional fields here: `source`, a local
  * address to connect from, and `preface`, bytes that are sent to the backend before the first byte of the client, and
  * that the meter does not count.
+ *
+ * @since 0.2.0
+ * @category models
  */
 export interface ConnectOptions {
   /** How long connecting may take, in milliseconds. */
   readonly timeoutMillis: number;
 }
 
-/** What {@link Transport} needs to know to connect and relay in one. */
+/**
+ * How to connect and relay in one.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export interface ForwardOptions extends ConnectOptions {
   /** Called once the backend is connected, before the first byte is moved. Must not throw. */
   readonly connected?: (() => void) | undefined;
@@ -198,7 +223,10 @@ const waitFor = <A, E = never>(
 /**
  * What an implementation provides; {@link make} turns it into a {@link Transport}. Probing, connecting and relaying
  * are plain calls that answer how to give up. Of the callbacks of one call at most one is called, once, and none
- * after giving up.
+ * after giving up. An error that {@link ConnectError} was made for from EADDRNOTAVAIL is refined by `make`.
+ *
+ * @since 0.2.0
+ * @category models
  */
 export interface Mechanism {
   readonly name: string;
@@ -260,7 +288,9 @@ export class Transport extends Context.Tag("zeitwork-load-balancer/Transport")<
      * Listens until the scope closes. Each accepted connection belongs to `onConnection`. No byte of a connection is
      * read before it is relayed: what a client sends early waits in the kernel.
      */
-    readonly listen: (options: ListenOptions) => Effect.Effect<Listener, ListenError, Scope.Scope>;
+    readonly listen: (
+      options: ListenOptions,
+    ) => Effect.Effect<Listener, ListenError | InvalidOption.InvalidOption, Scope.Scope>;
     /**
      * Asks whether a connection could be made, and leaves none. It succeeds when the target's host has answered that
      * it could; the program that listens there may or may not see a connection that is gone at once.
@@ -300,6 +330,9 @@ export class Transport extends Context.Tag("zeitwork-load-balancer/Transport")<
   }
 >() {}
 
+/** listen(2) takes an int. */
+const longestBacklog = 2 ** 31 - 1;
+
 /**
  * The transport of an implementation.
  *
@@ -316,14 +349,22 @@ export const make = ({
 }: Mechanism): Context.Tag.Service<typeof Transport> => ({
   name,
   faults,
-  listen,
+  listen: (options) =>
+    Effect.zipRight(
+      Effect.all([
+        InvalidOption.ipAddress("host", options.host),
+        InvalidOption.port("port", options.port),
+        InvalidOption.count("backlog", options.backlog, { least: 1, most: longestBacklog }),
+      ]),
+      listen(options),
+    ),
   probe: (target, options) =>
     waitFor((resume) =>
       probe(
         target,
         options,
         () => resume(Effect.void),
-        (error) => resume(Effect.fail(error)),
+        (error) => resume(fail(error)),
       ),
     ),
   connect: (target, options) =>
@@ -336,7 +377,7 @@ export const make = ({
           connection = made;
           resume(Effect.succeed(made));
         },
-        (error) => resume(Effect.fail(error)),
+        (error) => resume(fail(error)),
       );
       // A connection that was made and did not reach the fiber, because that was interrupted, belongs to nobody else.
       return () => {
@@ -360,24 +401,8 @@ export const make = ({
             resume(Effect.die(defect));
           }
         },
-        (error) => resume(Effect.fail(error)),
+        (error) => resume(fail(error)),
       );
       return () => giveUp();
     }),
 });
-
-/**
- * A probe for a mechanism that can only connect: it ends the connection as soon as it is made.
- */
-export const probeByConnecting =
-  (connect: Mechanism["connect"]): Mechanism["probe"] =>
-  (target, options, answered, failed) =>
-    connect(
-      target,
-      options,
-      (connection) => {
-        connection.close();
-        answered();
-      },
-      failed,
-    );

@@ -12,7 +12,7 @@ import { Metrics } from "../../src/metrics/Metrics.js";
 import { Recorder } from "../../src/metrics/Recorder.js";
 import * as LoadBalancer from "../../src/proxy/LoadBalancer.js";
 import * as Sessions from "../../src/proxy/Sessions.js";
-import * as NodeTransport from "../../src/transport/NodeTransport.js";
+import * as NodeTransport from "../../src/transport/node/NodeTransport.js";
 import {
   AcceptError,
   ConnectError,
@@ -58,6 +58,7 @@ const start = ({
       for (const backend of added) yield* logged(registry.observed(backend, { succeeded: true }));
     }
     log.take();
+    const transportContext = yield* Layer.build(transport);
     const scope = yield* Scope.make();
     const stop = logged(Scope.close(scope, Exit.void));
     yield* Effect.addFinalizer(() => stop);
@@ -70,7 +71,8 @@ const start = ({
         drainTimeout: Duration.seconds(30),
         ...options,
       }).pipe(
-        Effect.provide(Layer.merge(Layer.succeed(BackendRegistry, registry), transport)),
+        Effect.provide(transportContext),
+        Effect.provideService(BackendRegistry, registry),
         Effect.provideService(Metrics, metrics),
         Effect.provideService(Sessions.Sessions, sessions),
         Effect.provideService(Scope.Scope, scope),

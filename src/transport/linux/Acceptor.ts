@@ -27,7 +27,7 @@ import {
 import { Socket } from "./Socket.js";
 import type { Timer } from "./Wakeup.js";
 
-/** Taken in one turn. */
+/** Accepted in one turn. */
 const acceptsPerTurn = 64;
 
 /** How long it pauses after a failure, and at most after several, one after another, in milliseconds. */
@@ -69,24 +69,23 @@ export class Acceptor implements Watched {
   }
 
   onEvents(): void {
+    const result = this.#take(acceptsPerTurn);
+    if (result < 0 && result !== -EAGAIN) this.#failed(result);
+  }
+
+  /** Accepts so many at most. Answers 0, or why there were fewer: EAGAIN where the queue is empty. */
+  #take(most: number): Result {
     const { engine } = this;
-    for (let i = 0; i < acceptsPerTurn && !this.#closed; i++) {
+    for (let i = 0; i < most && !this.#closed; i++) {
       // Each of them needs a second descriptor, for its backend.
-      if (engine.clients >= engine.capacity) {
-        this.#failed(-EMFILE);
-        return;
-      }
+      if (engine.clients >= engine.capacity) return -EMFILE;
       const fd = engine.libc.accept(this.fd, engine.address);
       if (fd >= 0) {
         this.#pause = shortestPause;
         this.#accepted(fd);
-      } else if (fd === -EAGAIN) {
-        return;
-      } else if (!ofTheConnection.has(fd)) {
-        this.#failed(fd);
-        return;
-      }
+      } else if (!ofTheConnection.has(fd)) return fd;
     }
+    return 0;
   }
 
   #accepted(fd: number): void {
@@ -120,6 +119,31 @@ export class Acceptor implements Watched {
   /** An exception of a callback is no reason to listen no more. */
   onFault(): void {}
 
+  /**
+   * Accepts who waits in the kernel's queue, of so many places, and then closes: closing alone would reset them, though
+   * they were told that they are connected.
+   */
+  drain(backlog: number, onClosed: () => void): void {
+    // The kernel lets one more wait than it was asked for.
+    let left = backlog + 1;
+    const proceed = (): void => {
+      let result: Result = 0;
+      try {
+        result = this.#take(Math.min(left, acceptsPerTurn));
+      } catch (fault) {
+        this.engine.faults.caught(this, fault);
+      }
+      left -= acceptsPerTurn;
+      if (result === 0 && left > 0 && !this.#closed) this.engine.wakeup.soon(proceed);
+      else {
+        this.close();
+        onClosed();
+      }
+    };
+    proceed();
+  }
+
+  /** Closes at once. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;

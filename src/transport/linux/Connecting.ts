@@ -1,10 +1,20 @@
 /**
- * A socket on its way to a backend, with its time limit.
+ * A socket on its way to a backend, with its deadline.
  */
 import type { SocketAddress } from "../../net/SocketAddress.js";
-import { ConnectError, connectFailureOf } from "../Transport.js";
-import { type Engine, type Expiring, readableAndWritable } from "./Engine.js";
-import { type Block, EINPROGRESS, EINTR, errnoName, IPPROTO_TCP, type Result, TCP_NODELAY } from "./Libc.js";
+import { ConnectError, ofCode } from "../ConnectError.js";
+import type { Expiring } from "../Deadlines.js";
+import { type Engine, readableAndWritable } from "./Engine.js";
+import {
+  type Block,
+  EINPROGRESS,
+  EINTR,
+  errnoName,
+  IPPROTO_TCP,
+  type Result,
+  TCP_NODELAY,
+  TCP_QUICKACK,
+} from "./Libc.js";
 import { type Owner, Socket } from "./Socket.js";
 
 /** An address as the kernel takes it. */
@@ -17,7 +27,9 @@ export interface Destination {
 export type Settled = Socket | ConnectError;
 
 export class Connecting implements Owner, Expiring {
+  since = 0;
   deadline = 0;
+  extended = 0;
   earlier: Expiring | undefined;
   later: Expiring | undefined;
   #socket: Socket | undefined;
@@ -26,11 +38,15 @@ export class Connecting implements Owner, Expiring {
   constructor(
     readonly engine: Engine,
     readonly remote: SocketAddress,
-    /** Told once; not after {@link cancel}. */
+    /** Called once; not after {@link cancel}. */
     readonly onSettled: (result: Settled) => void,
   ) {}
 
-  start(destination: Destination, timeoutMillis: number): void {
+  /**
+   * `quickAcknowledge` false delays the last packet of the handshake by up to 200 ms: a reset by then keeps the
+   * connection from the program that listens there.
+   */
+  start(destination: Destination, timeoutMillis: number, quickAcknowledge = true): void {
     const { libc } = this.engine;
     const fd = libc.socket(destination.family);
     if (fd < 0) {
@@ -41,9 +57,10 @@ export class Connecting implements Owner, Expiring {
     this.#socket = socket;
     socket.owner = this;
     libc.setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (!quickAcknowledge) libc.setOption(fd, IPPROTO_TCP, TCP_QUICKACK, 0);
     const begun = this.begin(socket, destination);
     if (begun < 0) this.fail(begun);
-    else this.engine.expireAfter(this, timeoutMillis);
+    else this.engine.deadlines.add(this, timeoutMillis);
   }
 
   /** Begins to connect; below zero when that fails at once. */
@@ -69,7 +86,7 @@ export class Connecting implements Owner, Expiring {
   protected made(): void {
     const socket = this.#socket;
     if (socket === undefined || this.#settled) return;
-    this.engine.forget(this);
+    this.engine.deadlines.remove(this);
     socket.owner = undefined;
     this.#settled = true;
     this.onSettled(socket);
@@ -85,7 +102,7 @@ export class Connecting implements Owner, Expiring {
 
   fail(result: Result | string | undefined): void {
     const code = typeof result === "number" ? errnoName(result) : result;
-    this.#settle(new ConnectError({ reason: connectFailureOf(code), address: this.remote, code }));
+    this.#settle(ofCode(this.remote, code));
   }
 
   /** Leaves nothing behind, a connection that was made and that nobody has taken over included. */
@@ -102,7 +119,7 @@ export class Connecting implements Owner, Expiring {
   }
 
   #end(): void {
-    this.engine.forget(this);
+    this.engine.deadlines.remove(this);
     if (this.#socket !== undefined) this.abandon(this.#socket);
   }
 

@@ -2,6 +2,7 @@
  * One epoll descriptor, what is watched with it, and what all connections on it share. Everything here runs on the
  * thread of the fibers, in turns that the scheduler keeps short.
  */
+import { Deadlines } from "../Deadlines.js";
 import { Faults } from "./Faults.js";
 import {
   addressSize,
@@ -35,14 +36,6 @@ export interface Watched {
   readonly onRound: () => void;
   /** It threw. It has to end what it does, and close its descriptor. */
   readonly onFault: () => void;
-}
-
-/** Something with a time limit. The rest is the engine's. */
-export interface Expiring {
-  readonly expire: () => void;
-  deadline: number;
-  earlier: Expiring | undefined;
-  later: Expiring | undefined;
 }
 
 /** Events that the kernel is asked for at once. */
@@ -83,6 +76,7 @@ export class Engine implements Source {
   readonly pipes: Pipes;
   readonly faults: Faults;
   readonly scheduler: Scheduler;
+  readonly deadlines: Deadlines;
   /** For addresses that the kernel tells. Nothing is in it between two calls. */
   readonly address: Block;
   /** Clients connected now. */
@@ -98,8 +92,6 @@ export class Engine implements Source {
   #at = 0;
   #end = 0;
   #closed = false;
-  #earliest: Expiring | undefined;
-  #latest: Expiring | undefined;
   /** A round is under way, or its timer is set. */
   #rounds = false;
   #roundTimer: Timer | undefined;
@@ -107,9 +99,6 @@ export class Engine implements Source {
   /** The next place of the table in this round, and whether there was anybody before it. */
   #place = 0;
   #met = false;
-  #timer: Timer | undefined;
-  /** When it comes; of no meaning without it. */
-  #timerDue = 0;
 
   /** Throws where the kernel or the loop refuses. */
   constructor(
@@ -122,6 +111,10 @@ export class Engine implements Source {
   ) {
     this.faults = new Faults(report);
     this.scheduler = new Scheduler(wakeup, this.faults);
+    this.deadlines = new Deadlines(
+      { now: wakeup.now, after: wakeup.after, afterInput: (task) => this.scheduler.afterInput(task) },
+      (fault) => this.faults.record(fault),
+    );
     this.buffer = libc.allocate(copied);
     this.pipes = new Pipes(libc);
     this.address = libc.allocate(addressSize);
@@ -183,43 +176,13 @@ export class Engine implements Source {
     this.libc.close(watched.fd);
   }
 
-  /** Calls `expire` after so many milliseconds, unless {@link forget} comes first. */
-  expireAfter(expiring: Expiring, millis: number): void {
-    const deadline = this.wakeup.now() + millis;
-    expiring.deadline = deadline;
-    // Nearly always all limits are equal, and the newest belongs at the end.
-    let before = this.#latest;
-    while (before !== undefined && before.deadline > deadline) before = before.earlier;
-    const after = before === undefined ? this.#earliest : before.later;
-    expiring.earlier = before;
-    expiring.later = after;
-    if (before === undefined) this.#earliest = expiring;
-    else before.later = expiring;
-    if (after === undefined) this.#latest = expiring;
-    else after.earlier = expiring;
-    if (before === undefined) this.#wakeAt(deadline, millis);
-  }
-
-  forget(expiring: Expiring): void {
-    const { earlier, later } = expiring;
-    if (earlier === undefined) {
-      if (this.#earliest !== expiring) return;
-      this.#earliest = later;
-    } else earlier.later = later;
-    if (later === undefined) this.#latest = earlier;
-    else later.earlier = earlier;
-    expiring.earlier = undefined;
-    expiring.later = undefined;
-    // The timer stays set: the next one needs it, and if there is none it comes for nothing, once.
-  }
-
   /** Ends everything: whatever is watched ends as after a fault, and no turn comes any more. */
   shutdown(): void {
     if (this.#closed) return;
     this.#closed = true;
     this.scheduler.close();
     this.#roundTimer?.cancel();
-    this.#timer?.cancel();
+    this.deadlines.close();
     for (const watched of [...this.#table]) {
       if (watched !== undefined) this.faults.end(watched);
     }
@@ -291,34 +254,4 @@ export class Engine implements Source {
     else if (this.#met) this.#roundTimer = this.wakeup.after(roundMillis, this.#startRound);
     else this.#rounds = false;
   }
-
-  /** Sees to it that the timer comes no later than that. */
-  #wakeAt(deadline: number, millis: number): void {
-    if (this.#timer !== undefined) {
-      if (this.#timerDue <= deadline) return;
-      this.#timer.cancel();
-    }
-    this.#timerDue = deadline;
-    this.#timer = this.wakeup.after(millis, this.#expire);
-  }
-
-  readonly #expire = (): void => {
-    this.#timer = undefined;
-    const now = this.wakeup.now();
-    for (;;) {
-      const first = this.#earliest;
-      if (first === undefined) return;
-      // Timers are set in whole milliseconds and may be early by a part of one.
-      if (first.deadline > now) {
-        this.#wakeAt(first.deadline, Math.max(1, first.deadline - now));
-        return;
-      }
-      this.forget(first);
-      try {
-        first.expire();
-      } catch (fault) {
-        this.faults.record(fault);
-      }
-    }
-  };
 }

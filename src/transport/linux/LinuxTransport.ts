@@ -6,13 +6,14 @@ import { Cause, type Context, Data, Effect, Layer, Runtime, type Scope } from "e
 import * as Descriptors from "../../net/Descriptors.js";
 import { failureOf, ListenError } from "../../net/ListenError.js";
 import type { SocketAddress } from "../../net/SocketAddress.js";
+import { ConnectError } from "../ConnectError.js";
 import {
   type Connection,
+  type ConnectOptions,
   type Listener,
   type ListenOptions,
   type Mechanism,
   make as makeTransport,
-  probeByConnecting,
   Transport,
 } from "../Transport.js";
 import { Acceptor } from "./Acceptor.js";
@@ -144,7 +145,7 @@ export const make = (
       const known = destinations.get(address);
       if (known !== undefined) return known;
       const raw = parse(address);
-      if (raw === undefined) return undefined;
+      if (raw === undefined || !(address.port >= 1 && address.port <= 65_535)) return undefined;
       const block = libc.allocate(addressSize);
       const destination = { family: raw.family, address: block, length: writeAddress(block, raw) };
       destinations.set(address, destination);
@@ -193,7 +194,7 @@ export const make = (
         const fail = (code: string) =>
           Effect.fail(new ListenError({ reason: failureOf(code), address: asked, code }));
         const raw = host === undefined ? undefined : parse({ host, port });
-        if (host !== undefined && raw === undefined) return fail("EADDRNOTAVAIL");
+        if (host !== undefined && raw === undefined) return fail("EINVAL");
         const opened = raw === undefined ? () => openEvery(options) : () => open(raw, options);
         const fd = inherited === undefined ? opened() : adopt(inherited, options);
         if (fd < 0) return fail(errnoName(fd));
@@ -204,30 +205,60 @@ export const make = (
         return fail(errnoName(started));
       });
 
+    const stopListening =
+      ({ backlog, inherited }: ListenOptions) =>
+      (acceptor: Acceptor): Effect.Effect<void> =>
+        inherited === undefined
+          ? Effect.async((resume) => acceptor.drain(backlog, () => resume(Effect.void)))
+          : Effect.sync(() => acceptor.close());
+
     const listen = (options: ListenOptions): Effect.Effect<Listener, ListenError, Scope.Scope> =>
-      Effect.acquireRelease(startListening(options), (acceptor) => Effect.sync(() => acceptor.close())).pipe(
+      Effect.acquireRelease(startListening(options), stopListening(options)).pipe(
         Effect.map((acceptor) => {
           const named = libc.socketName(acceptor.fd, engine.address);
           const address = named < 0 ? undefined : readAddress(engine.address);
           return {
             address:
               address === undefined ? { host: options.host ?? "::", port: options.port } : format(address),
-            close: Effect.sync(() => acceptor.close()),
+            close: stopListening(options)(acceptor),
           };
         }),
       );
 
-    const connect: Mechanism["connect"] = (address, { timeoutMillis }, made, failed) => {
-      const settled = (result: Settled): void => (result instanceof Socket ? made(result) : failed(result));
+    const connecting = (
+      target: SocketAddress,
+      { timeoutMillis }: ConnectOptions,
+      onSettled: (result: Settled) => void,
+      quickAcknowledge?: boolean,
+    ): (() => void) => {
       const attempt =
         ring === undefined
-          ? new Connecting(engine, address, settled)
-          : new RingConnecting(engine, ring, address, settled);
-      const destination = destinationOf(address);
-      if (destination === undefined) attempt.fail("EADDRNOTAVAIL");
-      else attempt.start(destination, timeoutMillis);
+          ? new Connecting(engine, target, onSettled)
+          : new RingConnecting(engine, ring, target, onSettled);
+      const destination = destinationOf(target);
+      if (destination !== undefined) attempt.start(destination, timeoutMillis, quickAcknowledge);
+      else onSettled(new ConnectError({ reason: "invalid-address", address: target, code: undefined }));
       return () => attempt.cancel();
     };
+
+    const connect: Mechanism["connect"] = (target, options, made, failed) =>
+      connecting(target, options, (result) => (result instanceof Socket ? made(result) : failed(result)));
+
+    // The host has answered when the socket is connected; what would let the program there know is not sent yet.
+    const probe: Mechanism["probe"] = (target, options, answered, failed) =>
+      connecting(
+        target,
+        options,
+        (result) => {
+          if (!(result instanceof Socket)) {
+            failed(result);
+            return;
+          }
+          result.reset();
+          answered();
+        },
+        false,
+      );
 
     const relay: Mechanism["relay"] = (client, backend, meter, ended) => {
       const running =
@@ -242,7 +273,7 @@ export const make = (
       name: ring === undefined ? "linux" : "io_uring",
       faults: () => engine.faults.count,
       listen,
-      probe: probeByConnecting(connect),
+      probe,
       connect,
       relay,
     });

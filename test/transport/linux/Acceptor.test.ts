@@ -41,6 +41,54 @@ describe("Acceptor", () => {
     assert.strictEqual(accepted, 1);
   });
 
+  it("accepts who waits before it closes, by 64 in a turn", () => {
+    let accepted = 0;
+    let closed = 0;
+    const { engine, kernel, listen } = simulated();
+    const { acceptor, connect } = listen((connection) => {
+      accepted += 1;
+      connection.reset();
+    });
+    for (let i = 0; i < 150; i++) connect();
+    acceptor.drain(4_096, () => {
+      closed += 1;
+    });
+    assert.deepStrictEqual([accepted, closed], [64, 0]);
+    for (let i = 0; i < 4; i++) kernel.turn();
+    assert.deepStrictEqual([accepted, closed], [150, 1]);
+    engine.shutdown();
+    assert.strictEqual(kernel.open, 0);
+  });
+
+  it("closes after as many as its queue can hold, though more come all the time", () => {
+    let accepted = 0;
+    let closed = false;
+    const { kernel, listen } = simulated();
+    const { acceptor, connect } = listen((connection) => {
+      accepted += 1;
+      connection.reset();
+      connect();
+    });
+    connect();
+    acceptor.drain(100, () => {
+      closed = true;
+    });
+    for (let i = 0; i < 4; i++) kernel.turn();
+    assert.isTrue(closed);
+    assert.strictEqual(accepted, 101);
+  });
+
+  it("closes at once where nothing more can be accepted", () => {
+    let closed = false;
+    const { listen } = simulated(() => ({ accept: () => -EMFILE }));
+    const { acceptor, connect } = listen(() => {});
+    connect();
+    acceptor.drain(4_096, () => {
+      closed = true;
+    });
+    assert.isTrue(closed);
+  });
+
   for (const errno of [EMFILE, ENFILE, ENOBUFS, ENOMEM]) {
     it(`asks again after ${errnoName(errno)} ever later, and at first soon again once there was success`, () => {
       let answer: Result = -errno;

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest";
-import { Engine, type Expiring, type Watched } from "../../../src/transport/linux/Engine.js";
+import { Engine, type Watched } from "../../../src/transport/linux/Engine.js";
 import {
   type Block,
   EPOLLIN,
@@ -83,6 +83,10 @@ const machine = () => {
     reported,
     /** How often the kernel was asked for events. */
     looks: () => looks,
+    /** What each look at the kernel finds from now on. */
+    find: (answer: () => ReadonlyArray<number>) => {
+      look = answer;
+    },
     /** One turn, in which each look at the kernel finds what this answers. */
     wake: (answer: () => ReadonlyArray<number>) => {
       look = answer;
@@ -118,22 +122,6 @@ const watched = (fd: number, onEvents: () => void = () => {}, onFault: () => voi
   onRound: () => {},
   onFault,
 });
-
-/** Sets deadlines, and gathers those that came. */
-const deadlines = (engine: Engine) => {
-  const expired: Array<number> = [];
-  const expiring = (millis: number): Expiring => {
-    const it = {
-      deadline: 0,
-      earlier: undefined,
-      later: undefined,
-      expire: () => expired.push(millis),
-    };
-    engine.expireAfter(it, millis);
-    return it;
-  };
-  return { expired, expiring };
-};
 
 describe("Engine", () => {
   it("keeps an event from a descriptor's successor", () => {
@@ -314,33 +302,35 @@ describe("Engine", () => {
     assert.strictEqual(rounds, 856);
   });
 
-  it("keeps the order of deadlines when the last of them is forgotten", () => {
-    const { engine, advance } = machine();
-    const { expired, expiring } = deadlines(engine);
-    expiring(100);
-    engine.forget(expiring(500));
-    expiring(300);
-    advance(100);
-    assert.deepStrictEqual(expired, [100]);
-    advance(200);
-    assert.deepStrictEqual(expired, [100, 300]);
-  });
-
-  it("keeps every deadline, in whatever order they are set and forgotten", () => {
-    const { engine, advance } = machine();
-    const { expired, expiring } = deadlines(engine);
-    const [forgotten] = [expiring(5_000), expiring(100), expiring(300), expiring(50), expiring(200)];
-    const middle = expiring(150);
-    engine.forget(forgotten as Expiring);
-    engine.forget(middle);
-    engine.forget(middle);
-    for (let i = 0; i < 40; i++) advance(10);
-    assert.deepStrictEqual(expired, [50, 100, 200, 300]);
-    expiring(20);
-    advance(20);
-    assert.deepStrictEqual(expired, [50, 100, 200, 300, 20]);
-    advance(10_000);
-    assert.strictEqual(expired.length, 5);
+  it("lets nothing expire after a stall before all events that were there were handled", () => {
+    const { advance, engine, find, turn } = machine();
+    const handled: Array<string> = [];
+    engine.add(
+      watched(7, () => handled.push("event")),
+      EPOLLIN,
+    );
+    engine.deadlines.add(
+      {
+        since: 0,
+        deadline: 0,
+        extended: 0,
+        earlier: undefined,
+        later: undefined,
+        expire: () => handled.push("expired"),
+      },
+      100,
+    );
+    // More than one look finds.
+    let left = 700;
+    find(() => {
+      const some = Math.min(left, 512);
+      left -= some;
+      return Array.from({ length: some }, () => 7);
+    });
+    advance(60_000);
+    for (let i = 0; i < 4; i++) turn();
+    assert.strictEqual(handled.length, 701);
+    assert.strictEqual(handled.at(-1), "expired");
   });
 
   it("asks for no events any more once it was shut down", () => {

@@ -25,7 +25,7 @@ import {
 import { blackHole, descriptors, dial, eventually, receive, serve } from "../../support/Sockets.js";
 import { conformance } from "../conformance.js";
 
-conformance("Linux", layer);
+conformance("Linux", layer, { probesUnseen: true });
 
 /** With epoll alone, and with io_uring beside it. */
 const both = [
@@ -429,6 +429,7 @@ describe("Linux transport: listening", () => {
       const { port } = first.address;
       yield* Effect.orDie(transport.listen({ ...options, port, reusePort: true }));
       const error = yield* Effect.orDie(Effect.flip(transport.listen({ ...options, port })));
+      assert(error._tag === "ListenError");
       assert.strictEqual(error.reason, "in-use");
     }),
   );

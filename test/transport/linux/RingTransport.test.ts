@@ -12,7 +12,7 @@ import { Transport } from "../../../src/transport/Transport.js";
 import { descriptors, dial, receive, serve } from "../../support/Sockets.js";
 import { conformance } from "../conformance.js";
 
-conformance("io_uring", ioUring);
+conformance("io_uring", ioUring, { probesUnseen: true });
 
 const on = (uring: Uring) => ({
   capacity: 1_000,

@@ -1,0 +1,120 @@
+/**
+ * Two of Node's sockets and the bytes between them, in plain callbacks; no fiber sees a chunk. Effect's socket modules
+ * are not used here because they neither keep half-close nor slow a sender down.
+ */
+import type { Socket } from "node:net";
+import type { Meter } from "../../net/Meter.js";
+import type { RelayEnd, RelayOutcome } from "../Transport.js";
+import { ignoreErrors, reset } from "./NodeConnection.js";
+import type { Turns } from "./Turns.js";
+
+const nothing = new Uint8Array();
+
+/** What relays of one transport share. */
+export interface Shared {
+  readonly turns: Turns;
+  /** Relays of which one side has sent FIN and the other has not: {@link NodeRelay.findReset} is called on them. */
+  readonly halfClosed: Set<NodeRelay>;
+}
+
+/**
+ * `data` and `drain` are the hot path: what the kernel does not take of a write waits in the socket's own buffer, and
+ * its sender is paused until that is empty.
+ */
+export class NodeRelay {
+  #ended: RelayEnd | undefined;
+  #failed = false;
+  #open = 2;
+
+  constructor(
+    readonly client: Socket,
+    readonly backend: Socket,
+    readonly meter: Meter,
+    readonly onEnd: (outcome: RelayOutcome) => void,
+    readonly shared: Shared,
+  ) {
+    this.#attach(client, backend, "received", "client-closed", "client-reset");
+    this.#attach(backend, client, "sent", "backend-closed", "backend-reset");
+    client.resume();
+    backend.resume();
+  }
+
+  #attach(from: Socket, to: Socket, counter: keyof Meter, closed: RelayEnd, broken: RelayEnd): void {
+    if (from.destroyed) {
+      // It broke between being connected and being relayed: its events are over.
+      this.#open -= 1;
+      this.#fail(broken, to);
+      if (this.#open === 0) queueMicrotask(() => this.#end());
+      return;
+    }
+    const {
+      meter,
+      shared: { turns, halfClosed },
+    } = this;
+    let lastRead = -1;
+    let paused = false;
+    from.on("data", (chunk) => {
+      lastRead = turns.current;
+      meter[counter] += chunk.length;
+      paused = !to.write(chunk);
+      if (paused) from.pause();
+    });
+    from.on("drain", () => to.resume());
+    from.on("end", () => {
+      this.#ended ??= closed;
+      halfClosed.add(this);
+      // Node reports an end in place of a reset that comes right behind the last bytes, in the turn in which it reads
+      // them (or later, if it was paused then); a real end that comes alone it reads in a later turn. A write of
+      // nothing fails after a reset. It cannot be tried on a side that was sent FIN, and would wait behind what is
+      // unsent.
+      const sameTurn = paused || lastRead === turns.current;
+      if (!sameTurn || from.writableEnded || from.writableLength > 0) to.end();
+      else {
+        from.write(nothing, (error) => {
+          if (error == null) to.end();
+        });
+      }
+    });
+    from.on("error", () => this.#fail(broken, to));
+    from.on("close", () => {
+      // V8's minor collections do not free Node's sockets (seen in Node 20 and 24): all that their listeners reach
+      // would stay with them, every connection with its fiber's work, until a major one.
+      from.removeAllListeners();
+      ignoreErrors(from);
+      this.#open -= 1;
+      if (this.#open === 0) this.#end();
+    });
+  }
+
+  /**
+   * Node reads no more from a side that has sent FIN, so a reset that follows is not reported. A write of nothing
+   * fails after one, and sends nothing otherwise.
+   */
+  findReset(): void {
+    for (const socket of [this.client, this.backend]) {
+      if (socket.readableEnded && !socket.writableEnded && socket.writableLength === 0) socket.write(nothing);
+    }
+  }
+
+  #fail(reason: RelayEnd, other: Socket): void {
+    if (!this.#failed) this.#ended = reason;
+    this.#failed = true;
+    reset(other);
+  }
+
+  #end(): void {
+    this.shared.halfClosed.delete(this);
+    this.onEnd({
+      // Nothing is known after an abort alone, and nobody asks then.
+      end: this.#ended ?? "client-reset",
+      received: this.client.bytesRead,
+      sent: this.backend.bytesRead,
+    });
+  }
+
+  /** Resets both sides. */
+  abort(): void {
+    reset(this.client);
+    reset(this.backend);
+  }
+}

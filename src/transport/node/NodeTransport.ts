@@ -1,0 +1,279 @@
+/**
+ * The portable transport: Node's own sockets. It runs wherever Node runs, with no privilege and nothing to install.
+ */
+import * as net from "node:net";
+import { type Context, Effect, FiberId, Layer, Runtime, Schedule, type Scope } from "effect";
+import * as EventLoop from "../../clock/EventLoop.js";
+import * as MonotonicClock from "../../clock/MonotonicClock.js";
+import * as Descriptors from "../../net/Descriptors.js";
+import { canonical } from "../../net/IpAddress.js";
+import { failureOf, ListenError } from "../../net/ListenError.js";
+import { isIpAddress, type SocketAddress } from "../../net/SocketAddress.js";
+import { ConnectError, ofCode } from "../ConnectError.js";
+import { Deadlines, type Expiring } from "../Deadlines.js";
+import {
+  AcceptError,
+  type Connection,
+  type ListenOptions,
+  type Mechanism,
+  make as makeTransport,
+  Transport,
+} from "../Transport.js";
+import { ignoreErrors, NodeConnection } from "./NodeConnection.js";
+import { NodeRelay, type Shared } from "./NodeRelay.js";
+import { Turns } from "./Turns.js";
+
+/** What one direction of one connection may hold back while its reader is slow, in bytes; one chunk may exceed it. */
+const buffered = 128 * 1024;
+
+/** How long a connection is silent before the kernel asks whether its peer still lives. */
+const keepAliveMillis = 60_000;
+
+/** How often connections that have ended on one side are asked whether they were reset, and how many in one turn. */
+const resetInterval = "2 seconds";
+const asksPerTurn = 512;
+
+const codeOf = (error: Error): string | undefined =>
+  "code" in error && typeof error.code === "string" ? error.code : undefined;
+
+// Only connections that this transport made come back to it.
+const socketOf = (connection: Connection): net.Socket => {
+  if (connection instanceof NodeConnection) return connection.socket;
+  throw new TypeError("a connection of another transport was given to the node transport");
+};
+
+const open = ({ host, port, inherited, backlog, onConnection, onAcceptError }: ListenOptions) =>
+  Effect.async<Listening, ListenError>((resume) => {
+    const server = net.createServer({
+      allowHalfOpen: true,
+      // What a client sends early waits in the kernel until there is a backend to send it to.
+      pauseOnConnect: true,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: keepAliveMillis,
+      highWaterMark: buffered,
+    });
+    // Beyond its limit Node closes a new connection without telling anybody; this way it says so.
+    const max = Descriptors.capacity(Descriptors.read());
+    if (max !== undefined) server.maxConnections = max;
+    const listening = new Listening(server, inherited !== undefined, backlog);
+    server.on("connection", (socket) => {
+      listening.taken += 1;
+      // A peer that has reset its connection has no address any more, and without one it can be neither balanced nor
+      // logged.
+      const { remoteAddress, remotePort } = socket;
+      if (remoteAddress === undefined || remotePort === undefined) {
+        ignoreErrors(socket);
+        socket.destroy();
+        onAcceptError(new AcceptError({ code: "ECONNABORTED" }));
+      } else onConnection(new NodeConnection(socket, { host: canonical(remoteAddress), port: remotePort }));
+    });
+    server.on("drop", () => {
+      listening.taken += 1;
+      onAcceptError(new AcceptError({ code: "EMFILE" }));
+    });
+    server.once("error", (cause) => {
+      const code = codeOf(cause);
+      const address = { host: host ?? "::", port };
+      resume(Effect.fail(new ListenError({ reason: failureOf(code), address, code, cause })));
+    });
+    const where =
+      inherited === undefined ? { ...(host === undefined ? {} : { host }), port } : { fd: inherited };
+    server.listen({ ...where, backlog }, () => {
+      server.removeAllListeners("error");
+      server.on("error", (cause) =>
+        onAcceptError(new AcceptError({ code: codeOf(cause) ?? cause.message, cause })),
+      );
+      resume(Effect.succeed(listening));
+    });
+  });
+
+/** A server that listens. */
+class Listening {
+  /** Connections that the kernel has handed over. */
+  taken = 0;
+  #closing = false;
+
+  constructor(
+    readonly server: net.Server,
+    readonly inherited: boolean,
+    readonly backlog: number,
+  ) {}
+
+  address(asked: SocketAddress): SocketAddress {
+    const bound = this.server.address();
+    return bound === null || typeof bound === "string" ? asked : { host: bound.address, port: bound.port };
+  }
+
+  /**
+   * Node takes connections off the kernel's queue in turns of its loop, one or all of them as its version has it. The
+   * queue is empty once a turn has brought none. The first immediate may come in the turn that is under way.
+   */
+  readonly close: Effect.Effect<void> = Effect.async((resume) => {
+    const close = (): void => {
+      this.server.close();
+      resume(Effect.void);
+    };
+    let left = this.backlog + 2;
+    let taken = this.taken;
+    let quiet = 0;
+    const look = (): void => {
+      quiet = this.taken === taken ? quiet + 1 : 0;
+      taken = this.taken;
+      left -= 1;
+      if (quiet < 2 && left > 0) setImmediate(look);
+      else close();
+    };
+    if (this.#closing || this.inherited) close();
+    else {
+      this.#closing = true;
+      setImmediate(look);
+    }
+  });
+}
+
+const listen: Mechanism["listen"] = (options) =>
+  Effect.acquireRelease(open(options), ({ close }) => close).pipe(
+    Effect.map((listening) => ({
+      address: listening.address({ host: options.host ?? "::", port: options.port }),
+      close: listening.close,
+    })),
+  );
+
+/** A socket on its way to a backend, with its deadline. */
+class Connecting implements Expiring {
+  since = 0;
+  deadline = 0;
+  extended = 0;
+  earlier: Expiring | undefined;
+  later: Expiring | undefined;
+  readonly socket: net.Socket;
+
+  constructor(
+    readonly target: SocketAddress,
+    readonly deadlines: Deadlines,
+    readonly made: (connection: Connection) => void,
+    readonly failed: (error: ConnectError) => void,
+  ) {
+    const options: net.NetConnectOpts & { readonly highWaterMark: number } = {
+      host: target.host,
+      port: target.port,
+      allowHalfOpen: true,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: keepAliveMillis,
+      // Passed on to the stream, which the types leave out.
+      highWaterMark: buffered,
+    };
+    this.socket = net.connect(options);
+    this.socket.on("error", this.#onError);
+    this.socket.on("connect", this.#onConnect);
+  }
+
+  readonly #onError = (cause: Error): void => {
+    this.cancel();
+    this.failed(ofCode(this.target, codeOf(cause), cause));
+  };
+
+  readonly #onConnect = (): void => {
+    this.#settle();
+    this.made(new NodeConnection(this.socket, this.target));
+  };
+
+  readonly expire = (): void => {
+    this.cancel();
+    this.failed(new ConnectError({ reason: "timeout", address: this.target, code: undefined }));
+  };
+
+  #settle(): void {
+    this.deadlines.remove(this);
+    this.socket.off("error", this.#onError);
+    this.socket.off("connect", this.#onConnect);
+  }
+
+  readonly cancel = (): void => {
+    this.#settle();
+    ignoreErrors(this.socket);
+    this.socket.destroy();
+  };
+}
+
+const connectWithin =
+  (deadlines: Deadlines): Mechanism["connect"] =>
+  (target, { timeoutMillis }, made, failed) => {
+    if (!isIpAddress(target.host) || !(target.port >= 1 && target.port <= 65_535)) {
+      const error = new ConnectError({ reason: "invalid-address", address: target, code: undefined });
+      const due = setImmediate(() => failed(error));
+      return () => clearImmediate(due);
+    }
+    const connecting = new Connecting(target, deadlines, made, failed);
+    deadlines.add(connecting, timeoutMillis);
+    return connecting.cancel;
+  };
+
+const relayWith =
+  (shared: Shared): Mechanism["relay"] =>
+  (client, backend, meter, ended) => {
+    const running = new NodeRelay(socketOf(client), socketOf(backend), meter, ended, shared);
+    return () => running.abort();
+  };
+
+/** Finds resets that Node does not report. */
+const findResets = ({ halfClosed }: Shared): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    let asked = 0;
+    for (const relay of halfClosed) {
+      relay.findReset();
+      asked += 1;
+      if (asked % asksPerTurn === 0) yield* EventLoop.turn;
+    }
+  });
+
+const make: Effect.Effect<Context.Tag.Service<typeof Transport>, never, Scope.Scope> = Effect.gen(
+  function* () {
+    const scope = yield* Effect.scope;
+    const fork = Runtime.runFork(yield* Effect.runtime());
+    const deadlines = new Deadlines(
+      {
+        now: yield* MonotonicClock.reader,
+        after: (millis, task) => {
+          const fiber = fork(Effect.zipRight(Effect.sleep(millis), Effect.sync(task)), { scope });
+          return { cancel: () => fiber.unsafeInterruptAsFork(FiberId.none) };
+        },
+        // A turn of the loop looks at all input between its timers and its immediates.
+        afterInput: (task) => void setImmediate(task),
+      },
+      (defect) => fork(Effect.logError("a connect's deadline failed by a defect", defect)),
+    );
+    yield* Effect.addFinalizer(() => Effect.sync(() => deadlines.close()));
+    const shared: Shared = { turns: new Turns(), halfClosed: new Set() };
+    yield* Effect.forkScoped(Effect.repeat(findResets(shared), Schedule.spaced(resetInterval)));
+    const connect = connectWithin(deadlines);
+    return makeTransport({
+      name: "node",
+      faults: () => 0,
+      listen,
+      // A program that accepts sees each probe: Node has no option that keeps the handshake from being completed.
+      probe: (target, options, answered, failed) =>
+        connect(
+          target,
+          options,
+          (connection) => {
+            connection.close();
+            answered();
+          },
+          failed,
+        ),
+      connect,
+      relay: relayWith(shared),
+    });
+  },
+);
+
+/**
+ * Node's own sockets.
+ *
+ * @since 0.2.0
+ * @category layers
+ */
+export const layer: Layer.Layer<Transport> = Layer.scoped(Transport, make);
