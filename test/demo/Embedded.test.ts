@@ -13,7 +13,7 @@ import * as Ports from "../support/Ports.js";
 /** What a server says over a connection of its own; on failure the system's word. */
 const ask = (port: number): Effect.Effect<string, string> =>
   Effect.async((resume) => {
-    const request = get({ host: "127.0.0.1", port, agent: false, timeout: 5000 }, (response) => {
+    const request = get({ host: "127.0.0.1", port, agent: false, timeout: 120_000 }, (response) => {
       let body = "";
       response.setEncoding("utf8");
       response.on("data", (text: string) => {

@@ -38,7 +38,7 @@ describe("deployments/prometheus/load-balancer.rules.yml", () => {
 });
 
 const promtool = (...args: ReadonlyArray<string>) =>
-  spawnSync("promtool", args, { cwd: folder, encoding: "utf8", timeout: 20_000 });
+  spawnSync("promtool", args, { cwd: folder, encoding: "utf8", timeout: 120_000 });
 
 const missing = promtool("--version").error !== undefined;
 // Without it nothing can be said here; in CI that must not go by unseen.

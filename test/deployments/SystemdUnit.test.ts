@@ -71,7 +71,7 @@ describe(`deployments/systemd/${name}`, () => {
 });
 
 const analyze = (...args: ReadonlyArray<string>) =>
-  spawnSync("systemd-analyze", args, { encoding: "utf8", timeout: 20_000 });
+  spawnSync("systemd-analyze", args, { encoding: "utf8", timeout: 120_000 });
 
 const missing = analyze("--version").error !== undefined;
 // Without it nothing can be said here; in CI that must not go by unseen.

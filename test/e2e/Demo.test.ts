@@ -47,7 +47,7 @@ const start = (environment: Readonly<Record<string, string>>) => {
   };
 };
 
-const text = async (url: string) => (await fetch(url, { signal: AbortSignal.timeout(5000) })).text();
+const text = async (url: string) => (await fetch(url, { signal: AbortSignal.timeout(120_000) })).text();
 const json = async (url: string): Promise<unknown> => JSON.parse(await text(url));
 
 describe("npm run demo", () => {

@@ -11,7 +11,7 @@ import { ask, listOf, named as namedBackend, restartable, talk } from "../suppor
 import * as Program from "../support/RunningProgram.js";
 
 const missing = ["promtool", "prometheus"].filter(
-  (command) => spawnSync(command, ["--version"], { timeout: 20_000 }).error !== undefined,
+  (command) => spawnSync(command, ["--version"], { timeout: 120_000 }).error !== undefined,
 );
 // Without them nothing can be said here; in CI that must not go by unseen.
 const skipped = missing.length > 0 && process.env["CI"] === undefined;
@@ -119,7 +119,7 @@ for (const transport of Program.transports) {
           const { status, stderr, stdout } = spawnSync("promtool", ["check", "metrics"], {
             input: text,
             encoding: "utf8",
-            timeout: 20_000,
+            timeout: 120_000,
           });
           assert.deepStrictEqual({ status, stderr, stdout }, { status: 0, stderr: "", stdout: "" });
         }),

@@ -57,7 +57,7 @@ const metricsOf = (origin: string) => Effect.promise(async () => (await fetch(`$
 
 const ask = (url: string, init: RequestInit = {}) =>
   Effect.promise(async () => {
-    const response = await fetch(url, { ...init, signal: AbortSignal.timeout(10_000) });
+    const response = await fetch(url, { ...init, signal: AbortSignal.timeout(120_000) });
     const body = Schema.decodeUnknownSync(Fields)(await response.json());
     return { status: response.status, headers: response.headers, body };
   });

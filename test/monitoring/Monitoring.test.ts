@@ -35,7 +35,7 @@ const start = Effect.gen(function* () {
     Effect.promise(async () => {
       const answer = await fetch(`http://127.0.0.1:${port}${path}`, {
         ...init,
-        signal: AbortSignal.timeout(10_000),
+        signal: AbortSignal.timeout(120_000),
       });
       const text = await answer.text();
       return {

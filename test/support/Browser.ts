@@ -11,7 +11,7 @@ const candidates = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/
 export const executable = candidates.find((path) => existsSync(path));
 
 /** How long anything on a page may take to come. */
-const patience = 20_000;
+const patience = 120_000;
 
 export interface Viewer {
   readonly page: Page;

@@ -97,7 +97,7 @@ export const run = (
   Effect.promise(async () => {
     const running = promisify(execFile)(pathOf(command), args, {
       maxBuffer: 64 * 1024 * 1024,
-      timeout: 30_000,
+      timeout: 120_000,
       env: { ...process.env, ...options.env },
     });
     // A program that does not read what it is given may end before it is written.

@@ -18,11 +18,11 @@ const runAll = (from: number): void => {
 };
 
 describe("the Linux transport over a simulated kernel", () => {
-  it(`keeps its promises in ${schedules} schedules`, { timeout: 120_000 }, () => {
+  it(`keeps its promises in ${schedules} schedules`, { timeout: 600_000 }, () => {
     runAll(1);
   });
 
-  it(`keeps its promises in ${schedules} schedules that nobody has seen before`, { timeout: 120_000 }, () => {
+  it(`keeps its promises in ${schedules} schedules that nobody has seen before`, { timeout: 600_000 }, () => {
     const from = Math.floor(Math.random() * 4_000_000_000);
     process.stdout.write(`seeds from ${from}\n`);
     runAll(from);
