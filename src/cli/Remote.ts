@@ -93,20 +93,21 @@ export const steer = (
     Effect.flatMap((client) => client.steering[choice]({ path: { id } })),
     inTime(url),
     Effect.catchAll((error) => {
-      if ("_tag" in error) return refusalOf(url, error);
-      switch (error.reason) {
-        case "unauthorized":
+      switch (error._tag) {
+        case "Unauthorized":
           return new Refusal({
             message: `${url} does not accept this ${name}: it was started with another`,
             code: 1,
           });
-        case "steering-off":
+        case "SteeringOff":
           return new Refusal({
             message: `steering is off at ${url}: start the load balancer with ${name} set`,
             code: 1,
           });
-        case "unknown-backend":
+        case "UnknownBackend":
           return unknown(url, id);
+        default:
+          return refusalOf(url, error);
       }
     }),
   );

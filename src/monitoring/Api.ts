@@ -26,14 +26,13 @@ export const Serving = Schema.Struct({
   ...healthFields,
 }).annotations({ identifier: "Serving", description: "All backends are healthy, or some of them." });
 
-/** 503: no backend is healthy (or there is none), or the balancer was told to stop. */
+/** 503: no backend is healthy (or there is none), or the balancer drains. Clients fail with it by its `_tag`. */
 export const NotServing = Schema.Struct({
   status: Schema.Literal("unhealthy", "draining"),
   ...healthFields,
-}).annotations({
-  identifier: "NotServing",
-  description: "No backend is healthy, or the balancer was told to stop.",
-});
+})
+  .annotations({ identifier: "NotServing", description: "No backend is healthy, or the balancer drains." })
+  .pipe(Schema.attachPropertySignature("_tag", "NotServing"));
 
 export const BackendView = Schema.Struct({
   id: Schema.String,
@@ -47,10 +46,13 @@ export const BackendView = Schema.Struct({
 
 export const Live = Schema.Struct({ status: Schema.Literal("live") });
 export const Ready = Schema.Struct({ status: Schema.Literal("ready") });
+/** 503: new connections should not be sent here. */
 export const NotReady = Schema.Struct({
   status: Schema.Literal("starting", "draining"),
   why: Schema.String.annotations({ description: "What is waited for, or why no new connections are taken." }),
-});
+})
+  .annotations({ identifier: "NotReady" })
+  .pipe(Schema.attachPropertySignature("_tag", "NotReady"));
 
 /** Everything that is not an answer: a short reason. */
 export const Failure = Schema.Struct({ error: Schema.String });
@@ -212,19 +214,25 @@ export const Sample = Schema.Struct({
 export const Unauthorized = Schema.Struct({
   error: Schema.String,
   reason: Schema.Literal("unauthorized"),
-}).annotations({ identifier: "Unauthorized" });
+})
+  .annotations({ identifier: "Unauthorized" })
+  .pipe(Schema.attachPropertySignature("_tag", "Unauthorized"));
 
 /** 403: nobody can steer, because no ADMIN_TOKEN is set. */
 export const SteeringOff = Schema.Struct({
   error: Schema.String,
   reason: Schema.Literal("steering-off"),
-}).annotations({ identifier: "SteeringOff" });
+})
+  .annotations({ identifier: "SteeringOff" })
+  .pipe(Schema.attachPropertySignature("_tag", "SteeringOff"));
 
 /** 404: no backend with this id is listed. */
 export const UnknownBackend = Schema.Struct({
   error: Schema.String,
   reason: Schema.Literal("unknown-backend"),
-}).annotations({ identifier: "UnknownBackend" });
+})
+  .annotations({ identifier: "UnknownBackend" })
+  .pipe(Schema.attachPropertySignature("_tag", "UnknownBackend"));
 
 /** Lets through whoever has the ADMIN_TOKEN. */
 export class Steering extends HttpApiMiddleware.Tag<Steering>()("zeitwork-load-balancer/Steering", {

@@ -88,7 +88,7 @@ const monitoring = (program: Program) =>
           Effect.gen(function* () {
             const health = Views.health(yield* pool, yield* draining);
             return health.status === "unhealthy" || health.status === "draining"
-              ? yield* Effect.fail({ ...health, status: health.status })
+              ? yield* Effect.fail({ _tag: "NotServing", ...health, status: health.status } as const)
               : { ...health, status: health.status };
           }),
         )
@@ -99,7 +99,9 @@ const monitoring = (program: Program) =>
         .handle("readyz", () =>
           Effect.gen(function* () {
             const why = Views.notReady(yield* pool, yield* draining);
-            return why === undefined ? ({ status: "ready" } as const) : yield* Effect.fail(why);
+            return why === undefined
+              ? ({ status: "ready" } as const)
+              : yield* Effect.fail({ _tag: "NotReady", ...why } as const);
           }),
         )
         .handleRaw("metrics", ({ request }) => {
@@ -140,6 +142,7 @@ const steering = HttpApiBuilder.group(Api, "steering", (handlers) =>
         if (backend === undefined) {
           return yield* Effect.fail({
             error: `no backend with the id ${JSON.stringify(id)} is listed; GET /backends lists them`,
+            _tag: "UnknownBackend",
             reason: "unknown-backend",
           } as const);
         }

@@ -29,11 +29,13 @@ export const clientOf: Effect.Effect<string, never, HttpServerRequest.HttpServer
 
 const off = Effect.fail({
   error: `steering is off; set ADMIN_TOKEN to a secret of at least ${leastAdminToken} characters to turn it on`,
+  _tag: "SteeringOff",
   reason: "steering-off",
 } as const);
 
 const unauthorized = Effect.fail({
   error: "send the ADMIN_TOKEN: Authorization: Bearer <token>",
+  _tag: "Unauthorized",
   reason: "unauthorized",
 } as const);
 

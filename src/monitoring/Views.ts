@@ -10,7 +10,10 @@ import { format } from "../net/SocketAddress.js";
 import type { Snapshot } from "../proxy/Sessions.js";
 import type { BackendStatus, BackendView, NotReady, NotServing, Serving, Status } from "./Api.js";
 
-export const health = (pool: Pool.Pool, draining: boolean): typeof Serving.Type | typeof NotServing.Type => {
+export const health = (
+  pool: Pool.Pool,
+  draining: boolean,
+): typeof Serving.Encoded | typeof NotServing.Encoded => {
   const healthy = Pool.healthy(pool);
   const fields = {
     type: "L4",
@@ -43,7 +46,7 @@ const whyNotReady = {
 export const notReady = (
   { notListed, phase }: Pool.Pool,
   draining: boolean,
-): typeof NotReady.Type | undefined => {
+): typeof NotReady.Encoded | undefined => {
   const status = draining ? "draining" : phase === "serving" ? undefined : phase;
   if (status === undefined) return undefined;
   return { status, why: (status === "starting" ? notListed : undefined) ?? whyNotReady[status] };

@@ -1,8 +1,22 @@
 import { FetchHttpClient } from "@effect/platform";
 import { assert, describe, it } from "@effect/vitest";
-import { Context, Effect, Exit, Layer, Logger, LogLevel, Redacted, Schema, Scope } from "effect";
+import {
+  Chunk,
+  Context,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Logger,
+  LogLevel,
+  Redacted,
+  Schema,
+  Scope,
+  Stream,
+} from "effect";
 import * as Registry from "../../src/backend/BackendRegistry.js";
 import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
+import * as Pool from "../../src/backend/Pool.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
 import { Metrics } from "../../src/metrics/Metrics.js";
 import { Status } from "../../src/monitoring/Api.js";
@@ -213,6 +227,37 @@ describe("the client", () => {
       assert.include(yield* Effect.flip(stranger.steering.enable({ path: { id: "a" } })), {
         reason: "unauthorized",
       });
+    }).pipe(Effect.provide(FetchHttpClient.layer)),
+  );
+});
+
+describe("the client's errors and streams", () => {
+  it.scopedLive("are errors by their tag, and the status of each moment", () =>
+    Effect.gen(function* () {
+      const { origin, registry } = yield* start();
+      const client = yield* MonitoringClient.make({ url: origin });
+      const statuses = yield* client.statuses.pipe(
+        Stream.takeUntil(({ healthy_backends }) => healthy_backends === 0),
+        Stream.runCollect,
+        Effect.fork,
+      );
+      const first = yield* client.messages.pipe(
+        Stream.takeUntil(({ _tag }) => _tag === "Change"),
+        Stream.runCollect,
+      );
+      const tags = new Set(Chunk.map(first, ({ _tag }) => _tag));
+      assert.deepStrictEqual([...tags].sort(), ["Change", "Event", "History", "Status"]);
+      for (const backend of Pool.backends(yield* registry.pool))
+        for (let n = 0; n < 3; n++)
+          yield* quiet(registry.observed(backend, { succeeded: false, why: "it refused" }));
+      const seen = Chunk.toReadonlyArray(yield* Fiber.join(statuses));
+      assert.strictEqual(seen[0]?.healthy_backends, 2);
+      assert.strictEqual(seen.at(-1)?.backends[0]?.why, "it refused");
+      const why = yield* client.health().pipe(
+        Effect.as("it serves"),
+        Effect.catchTag("NotServing", ({ status }) => Effect.succeed(status)),
+      );
+      assert.strictEqual(why, "unhealthy");
     }).pipe(Effect.provide(FetchHttpClient.layer)),
   );
 });
