@@ -20,6 +20,7 @@ import {
   errnoName,
   type Service as LibcService,
   type Result,
+  tcpInfo,
 } from "./Libc.js";
 import { Pipes } from "./Pipes.js";
 import { Scheduler, type Source, type Task } from "./Scheduler.js";
@@ -51,7 +52,7 @@ const eventsPerReading = 16;
 const worthAnotherLook = 3;
 
 /** From one round over all that is watched to the next, in milliseconds. */
-const roundMillis = 2_000;
+export const roundMillis = 2_000;
 
 /** Places of the table in one slice of a round. */
 const placesPerSlice = 256;
@@ -79,6 +80,8 @@ export class Engine implements Source {
   readonly deadlines: Deadlines;
   /** For addresses that the kernel tells. Nothing is in it between two calls. */
   readonly address: Block;
+  /** For what the kernel knows of a connection. Nothing is in it between two calls. */
+  readonly info: Block;
   /** Clients connected now. */
   clients = 0;
 
@@ -118,6 +121,7 @@ export class Engine implements Source {
     this.buffer = libc.allocate(copied);
     this.pipes = new Pipes(libc);
     this.address = libc.allocate(addressSize);
+    this.info = libc.allocate(tcpInfo.size);
     this.#events = libc.allocate(4 * epollEvent.words * eventsPerLook);
     const { buffer, byteOffset } = this.#events.bytes;
     this.#words = new Uint32Array(buffer, byteOffset, epollEvent.words * eventsPerLook);

@@ -12,11 +12,13 @@ import {
   EAGAIN,
   epollEvent,
   errnoName,
+  IPPROTO_TCP,
   inet6Length,
   type Result,
   type Service,
   SO_REUSEADDR,
   SOL_SOCKET,
+  tcpInfo,
 } from "./Libc.js";
 import type { Uring } from "./Uring.js";
 
@@ -30,6 +32,7 @@ const O_CLOEXEC = 0o2000000;
 const EPOLL_CLOEXEC = 0o2000000;
 const SO_ERROR = 4;
 const SO_LINGER = 13;
+const TCP_INFO = 11;
 const SHUT_WR = 1;
 const MSG_NOSIGNAL = 0x4000;
 const F_GETFL = 3;
@@ -125,6 +128,10 @@ export const make = (koffi: Koffi): Service => {
       words[2] = 4;
       const result = getsockopt(fd, SOL_SOCKET, SO_ERROR, scratch.address, scratch.address + 8);
       return result < 0 ? failed() : (words[0] ?? 0);
+    },
+    connectionInfo: (fd, info) => {
+      words[2] = tcpInfo.size;
+      return checked(getsockopt(fd, IPPROTO_TCP, TCP_INFO, info.address, scratch.address + 8));
     },
     setNonBlocking: (fd) => {
       const flags = fcntl(fd, F_GETFL, "int", 0);

@@ -44,6 +44,8 @@ export class Libc extends Context.Tag("zeitwork-load-balancer/Libc")<
     readonly resetOnClose: (fd: number) => Result;
     /** Takes SO_ERROR: the socket's pending error as a positive errno, 0 for none. */
     readonly takeError: (fd: number) => Result;
+    /** Writes what the kernel knows of a connection at the start of a block, as {@link tcpInfo} says. */
+    readonly connectionInfo: (fd: number, info: Block) => Result;
     /** Makes a descriptor of others non-blocking (O_NONBLOCK), for all who share it. */
     readonly setNonBlocking: (fd: number) => Result;
     /** Sends FIN (SHUT_WR). */
@@ -99,8 +101,22 @@ export const TCP_KEEPIDLE = 4;
 export const TCP_KEEPINTVL = 5;
 export const TCP_KEEPCNT = 6;
 export const TCP_QUICKACK = 12;
+/** Linux 6.15. The longest time between two retransmissions or window probes, in milliseconds. */
+export const TCP_RTO_MAX_MS = 44;
 export const IPPROTO_IPV6 = 41;
 export const IPV6_V6ONLY = 26;
+
+/** `struct tcp_info`: as many bytes of it as are used here, and where in them is what (include/uapi/linux/tcp.h). */
+export const tcpInfo = {
+  size: 60,
+  state: 0,
+  retransmits: 2,
+  probes: 3,
+  unacked: 24,
+  lastAckReceived: 56,
+} as const;
+/** A value of its state. */
+export const TCP_SYN_SENT = 2;
 
 export const EPOLL_CTL_ADD = 1;
 export const EPOLL_CTL_DEL = 2;

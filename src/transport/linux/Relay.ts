@@ -26,9 +26,7 @@ const smallBurst = 16 * 1024;
 
 /** What one direction has come to: enough for another relay to go on with it. */
 export interface DirectionState {
-  /** Bytes read. */
-  readonly count: number;
-  /** Of those, what was not written yet. */
+  /** Read and not yet written. */
   readonly rest: Block | undefined;
   /** Its sender has sent FIN, and all before it was read. */
   readonly ended: boolean;
@@ -50,7 +48,6 @@ class Direction implements DirectionState {
   streak = 0;
   /** Bytes since there was last nothing to read. */
   burst = 0;
-  count = 0;
 
   constructor(
     readonly from: Socket,
@@ -58,9 +55,8 @@ class Direction implements DirectionState {
   ) {}
 }
 
-const adopt = (direction: Direction, { bulky, count, ended, finished, rest }: DirectionState): void => {
+const adopt = (direction: Direction, { bulky, ended, finished, rest }: DirectionState): void => {
   direction.bulky = bulky;
-  direction.count = count;
   direction.ended = ended;
   direction.finished = finished;
   direction.rest = rest;
@@ -186,7 +182,7 @@ export class Relay implements Owner, Task {
   #pump(direction: Direction): void {
     const { libc, pipes } = this.#engine;
     const { from, to } = direction;
-    let limit = direction.count + sliceBytes;
+    let limit = from.received + sliceBytes;
     for (;;) {
       if (direction.rest !== undefined) {
         if (!to.writable) return;
@@ -225,7 +221,7 @@ export class Relay implements Owner, Task {
         this.#quiet(direction);
         return;
       }
-      if (direction.count >= limit) {
+      if (from.received >= limit) {
         this.#later();
         return;
       }
@@ -238,7 +234,7 @@ export class Relay implements Owner, Task {
       const copying = spliced === 0 || (spliced === -EAGAIN && from.greedy);
       const received = copying ? libc.read(from.fd, this.#engine.buffer, 0, copied) : spliced;
       if (received > 0) {
-        direction.count += received;
+        from.received += received;
         direction.burst += received;
         if (direction === this.#up) this.meter.received += received;
         else this.meter.sent += received;
@@ -247,7 +243,7 @@ export class Relay implements Owner, Task {
         } else {
           // Less than was asked for is all there was, and what comes next brings an event of its own.
           if (received < copied && !from.greedy) from.readable = false;
-          if (this.#weigh(direction, received)) limit = direction.count;
+          if (this.#weigh(direction, received)) limit = from.received;
           this.#pass(direction, received);
           if (this.#over) return;
         }
@@ -359,7 +355,7 @@ export class Relay implements Owner, Task {
   #end(end: RelayEnd, reset: boolean): void {
     if (this.#over) return;
     this.#tearDown(reset);
-    this.onEnd({ end, received: this.#up.count, sent: this.#down.count });
+    this.onEnd({ end, received: this.client.received, sent: this.backend.received });
   }
 
   #tearDown(reset: boolean): void {

@@ -32,7 +32,6 @@ class Direction implements DirectionState {
   bulky = false;
   /** Whole buffers received, one after another. */
   streak = 0;
-  count = 0;
 
   constructor(
     /** What is added to the number of an operation. */
@@ -134,7 +133,7 @@ export class RingRelay implements Owner, Completing {
 
   #received(direction: Direction, result: Result, buffer: number, more: boolean): void {
     if (result > 0) {
-      direction.count += result;
+      direction.from.received += result;
       if (direction === this.#up) this.meter.received += result;
       else this.meter.sent += result;
       if (result < this.ring.bufferSize) direction.streak = 0;
@@ -252,6 +251,6 @@ export class RingRelay implements Owner, Completing {
     client.end(reset);
     backend.end(reset);
     const end = this.#end;
-    if (end !== undefined) this.onEnd({ end, received: this.#up.count, sent: this.#down.count });
+    if (end !== undefined) this.onEnd({ end, received: client.received, sent: backend.received });
   }
 }

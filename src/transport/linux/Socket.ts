@@ -3,7 +3,7 @@
  */
 import type { SocketAddress } from "../../net/SocketAddress.js";
 import type { Connection } from "../Transport.js";
-import { type Engine, readableAndWritable, type Watched } from "./Engine.js";
+import { type Engine, readableAndWritable, roundMillis, type Watched } from "./Engine.js";
 import {
   EPOLLERR,
   EPOLLIN,
@@ -16,10 +16,15 @@ import {
   TCP_KEEPCNT,
   TCP_KEEPIDLE,
   TCP_KEEPINTVL,
+  TCP_RTO_MAX_MS,
 } from "./Libc.js";
+import * as Vanished from "./Vanished.js";
+
+/** The longest time between two window probes, in milliseconds: it bounds how long a vanished peer goes unnoticed. */
+const longestProbeMillis = 30_000;
 
 /**
- * A peer that went away without a word is noticed: asked after a minute of silence, and given up when it does not
+ * An idle peer that went away without a word is noticed: asked after a minute of silence, and given up when it does not
  * answer six times in ten seconds each.
  */
 export const keepAlive = (libc: Service, fd: number): void => {
@@ -27,7 +32,13 @@ export const keepAlive = (libc: Service, fd: number): void => {
   libc.setOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, 60);
   libc.setOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
   libc.setOption(fd, IPPROTO_TCP, TCP_KEEPCNT, 6);
+  // Refused by a Linux before 6.15, where a minute or two between two probes is what there is.
+  libc.setOption(fd, IPPROTO_TCP, TCP_RTO_MAX_MS, longestProbeMillis);
 };
+
+/** Rounds without a byte from a peer after which it is asked for whether it has vanished, and from then on every so many. */
+const silentRounds = Vanished.silenceMillis / roundMillis;
+const roundsPerLook = 5;
 
 /** Everything but room to write. */
 const incoming = ~EPOLLOUT;
@@ -54,6 +65,13 @@ export class Socket implements Connection, Watched {
   /** An error is pending: its peer broke off. */
   failed = false;
   closed = false;
+  /** Bytes read from it. */
+  received = 0;
+  /** As many as that had been read in the round before the last `#silence` ones. */
+  #receivedBefore = 0;
+  #silence = 0;
+  /** It looked vanished when it was last looked at. */
+  #suspected = false;
   /** The kernel asks its peer whether it is still there. Clients' sockets have that from their listener. */
   #kept: boolean;
   /** What epoll watches for; 0 for nothing. */
@@ -101,11 +119,30 @@ export class Socket implements Connection, Watched {
     this.owner?.onReady(this);
   }
 
-  /** Not when it is made: a connection that does not last has no use for these four calls. */
   onRound(): void {
-    if (this.#kept) return;
-    this.#kept = true;
-    keepAlive(this.engine.libc, this.fd);
+    // Not when it is made: a connection that does not last has no use for these calls.
+    if (!this.#kept) {
+      this.#kept = true;
+      keepAlive(this.engine.libc, this.fd);
+    }
+    if (this.received !== this.#receivedBefore) {
+      this.#receivedBefore = this.received;
+      this.#silence = 0;
+      this.#suspected = false;
+      return;
+    }
+    this.#silence += 1;
+    if (this.#silence < silentRounds) return;
+    if (!this.#suspected && this.#silence % roundsPerLook !== 0) return;
+    const suspected = this.#vanished();
+    // Two looks, a round apart: after a pause of this whole host an answer may be on its way.
+    if (suspected && this.#suspected) this.reset();
+    else this.#suspected = suspected;
+  }
+
+  #vanished(): boolean {
+    const { info, libc } = this.engine;
+    return libc.connectionInfo(this.fd, info) >= 0 && Vanished.vanished(Vanished.read(info));
   }
 
   onFault(): void {

@@ -33,6 +33,7 @@ const machine = () => {
     setOption: refuse,
     resetOnClose: refuse,
     takeError: refuse,
+    connectionInfo: refuse,
     setNonBlocking: refuse,
     shutdown: refuse,
     close: (fd) => {

@@ -42,8 +42,10 @@ import {
   epollEvent,
   type Service as LibcService,
   type Result,
+  tcpInfo,
   writeAddress,
 } from "../../../../src/transport/linux/Libc.js";
+import type { ConnectionInfo } from "../../../../src/transport/linux/Vanished.js";
 import type { Service as WakeupService } from "../../../../src/transport/linux/Wakeup.js";
 import type { Peer } from "./Peer.js";
 import type { Random } from "./Random.js";
@@ -91,6 +93,8 @@ class Tcp extends Descriptor {
   linger = false;
   /** Sent, and not yet read by the peer. */
   queued = 0;
+  /** What TCP_INFO says of it. */
+  info: Omit<ConnectionInfo, "state"> = { sinceAckMillis: 0, unacked: 0, retransmits: 0, probes: 0 };
   /** A write found no room: an event is due when there is some. */
   noSpace = false;
 
@@ -301,6 +305,11 @@ export class Kernel {
     return found instanceof Tcp && found.peer !== undefined ? { peer: found.peer, socket: found } : undefined;
   }
 
+  /** What TCP_INFO says of a connection from now on. */
+  inform(fd: number, info: Tcp["info"]): void {
+    this.#get(fd, Tcp, "TCP_INFO").info = info;
+  }
+
   /** What poll would answer for a descriptor. */
   poll(fd: number): number {
     return this.#get(fd, Tcp, "poll").poll();
@@ -482,6 +491,15 @@ export class Kernel {
       return 0;
     },
     takeError: (fd) => this.#called("SO_ERROR", this.#get(fd, Tcp, "SO_ERROR").takeError()),
+    connectionInfo: (fd, { bytes }) => {
+      const { info } = this.#get(fd, Tcp, "TCP_INFO");
+      const view = new DataView(bytes.buffer, bytes.byteOffset, tcpInfo.size);
+      view.setUint8(tcpInfo.retransmits, info.retransmits);
+      view.setUint8(tcpInfo.probes, info.probes);
+      view.setUint32(tcpInfo.unacked, info.unacked, true);
+      view.setUint32(tcpInfo.lastAckReceived, info.sinceAckMillis, true);
+      return 0;
+    },
     setNonBlocking: () => 0,
     shutdown: (fd) => {
       this.#enter();

@@ -1,0 +1,44 @@
+/**
+ * Whether a peer has vanished with data in flight to it: its host lost power, or the way to it. Nothing tells, and the
+ * kernel tries for a quarter of an hour. Keepalive ends idle connections only; it is silent while data is unacknowledged.
+ *
+ * A reader that keeps its window shut for long is there, and answers each probe of the kernel's: it has not vanished.
+ */
+import { type Block, TCP_SYN_SENT, tcpInfo } from "./Libc.js";
+
+/** What the kernel knows of a connection (TCP_INFO). */
+export interface ConnectionInfo {
+  readonly state: number;
+  /** Milliseconds since the peer last acknowledged anything. */
+  readonly sinceAckMillis: number;
+  /** Segments in flight. */
+  readonly unacked: number;
+  /** How often the oldest of them was sent again. */
+  readonly retransmits: number;
+  /** Probes of a shut window, or of keepalive, since the last answer. */
+  readonly probes: number;
+}
+
+/** No acknowledgement for so long, in milliseconds. */
+export const silenceMillis = 120_000;
+
+const unansweredProbes = 2;
+
+/** Whether the peer has vanished. Of one that is being connected to the deadline decides. */
+export const vanished = ({ probes, retransmits, sinceAckMillis, state, unacked }: ConnectionInfo): boolean =>
+  state !== TCP_SYN_SENT &&
+  sinceAckMillis >= silenceMillis &&
+  ((unacked > 0 && retransmits > 0) || probes >= unansweredProbes);
+
+/** Reads what `connectionInfo` has written into a block. */
+export const read = ({ bytes }: Block): ConnectionInfo => {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, tcpInfo.size);
+  return {
+    state: view.getUint8(tcpInfo.state),
+    retransmits: view.getUint8(tcpInfo.retransmits),
+    probes: view.getUint8(tcpInfo.probes),
+    // In the byte order of the machine, which is little-endian wherever this runs.
+    unacked: view.getUint32(tcpInfo.unacked, true),
+    sinceAckMillis: view.getUint32(tcpInfo.lastAckReceived, true),
+  };
+};
