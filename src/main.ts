@@ -8,15 +8,11 @@ import { makeRunMain } from "@effect/platform/Runtime";
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient";
 import { Cause, Duration, Effect, Exit, Layer, Logger, LogLevel, Option, Stream } from "effect";
 import * as BackendRegistry from "./backend/BackendRegistry.js";
-import type { Algorithm } from "./balancing/Algorithm.js";
-import { ipHash } from "./balancing/IpHash.js";
-import { leastConnections } from "./balancing/LeastConnections.js";
-import { roundRobin } from "./balancing/RoundRobin.js";
+import { algorithms } from "./balancing/Algorithms.js";
 import { Refusal, usage } from "./cli/Refusal.js";
 import * as Environment from "./config/Environment.js";
 import type { InvalidOption } from "./config/InvalidOption.js";
 import {
-  type AlgorithmName,
   describe,
   type EnvironmentName,
   read as readSettings,
@@ -41,12 +37,6 @@ import * as Telemetry from "./telemetry/Telemetry.js";
 import * as LinuxTransport from "./transport/linux/LinuxTransport.js";
 import * as NodeTransport from "./transport/node/NodeTransport.js";
 import { Transport } from "./transport/Transport.js";
-
-const algorithms: Readonly<Record<AlgorithmName, Algorithm>> = {
-  "round-robin": roundRobin,
-  "least-connections": leastConnections,
-  "ip-hash": ipHash,
-};
 
 const loggers: Readonly<Record<EnvironmentName, Layer.Layer<never, never, LogWriter.LogWriter>>> = {
   development: LogWriter.pretty(process.stdout.isTTY === true),
@@ -255,6 +245,9 @@ const program = (settings: Settings, inherited: number | undefined) =>
       }),
       transport(settings.transport),
     ]),
+    Layer.mapError((error) =>
+      error._tag === "InvalidOption" ? new Refusal({ message: error.message, code: usage }) : error,
+    ),
   );
 
 /** One line for each signal that has no effect. */

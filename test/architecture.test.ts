@@ -14,7 +14,7 @@ const mayImport: Readonly<Record<string, ReadonlyArray<string> | typeof anything
   clock: [],
   net: [],
   log: ["clock"],
-  config: ["net"],
+  config: ["net", "balancing"],
   metrics: ["net", "clock"],
   balancing: ["net"],
   backend: ["balancing", ...low],

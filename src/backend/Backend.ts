@@ -1,7 +1,7 @@
 /**
  * A backend: what discovery says of it, and what the balancer has seen of it.
  */
-import type { Candidate } from "../balancing/Roster.js";
+import type { Member } from "../balancing/Members.js";
 import { format, type SocketAddress } from "../net/SocketAddress.js";
 import type { Health } from "./Health.js";
 
@@ -30,21 +30,19 @@ export interface Steered {
   readonly by: string;
 }
 
-/** When and what was last seen of a backend. Times are monotonic, in milliseconds. */
-export interface Seen {
-  /** When a probe or a connect last told something about it; undefined before the first. */
-  readonly lastCheck: number | undefined;
-  /** When it last went up or down; undefined while nothing is known of it. */
-  readonly since: number | undefined;
-  /** Why it is down; undefined while it is up, and while nothing is known of it. */
-  readonly why: string | undefined;
-}
-
-export interface Backend extends Instance, Candidate {
+/**
+ * A backend of the pool. It changes rarely: its connections and its last check, which change all the time, are asked of the
+ * pool (`Pool.connections`, `Pool.lastCheck`).
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Backend extends Instance, Member {
+  /** Tells two backends apart that had the same slot one after the other, also where id and address are the same. */
+  readonly incarnation: number;
   readonly health: Health;
   /** It is no longer discovered: it gets no new connection and goes once those it has have ended. */
   readonly leaving: boolean;
-  readonly seen: Seen;
   readonly admin: Admin;
   /** Of the choice that holds; undefined before the first. */
   readonly steered: Steered | undefined;
@@ -54,9 +52,9 @@ export interface Backend extends Instance, Candidate {
  * Since when it is what it is: up or down, or what an operator has chosen. In monotonic milliseconds; undefined while
  * nothing is known of it.
  */
-export const since = ({ admin, seen, steered }: Backend): number | undefined => {
-  if (steered === undefined) return seen.since;
-  return admin === "enabled" ? Math.max(steered.at, seen.since ?? steered.at) : steered.at;
+export const since = ({ admin, health, steered }: Backend): number | undefined => {
+  if (steered === undefined) return health.since;
+  return admin === "enabled" ? Math.max(steered.at, health.since ?? steered.at) : steered.at;
 };
 
 /**

@@ -1,20 +1,65 @@
 /**
- * The only holder of the pool: one `Ref`, one atomic `modify` per event. What becomes of an event is decided by
- * the pure functions of {@link Pool}; this module adds the clock, the log and the events.
+ * The only holder of the pool: every change is one synchronous step by a pure function of {@link Pool}. This module adds the
+ * clock, the log, the metrics and the events.
  */
-import { Cause, Context, Deferred, Effect, Layer, PubSub, Queue, Ref, type Scope, Stream } from "effect";
+import {
+  Config,
+  type ConfigError,
+  Context,
+  Deferred,
+  Effect,
+  Layer,
+  MutableRef,
+  PubSub,
+  type Scope,
+  Stream,
+  SubscriptionRef,
+} from "effect";
+import type { Subscribable } from "effect/Subscribable";
 import type { Algorithm, Client } from "../balancing/Algorithm.js";
+import { algorithms } from "../balancing/Algorithms.js";
 import * as EventLoop from "../clock/EventLoop.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
+import * as InvalidOption from "../config/InvalidOption.js";
+import * as Settings from "../config/Settings.js";
 import { Metrics, layer as metricsLayer } from "../metrics/Metrics.js";
-import { type Admin, type Backend, describe, type Instance } from "./Backend.js";
-import type { Thresholds } from "./Health.js";
+import type { SocketAddress } from "../net/SocketAddress.js";
+import type { Admin, Backend, Instance } from "./Backend.js";
+import type { Observation } from "./Health.js";
+import * as Listing from "./Listing.js";
 import * as Pool from "./Pool.js";
 import type { PoolEvent } from "./PoolEvent.js";
+import * as PoolLog from "./PoolLog.js";
+import * as Preparation from "./Preparation.js";
 
-export interface Options extends Thresholds {
-  readonly algorithm: Algorithm;
+/**
+ * What is left out is as the program's settings have it.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Options {
+  /** How a backend is chosen for a connection; round-robin unless said otherwise. */
+  readonly algorithm?: Algorithm;
+  /** Successes in a row that bring a backend up again: 1 to 1000, 2 unless said otherwise. */
+  readonly rise?: number;
+  /** Failures in a row that take a backend down: 1 to 1000, 3 unless said otherwise. */
+  readonly fall?: number;
 }
+
+const checked = (options: Options) =>
+  Effect.all({
+    rise: InvalidOption.count(
+      "rise",
+      options.rise ?? Settings.defaults.healthCheckRise,
+      Settings.table.healthCheckRise.bounds,
+    ),
+    fall: InvalidOption.count(
+      "fall",
+      options.fall ?? Settings.defaults.healthCheckFall,
+      Settings.table.healthCheckFall.bounds,
+    ),
+  });
 
 export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/BackendRegistry")<
   BackendRegistry,
@@ -28,19 +73,38 @@ export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/Backend
     readonly events: Effect.Effect<Stream.Stream<PoolEvent>, never, Scope.Scope>;
     /** Waits until this is true of the pool; not at all if it is true now. Asked again after every event. */
     readonly until: (holds: (pool: Pool.Pool) => boolean) => Effect.Effect<void>;
-    /** Discovery lists exactly these instances. From the first list on the pool is `serving`, which means ready. */
+    /**
+     * Discovery lists exactly these instances. From the first list on the pool is `serving`, which means ready. Instances
+     * that cannot be a backend (no IP address, no port, an id that cannot be printed) are left out, with a warning for each
+     * that is new.
+     *
+     * Done in slices, so that a list of many thousands holds up no connection. Lists are taken over one after the other.
+     */
     readonly discovered: (instances: ReadonlyArray<Instance>) => Effect.Effect<Pool.DiscoveryChange>;
-    /** A probe, or the connect of a client's connection, told something about a backend. */
-    readonly observed: (backend: Backend, observation: Pool.Observation) => Effect.Effect<void>;
+    /** A probe, or the connect of a client's connection, said something about a backend. */
+    readonly observed: (backend: Backend, observation: Observation) => Effect.Effect<void>;
+    /**
+     * The connect of a client's connection succeeded: that ends a run of failures of this backend. To be called for every
+     * connection, on its path: nothing is done while no backend has a run of failures.
+     */
+    readonly connected: (backend: Backend) => void;
     /** Chooses a backend and counts the connection on it; see {@link Pool.assigned}. */
-    readonly assign: (client: Client, tried: ReadonlyArray<Backend>) => Effect.Effect<Backend | undefined>;
+    readonly assign: (
+      client: Client,
+      tried: ReadonlyArray<Backend>,
+    ) => Effect.Effect<Pool.Assignment | undefined>;
     /** A connection that was assigned is no more. Exactly once for each assignment. */
     readonly release: (backend: Backend) => Effect.Effect<void>;
     /**
-     * An operator chooses what becomes of the listed backend with this id. `by` says who asked, for the log.
-     * Undefined when no such backend is listed.
+     * An operator chooses what becomes of the listed backends with this id, or with this name (`name:port`, for all the
+     * addresses of a host name). `by` says who asked, for the log. Answers them as they are then: none where there is no such
+     * backend.
      */
-    readonly steer: (id: string, admin: Admin, by: string) => Effect.Effect<Backend | undefined>;
+    readonly steer: (idOrName: string, admin: Admin, by: string) => Effect.Effect<ReadonlyArray<Backend>>;
+    /** Clients are listened to at this address until the scope closes: a backend there would be the balancer itself. */
+    readonly listening: (address: SocketAddress) => Effect.Effect<void, never, Scope.Scope>;
+    /** Where clients are listened to. */
+    readonly listeners: Subscribable<ReadonlyArray<SocketAddress>>;
     /** A discovery ended without a list. The last list stands; where there is none, the pool says why. */
     readonly discoveryFailed: (why: string) => Effect.Effect<void>;
     /**
@@ -51,123 +115,173 @@ export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/Backend
   }
 >() {}
 
-/** Builds the registry. Its scope owns the fiber that prepares the algorithm's tables. */
-export const make = ({ algorithm, rise, fall }: Options) =>
+/** Backends that are added, removed or logged in one slice: about a millisecond. */
+const sliceSize = 32;
+
+/**
+ * Builds the registry. Its scope owns the fiber that prepares the algorithm's tables.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const make = (
+  options: Options,
+): Effect.Effect<Context.Tag.Service<BackendRegistry>, InvalidOption.InvalidOption, Metrics | Scope.Scope> =>
   Effect.gen(function* () {
-    const ref = yield* Ref.make(Pool.make(algorithm, { rise, fall }));
+    const thresholds = yield* checked(options);
+    const algorithm = options.algorithm ?? algorithms[Settings.defaults.algorithm];
+    const state = MutableRef.make(Pool.make(algorithm, thresholds));
     const metrics = yield* Metrics;
+    const log = PoolLog.make();
     const events = yield* PubSub.sliding<PoolEvent>(256);
     yield* Effect.addFinalizer(() => PubSub.shutdown(events));
     const publish = (event: PoolEvent) => PubSub.publish(events, event);
+    const firstDiscovery = yield* Deferred.make<void>();
+    const listeners = yield* SubscriptionRef.make<ReadonlyArray<SocketAddress>>([]);
+    const pool = Effect.sync(() => state.current);
+    const now = yield* MonotonicClock.reader;
 
-    // One place is enough: a signal says "the eligible backends are not those you prepared for".
-    const stale = yield* Queue.sliding<void>(1);
-    yield* Effect.forkScoped(
-      Effect.forever(
-        Effect.gen(function* () {
-          yield* Queue.take(stale);
-          const pool = yield* Ref.get(ref);
-          const slices = pool.algorithm.prepare?.(pool.roster);
-          if (slices === undefined) return;
-          const prepared = yield* EventLoop.inSlices(slices);
-          yield* Ref.update(ref, (now) => Pool.prepared(now, prepared));
-        }).pipe(
-          // An algorithm may be anybody's: one that throws is asked again when the backends change once more.
-          Effect.catchAllDefect((defect) =>
-            Effect.logError("the algorithm could not be prepared", Cause.die(defect)),
-          ),
-        ),
-      ),
+    const prepare = yield* Preparation.make(pool, (prepared) =>
+      Effect.sync(() => {
+        state.current = Pool.prepared(state.current, prepared);
+      }),
     );
 
-    const firstDiscovery = yield* Deferred.make<void>();
-
     const change = <A>(transition: (pool: Pool.Pool) => readonly [Pool.Pool, A]): Effect.Effect<A> =>
-      Effect.flatMap(
-        Ref.modify(ref, (before) => {
-          const [after, answer] = transition(before);
-          const moved = before.roster.eligibility !== after.roster.eligibility;
-          return [{ answer, moved, prepares: after.algorithm.prepare !== undefined }, after] as const;
-        }),
-        ({ answer, moved, prepares }) =>
-          moved && prepares ? Effect.as(Queue.offer(stale, undefined), answer) : Effect.succeed(answer),
+      Effect.suspend(() => {
+        const before = state.current;
+        const [after, answer] = transition(before);
+        state.current = after;
+        return before.members.fingerprint === after.members.fingerprint
+          ? Effect.succeed(answer)
+          : Effect.as(prepare, answer);
+      });
+
+    const serving = Effect.flatMap(
+      change((pool) => [Pool.serving(pool), pool.phase === "starting"]),
+      (changed) => (changed ? publish({ _tag: "Phase", phase: "serving" }) : Effect.void),
+    );
+
+    const added = (arrivals: ReadonlyArray<Listing.Arrival>) =>
+      Effect.map(
+        change((pool) => Pool.added(pool, arrivals)),
+        (backends) => {
+          for (const backend of backends) metrics.track(backend);
+          return backends;
+        },
       );
 
+    // A backend has its metrics for as long as it is known, its last connection included.
+    const removed = (departures: ReadonlyArray<Backend>) =>
+      Effect.map(
+        change((pool) => Pool.removed(pool, departures)),
+        (backends) => {
+          for (const backend of backends) {
+            if (Pool.current(state.current, backend) === undefined) metrics.forget(backend);
+          }
+          return backends;
+        },
+      );
+
+    const takeOver = ({ arrivals, departures, invalid }: Listing.Changes) =>
+      Effect.gen(function* () {
+        const first = state.current.phase === "starting";
+        const come = (yield* EventLoop.mapInSlices(arrivals, sliceSize, added)).flat();
+        const gone = (yield* EventLoop.mapInSlices(departures, sliceSize, removed)).flat();
+        if (come.length + gone.length > 0) yield* change((pool) => [Pool.relisted(pool), undefined]);
+        yield* log.listed({ added: come.length, removed: gone.length, first }, state.current);
+        yield* EventLoop.mapInSlices(come, sliceSize, (slice) =>
+          Effect.forEach(
+            slice,
+            (backend) => Effect.zipRight(log.added(backend), publish({ _tag: "Added", backend })),
+            { discard: true },
+          ),
+        );
+        yield* EventLoop.mapInSlices(gone, sliceSize, (slice) =>
+          Effect.forEach(
+            slice,
+            (backend) =>
+              Effect.zipRight(
+                log.removed(backend, Pool.connections(state.current, backend)),
+                publish({ _tag: "Removed", backend }),
+              ),
+            { discard: true },
+          ),
+        );
+        yield* serving;
+        yield* log.invalid(invalid);
+        yield* Deferred.succeed(firstDiscovery, undefined);
+        return { added: come, removed: gone, invalid };
+      });
+
+    // One after the other: what a list changes is compared with what the one before has left.
+    const oneList = yield* Effect.makeSemaphore(1);
+
     return BackendRegistry.of({
-      pool: Ref.get(ref),
+      pool,
       events: Effect.map(PubSub.subscribe(events), (subscription) => Stream.fromQueue(subscription)),
       until: (holds) =>
         Effect.scoped(
           Effect.flatMap(PubSub.subscribe(events), (subscription) =>
             Stream.concat(Stream.void, Stream.fromQueue(subscription)).pipe(
-              Stream.mapEffect(() => Ref.get(ref)),
+              Stream.mapEffect(() => pool),
               Stream.takeUntil(holds),
               Stream.runDrain,
             ),
           ),
         ),
       discovered: (instances) =>
-        Effect.gen(function* () {
-          const { found, first } = yield* change((pool) => {
-            const [after, found] = Pool.discovered(pool, instances);
-            return [after, { found, first: after.phase !== pool.phase }];
-          });
-          for (const backend of found.added) {
-            metrics.track(backend);
-            yield* Effect.logInfo("backend added").pipe(Effect.annotateLogs(annotations(backend)));
-            yield* publish({ _tag: "Added", backend });
-          }
-          for (const backend of found.removed) {
-            if (backend.connections === 0) metrics.forget(backend);
-            yield* Effect.logInfo("backend removed").pipe(
-              Effect.annotateLogs({ ...annotations(backend), connections: backend.connections }),
-            );
-            yield* publish({ _tag: "Removed", backend });
-          }
-          if (first) yield* publish({ _tag: "Phase", phase: "serving" });
-          yield* Deferred.succeed(firstDiscovery, undefined);
-          return found;
-        }),
+        Effect.suspend(() => EventLoop.inSlices(Listing.compare(state.current.members, instances))).pipe(
+          // A list is taken over as a whole, or not at all.
+          Effect.flatMap((changes) => Effect.uninterruptible(takeOver(changes))),
+          oneList.withPermits(1),
+        ),
       observed: (backend, observation) =>
         Effect.gen(function* () {
           const at = yield* MonotonicClock.now;
           const transition = yield* change((pool) => Pool.observed(pool, backend, observation, at));
           if (transition === undefined) return;
-          const told = annotations(transition.backend);
-          metrics.backend(backend).transitioned(transition.up);
-          if (observation.succeeded) {
-            yield* Effect.logInfo("backend is up").pipe(Effect.annotateLogs(told));
-            yield* publish({ _tag: "Up", backend: transition.backend });
-          } else {
-            const { why } = observation;
-            yield* Effect.logWarning("backend is down").pipe(Effect.annotateLogs({ ...told, why }));
-            yield* publish({ _tag: "Down", backend: transition.backend, why });
-          }
-        }),
-      steer: (id, admin, by) =>
-        Effect.gen(function* () {
-          const at = yield* MonotonicClock.now;
-          const steered = yield* change((pool) => Pool.steered(pool, id, admin, { at, by }));
-          if (steered === undefined) return undefined;
-          const { backend, before } = steered;
-          yield* Effect.logInfo(`backend is ${admin}`).pipe(
-            Effect.annotateLogs({ ...annotations(backend), before, by }),
+          const { health } = transition.backend;
+          metrics.backend(backend).transitioned(health.up);
+          yield* log.transition(transition, state.current);
+          yield* publish(
+            health.up
+              ? { _tag: "Up", backend: transition.backend }
+              : { _tag: "Down", backend: transition.backend, why: health.why?.message ?? "" },
           );
-          yield* publish({ _tag: "Steered", backend, by });
-          return backend;
         }),
+      connected: (backend) => {
+        if (state.current.failing > 0) state.current = Pool.connected(state.current, backend, now());
+      },
       assign: (client, tried) =>
-        Ref.modify(ref, (pool) => {
-          const [after, backend] = Pool.assigned(pool, client, tried);
-          return [backend, after] as const;
+        Effect.sync(() => {
+          const [after, assignment] = Pool.assigned(state.current, client, tried);
+          state.current = after;
+          return assignment;
         }),
       // A backend that leaves with its last connection was not eligible: nothing to prepare for.
       release: (backend) =>
-        Ref.update(ref, (pool) => {
-          const after = Pool.released(pool, backend);
-          if (after.roster.size < pool.roster.size) metrics.forget(backend);
-          return after;
+        Effect.sync(() => {
+          const before = state.current;
+          state.current = Pool.released(before, backend);
+          if (before.members !== state.current.members) metrics.forget(backend);
         }),
+      steer: (idOrName, admin, by) =>
+        Effect.gen(function* () {
+          const at = yield* MonotonicClock.now;
+          const changes = yield* change((pool) => Pool.steered(pool, idOrName, admin, { at, by }));
+          for (const { backend, before } of changes) {
+            yield* log.steered({ backend, before }, by);
+            yield* publish({ _tag: "Steered", backend, by });
+          }
+          return changes.map(({ backend }) => backend);
+        }),
+      listening: (address) =>
+        Effect.acquireRelease(
+          SubscriptionRef.update(listeners, (all) => [...all, address]),
+          () => SubscriptionRef.update(listeners, (all) => all.filter((one) => one !== address)),
+        ),
+      listeners,
       discoveryFailed: (why) =>
         Effect.zipRight(
           change((pool) => [Pool.discoveryFailed(pool, why), undefined]),
@@ -177,15 +291,15 @@ export const make = ({ algorithm, rise, fall }: Options) =>
     });
   });
 
-const annotations = (backend: Backend) => ({ backend: describe(backend) });
-
 /**
  * The registry of one balancer, with metrics that are given.
  *
  * @since 0.2.0
  * @category layers
  */
-export const layerWithoutDependencies = (options: Options): Layer.Layer<BackendRegistry, never, Metrics> =>
+export const layerWithoutDependencies = (
+  options: Options,
+): Layer.Layer<BackendRegistry, InvalidOption.InvalidOption, Metrics> =>
   Layer.scoped(BackendRegistry, make(options));
 
 /**
@@ -195,5 +309,18 @@ export const layerWithoutDependencies = (options: Options): Layer.Layer<BackendR
  * @since 0.2.0
  * @category layers
  */
-export const layer = (options: Options): Layer.Layer<BackendRegistry | Metrics> =>
+export const layer = (
+  options: Options,
+): Layer.Layer<BackendRegistry | Metrics, InvalidOption.InvalidOption> =>
   Layer.provideMerge(layerWithoutDependencies(options), metricsLayer());
+
+/**
+ * {@link layer} with options from a ConfigProvider.
+ *
+ * @since 0.2.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<Options>,
+): Layer.Layer<BackendRegistry | Metrics, InvalidOption.InvalidOption | ConfigError.ConfigError> =>
+  Layer.unwrapEffect(Effect.map(Config.unwrap(options), layer));

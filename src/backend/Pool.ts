@@ -1,41 +1,74 @@
 /**
  * The pool: an immutable value, and everything that can happen to it as a pure function.
  *
- * Nothing here knows of Effect, clocks or sockets. {@link BackendRegistry} holds the one pool of a balancer.
+ * What is cold (who, where, health, steering: `members`) stands apart from what is hot (connections, what the algorithm
+ * remembers, results of probes): a connection changes the hot part alone. Nothing here knows of Effect, clocks or sockets.
+ * {@link BackendRegistry} holds the one pool of a balancer.
  */
-import type { Algorithm, Client } from "../balancing/Algorithm.js";
-import * as Roster from "../balancing/Roster.js";
-import { type Admin, type Backend, type Instance, keyOf, type Seen, type Steered } from "./Backend.js";
+import { type Algorithm, type Client, choose, type Prepared } from "../balancing/Algorithm.js";
+import * as Load from "../balancing/Load.js";
+import * as Members from "../balancing/Members.js";
+import * as Slots from "../balancing/Slots.js";
+import type { Admin, Backend, Instance, Steered } from "./Backend.js";
 import * as Health from "./Health.js";
+import * as Listing from "./Listing.js";
 
-/** `starting` until discovery has listed once. */
+/**
+ * `starting` until discovery has listed once.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export type Phase = "starting" | "serving";
 
+/**
+ * @since 0.2.0
+ * @category models
+ */
 export interface Pool {
-  readonly roster: Roster.Roster<Backend>;
+  /** Every backend that is known. The same value until something in it changes. */
+  readonly members: Members.Members<Backend>;
   readonly algorithm: Algorithm;
   readonly thresholds: Health.Thresholds;
   readonly phase: Phase;
   /** Why discovery has not listed yet; undefined before it has failed once, and from the first list on. */
   readonly notListed: string | undefined;
-  /** Backends that discovery lists: those in the roster that are not leaving. */
+  /** Backends that discovery lists: those that are not leaving. */
   readonly listed: number;
-  /** Listed backends that no probe and no connect has told anything about yet. */
+  /** Listed backends that no probe and no connect has said anything about yet. */
   readonly unchecked: number;
   /** What an operator has chosen, by the key of the backend: it holds when the backend leaves and comes back. */
   readonly chosen: ReadonlyMap<string, Pick<Backend, "admin" | "steered">>;
-  /** Connections assigned and not yet released, those of leaving backends included. */
+  /** Incarnations given out so far. */
+  readonly incarnations: number;
+  /** Lists so far that changed who is listed. */
+  readonly lists: number;
+
+  /** Hot: connections by slot, and who can take one more. */
+  readonly load: Load.Load;
+  /** Hot: what the algorithm remembers. */
+  readonly state: unknown;
+  /** Hot: the last results by slot. */
+  readonly runs: Slots.Slots<Health.Run>;
+  /** Hot: backends that are up, and of which the last result was a failure. */
+  readonly failing: number;
+  /** Hot: connections assigned and not yet released, those of leaving backends included. */
   readonly connections: number;
 }
 
-const notSeen: Seen = { lastCheck: undefined, since: undefined, why: undefined };
 const notSteered = { admin: "enabled", steered: undefined } as const;
 
 // Choices outlive their backends, so they need a bound of their own.
 const mostChosen = 10_000;
 
+/**
+ * A pool without backends.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
 export const make = (algorithm: Algorithm, thresholds: Health.Thresholds): Pool => ({
-  roster: Roster.empty,
+  members: Members.empty,
   algorithm,
   thresholds,
   phase: "starting",
@@ -43,228 +76,386 @@ export const make = (algorithm: Algorithm, thresholds: Health.Thresholds): Pool 
   listed: 0,
   unchecked: 0,
   chosen: new Map(),
+  incarnations: 0,
+  lists: 0,
+  load: Load.empty,
+  state: algorithm.initial,
+  runs: Slots.empty,
+  failing: 0,
   connections: 0,
 });
 
-/** Listed backends that are up. O(1). */
-export const healthy = (pool: Pool): number => Roster.eligibleCount(pool.roster);
+/**
+ * How many listed backends are up and enabled.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const healthy = (pool: Pool): number => pool.members.eligible;
 
-/** Every listed backend, in the order of slots: each keeps its place for as long as it is known. O(n). */
+/**
+ * Every listed backend, in the order of slots: each keeps its place for as long as it is known. Takes time in proportion to
+ * their number.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
 export const backends = (pool: Pool): ReadonlyArray<Backend> =>
-  Roster.toArray(pool.roster).filter((backend) => !backend.leaving);
+  Members.toArray(pool.members).filter(({ leaving }) => !leaving);
 
-/** The backend as it is now; undefined once it has gone, even if another one sits in its slot. */
-export const current = (pool: Pool, backend: Backend): Backend | undefined => {
-  const now = Roster.get(pool.roster, backend.slot);
-  return now?.key === backend.key ? now : undefined;
+/**
+ * The backend as it is now; undefined once it has gone, even if another one sits in its slot.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const current = (pool: Pool, { incarnation, slot }: Backend): Backend | undefined => {
+  const now = Members.get(pool.members, slot);
+  return now?.incarnation === incarnation ? now : undefined;
 };
 
+/**
+ * Connections assigned to the backend and not yet released; 0 once it has gone.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const connections = (pool: Pool, backend: Backend): number =>
+  current(pool, backend) === undefined ? 0 : Load.connections(pool.load, backend.slot);
+
+const runOf = (pool: Pool, slot: number): Health.Run => Slots.get(pool.runs, slot) ?? Health.noRun;
+
+/**
+ * When a probe or a connect last said something about the backend, in monotonic milliseconds; undefined before the first.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const lastCheck = (pool: Pool, backend: Backend): number | undefined =>
+  current(pool, backend) === undefined ? undefined : runOf(pool, backend.slot).lastCheck;
+
+// The load with so many connections for a backend: open or not, as they and the backend say.
+const withConnections = (load: Load.Load, backend: Backend, count: number): Load.Load =>
+  Load.set(load, backend.slot, count, backend.eligible && count < backend.limit);
+
+// The pool with another value for a backend that is in it.
+const withBackend = (pool: Pool, backend: Backend): Pool => {
+  const count = Load.connections(pool.load, backend.slot);
+  const isOpen = backend.eligible && count < backend.limit;
+  return {
+    ...pool,
+    members: Members.replace(pool.members, backend),
+    load:
+      isOpen === Load.isOpen(pool.load, backend.slot)
+        ? pool.load
+        : Load.set(pool.load, backend.slot, count, isOpen),
+  };
+};
+
+// For each connection. It names every field, because spreading costs several times as much.
+const withLoad = (pool: Pool, load: Load.Load, state: unknown, connections: number): Pool => ({
+  members: pool.members,
+  algorithm: pool.algorithm,
+  thresholds: pool.thresholds,
+  phase: pool.phase,
+  notListed: pool.notListed,
+  listed: pool.listed,
+  unchecked: pool.unchecked,
+  chosen: pool.chosen,
+  incarnations: pool.incarnations,
+  lists: pool.lists,
+  load,
+  state,
+  runs: pool.runs,
+  failing: pool.failing,
+  connections,
+});
+
+const isFailing = (health: Health.Health, run: Health.Run): boolean => health.up && run.against > 0;
+
+// The pool without what it knows of a slot.
+const withoutBackend = (pool: Pool, { health, slot }: Backend): Pool => ({
+  ...pool,
+  members: Members.remove(pool.members, slot),
+  load: Load.set(pool.load, slot, 0, false),
+  runs: Slots.set(pool.runs, slot, undefined),
+  failing: pool.failing - (isFailing(health, runOf(pool, slot)) ? 1 : 0),
+});
+
+const takesNew = (health: Health.Health, leaving: boolean, admin: Admin): boolean =>
+  health.up && !leaving && admin === "enabled";
+
+const withNew = (pool: Pool, { id, name, address }: Instance, key: string): readonly [Pool, Backend] => {
+  const incarnation = pool.incarnations + 1;
+  const slot = Members.vacant(pool.members);
+  const backend: Backend = {
+    ...{ id, name, address, key, slot, incarnation },
+    ...{ weight: 1, limit: Infinity, role: "primary", eligible: false },
+    health: Health.unknown,
+    leaving: false,
+    ...(pool.chosen.get(key) ?? notSteered),
+  };
+  const members = Members.insert(pool.members, backend);
+  return [
+    {
+      ...pool,
+      members,
+      incarnations: incarnation,
+      listed: pool.listed + 1,
+      unchecked: pool.unchecked + 1,
+    },
+    backend,
+  ];
+};
+
+/**
+ * Discovery lists these from now on, too. One that comes back while it leaves keeps its health and its connections.
+ *
+ * @since 0.2.0
+ * @category transitions
+ */
+export const added = (
+  pool: Pool,
+  arrivals: ReadonlyArray<Listing.Arrival>,
+): readonly [Pool, ReadonlyArray<Backend>] => {
+  const backends: Array<Backend> = [];
+  let after = pool;
+  for (const { instance, key, leaving } of arrivals) {
+    const now = leaving === undefined ? undefined : current(after, leaving);
+    if (now === undefined) {
+      const [listed, backend] = withNew(after, instance, key);
+      after = listed;
+      backends.push(backend);
+    } else if (now.leaving) {
+      const back = { ...now, leaving: false, eligible: takesNew(now.health, false, now.admin) };
+      after = {
+        ...withBackend(after, back),
+        listed: after.listed + 1,
+        unchecked: after.unchecked + (now.health.checked ? 0 : 1),
+      };
+      backends.push(back);
+    }
+  }
+  return [after, backends];
+};
+
+/**
+ * Discovery lists these no longer. One without connections goes at once, the others with their last one. Answers those that
+ * were listed, as they were.
+ *
+ * @since 0.2.0
+ * @category transitions
+ */
+export const removed = (
+  pool: Pool,
+  departures: ReadonlyArray<Backend>,
+): readonly [Pool, ReadonlyArray<Backend>] => {
+  const backends: Array<Backend> = [];
+  let after = pool;
+  for (const departure of departures) {
+    const now = current(after, departure);
+    if (now === undefined || now.leaving) continue;
+    backends.push(now);
+    const rest =
+      Load.connections(after.load, now.slot) === 0
+        ? withoutBackend(after, now)
+        : withBackend(after, { ...now, leaving: true, eligible: false });
+    after = {
+      ...rest,
+      listed: after.listed - 1,
+      unchecked: after.unchecked - (now.health.checked ? 0 : 1),
+    };
+  }
+  return [after, backends];
+};
+
+/**
+ * A list has changed who is listed.
+ *
+ * @since 0.2.0
+ * @category transitions
+ */
+export const relisted = (pool: Pool): Pool => ({ ...pool, lists: pool.lists + 1 });
+
+/**
+ * Discovery has listed. The pool serves from the first list on, however many backends that has.
+ *
+ * @since 0.2.0
+ * @category transitions
+ */
+export const serving = (pool: Pool): Pool =>
+  pool.phase === "starting" ? { ...pool, phase: "serving", notListed: undefined } : pool;
+
+/**
+ * What a list has changed.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export interface DiscoveryChange {
   readonly added: ReadonlyArray<Backend>;
   readonly removed: ReadonlyArray<Backend>;
+  readonly invalid: ReadonlyArray<Listing.InvalidInstance>;
 }
 
 /**
- * Discovery lists exactly these. A backend that stays keeps its health, its connections and its last check; one
- * that is gone leaves at once if it has no connections, and otherwise with its last one. Of instances with the
- * same id and address the first counts. The pool serves from the first list on, however many backends it has.
+ * Discovery lists exactly these. A backend that stays keeps its health, its connections and its last check; one that is gone
+ * leaves at once if it has no connections, and otherwise with its last one. Of instances with the same id and address the
+ * first counts; those that cannot be a backend are left out.
+ *
+ * All of it in one go: the registry does the same in slices.
+ *
+ * @since 0.2.0
+ * @category transitions
  */
 export const discovered = (
   pool: Pool,
   instances: ReadonlyArray<Instance>,
 ): readonly [Pool, DiscoveryChange] => {
-  const unseen = new Map(Roster.toArray(pool.roster).map((backend) => [backend.key, backend]));
-  const seen = new Set<string>();
-  const added: Array<Backend> = [];
-  const removed: Array<Backend> = [];
-  let { roster, listed, unchecked } = pool;
-  for (const instance of instances) {
-    const key = keyOf(instance);
-    if (seen.has(key)) continue;
-    seen.add(key);
-    const known = unseen.get(key);
-    unseen.delete(key);
-    if (known === undefined) {
-      roster = Roster.insert(roster, (slot) => {
-        const backend: Backend = {
-          id: instance.id,
-          name: instance.name,
-          address: instance.address,
-          key,
-          slot,
-          health: Health.unknown,
-          eligible: false,
-          connections: 0,
-          leaving: false,
-          seen: notSeen,
-          ...(pool.chosen.get(key) ?? notSteered),
-        };
-        added.push(backend);
-        return backend;
-      });
-      listed += 1;
-      unchecked += 1;
-    } else if (known.leaving) {
-      const back: Backend = {
-        ...known,
-        leaving: false,
-        eligible: takesNew(known.health, false, known.admin),
-      };
-      roster = Roster.replace(roster, back);
-      added.push(back);
-      listed += 1;
-      if (!known.health.checked) unchecked += 1;
-    }
-  }
-  for (const gone of unseen.values()) {
-    if (gone.leaving) continue;
-    removed.push(gone);
-    listed -= 1;
-    if (!gone.health.checked) unchecked -= 1;
-    roster =
-      gone.connections === 0
-        ? Roster.remove(roster, gone.slot)
-        : Roster.replace(roster, { ...gone, leaving: true, eligible: false });
-  }
-  const first = pool.phase === "starting";
-  return added.length === 0 && removed.length === 0 && !first
-    ? [pool, { added, removed }]
-    : [
-        {
-          ...pool,
-          roster,
-          listed,
-          unchecked,
-          phase: first ? "serving" : pool.phase,
-          notListed: undefined,
-        },
-        { added, removed },
-      ];
+  const slices = Listing.compare(pool.members, instances);
+  let slice = slices.next();
+  while (slice.done !== true) slice = slices.next();
+  const { arrivals, departures, invalid } = slice.value;
+  const [more, come] = added(pool, arrivals);
+  const [rest, gone] = removed(more, departures);
+  const same = come.length + gone.length === 0;
+  return [serving(same ? rest : relisted(rest)), { added: come, removed: gone, invalid }];
 };
 
-const takesNew = (health: Health.Health, leaving: boolean, admin: Admin): boolean =>
-  health.up && !leaving && admin === "enabled";
-
-// The next two name every field instead of spreading: they run for every connection and every probe, and with
-// spreads a choice with its accounting costs some five times as much.
-const having = (backend: Backend, connections: number, health: Health.Health, seen: Seen): Backend => ({
-  id: backend.id,
-  name: backend.name,
-  address: backend.address,
-  key: backend.key,
-  slot: backend.slot,
-  health,
-  eligible: takesNew(health, backend.leaving, backend.admin),
-  connections,
-  leaving: backend.leaving,
-  seen,
-  admin: backend.admin,
-  steered: backend.steered,
-});
-
-const holding = (
-  pool: Pool,
-  roster: Roster.Roster<Backend>,
-  algorithm: Algorithm,
-  unchecked: number,
-  connections: number,
-): Pool => ({
-  roster,
-  algorithm,
-  thresholds: pool.thresholds,
-  phase: pool.phase,
-  notListed: pool.notListed,
-  listed: pool.listed,
-  unchecked,
-  chosen: pool.chosen,
-  connections,
-});
-
-/** What a probe, or the connect of a client's connection, told about a backend. */
-export type Observation =
-  | { readonly succeeded: true }
-  | { readonly succeeded: false /** Why, in words for the log. */; readonly why: string };
-
-/** A backend that went up or down by an observation. */
+/**
+ * A backend that went up or down by an observation, or is down for another reason than before.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export interface Transition {
   readonly backend: Backend;
-  readonly up: boolean;
   /** It is the first that was ever observed of this backend. */
   readonly first: boolean;
 }
 
-/** One observation of a backend, made at a monotonic time in milliseconds. */
+/**
+ * One observation of a backend, which became known at a monotonic time in milliseconds.
+ *
+ * @since 0.2.0
+ * @category transitions
+ */
 export const observed = (
   pool: Pool,
   backend: Backend,
-  observation: Observation,
+  observation: Health.Observation,
   at: number,
 ): readonly [Pool, Transition | undefined] => {
   const now = current(pool, backend);
   if (now === undefined) return [pool, undefined];
-  const health = Health.observe(now.health, observation.succeeded, pool.thresholds);
+  const run = runOf(pool, now.slot);
+  const isLastHealthy = now.eligible && pool.members.eligible === 1;
+  const [health, next] = Health.observe(now.health, run, observation, at, pool.thresholds, isLastHealthy);
+  const counted: Pool =
+    next === run
+      ? pool
+      : {
+          ...pool,
+          runs: Slots.set(pool.runs, now.slot, next),
+          failing: pool.failing + (isFailing(health, next) ? 1 : 0) - (isFailing(now.health, run) ? 1 : 0),
+        };
+  if (health === now.health) return [counted, undefined];
+  const after = { ...now, health, eligible: takesNew(health, now.leaving, now.admin) };
   const first = !now.health.checked;
-  const changed = first || health.up !== now.health.up;
-  const why = observation.succeeded ? undefined : observation.why;
-  const seen = changed ? { lastCheck: at, since: at, why } : { ...now.seen, lastCheck: at };
-  const after = having(now, now.connections, health, seen);
-  const unchecked = pool.unchecked - (first && !now.leaving ? 1 : 0);
   return [
-    holding(pool, Roster.replace(pool.roster, after), pool.algorithm, unchecked, pool.connections),
-    changed ? { backend: after, up: health.up, first } : undefined,
+    {
+      ...withBackend(counted, after),
+      unchecked: counted.unchecked - (first && !now.leaving ? 1 : 0),
+    },
+    { backend: after, first },
   ];
 };
 
 /**
- * Chooses a backend for a client and counts the connection on it, in one step: whoever chooses next already
- * sees it. `tried` are backends that this connection was assigned to before, to be passed over.
- * The connection is to be {@link released} when it has ended, or when connecting failed.
+ * The connect of a client's connection succeeded, at a monotonic time in milliseconds: that ends a run of failures. The same
+ * pool where there was none.
+ *
+ * @since 0.2.0
+ * @category transitions
+ */
+export const connected = (pool: Pool, backend: Backend, at: number): Pool => {
+  const now = current(pool, backend);
+  return now === undefined || !isFailing(now.health, runOf(pool, now.slot))
+    ? pool
+    : observed(pool, now, { by: "client", began: at, failure: undefined }, at)[0];
+};
+
+/**
+ * A backend that a connection was assigned to.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Assignment {
+  readonly backend: Backend;
+  /** Connections that it has now, this one included. */
+  readonly connections: number;
+}
+
+/**
+ * Chooses a backend for a client and counts the connection on it, in one step: the next choice already sees it. `tried` are
+ * backends that this connection was assigned to before, to be passed over. The connection is to be {@link released} when it
+ * has ended, or when connecting failed.
+ *
+ * @since 0.2.0
+ * @category transitions
  */
 export const assigned = (
   pool: Pool,
   client: Client,
   tried: ReadonlyArray<Backend>,
-): readonly [Pool, Backend | undefined] => {
-  let roster = pool.roster;
-  for (const backend of tried) {
-    const now = current(pool, backend);
-    if (now?.eligible) roster = Roster.replace(roster, { ...now, eligible: false });
+): readonly [Pool, Assignment | undefined] => {
+  let load = pool.load;
+  for (const { incarnation, slot } of tried) {
+    if (Members.get(pool.members, slot)?.incarnation === incarnation) {
+      load = Load.set(load, slot, Load.connections(load, slot), false);
+    }
   }
-  const choice = pool.algorithm.choose(roster, client);
-  const chosen = choice === undefined ? undefined : Roster.get(pool.roster, choice.slot);
-  if (choice === undefined || chosen === undefined) return [pool, undefined];
-  const backend = having(chosen, chosen.connections + 1, chosen.health, chosen.seen);
-  const counted = Roster.replace(pool.roster, backend);
-  return [holding(pool, counted, choice.next, pool.unchecked, pool.connections + 1), backend];
-};
-
-/** A connection assigned to this backend is no more. */
-export const released = (pool: Pool, backend: Backend): Pool => {
-  const now = current(pool, backend);
-  if (now === undefined || now.connections === 0) return pool;
-  const connections = now.connections - 1;
-  const roster =
-    now.leaving && connections === 0
-      ? Roster.remove(pool.roster, now.slot)
-      : Roster.replace(pool.roster, having(now, connections, now.health, now.seen));
-  return holding(pool, roster, pool.algorithm, pool.unchecked, pool.connections - 1);
+  const choice = choose(pool.algorithm, pool.members, load, pool.state, client);
+  const backend = choice === undefined ? undefined : Members.get(pool.members, choice.slot);
+  if (choice === undefined || backend === undefined) return [pool, undefined];
+  const count = Load.connections(pool.load, choice.slot) + 1;
+  return [
+    withLoad(pool, withConnections(pool.load, backend, count), choice.state, pool.connections + 1),
+    { backend, connections: count },
+  ];
 };
 
 /**
- * An operator chooses what becomes of the listed backend with this id; undefined when there is none. The choice
- * stands until another is made, through discoveries that leave the backend out and list it again. To choose once more
- * what holds already changes nothing.
+ * A connection assigned to this backend is no more.
+ *
+ * @since 0.2.0
+ * @category transitions
  */
-export const steered = (
-  pool: Pool,
-  id: string,
-  admin: Admin,
-  by: Steered,
-): readonly [Pool, { readonly backend: Backend; readonly before: Admin } | undefined] => {
-  const now = backends(pool).find((backend) => backend.id === id);
-  if (now === undefined) return [pool, undefined];
+export const released = (pool: Pool, backend: Backend): Pool => {
+  const now = current(pool, backend);
+  if (now === undefined) return pool;
+  const count = Load.connections(pool.load, now.slot) - 1;
+  if (count < 0) return pool;
+  const after = withLoad(pool, withConnections(pool.load, now, count), pool.state, pool.connections - 1);
+  return now.leaving && count === 0 ? withoutBackend(after, now) : after;
+};
+
+/**
+ * What an operator's choice has changed.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface SteeringChange {
+  readonly backend: Backend;
+  readonly before: Admin;
+}
+
+// The pool with an operator's choice for one of its backends.
+const withChoice = (pool: Pool, now: Backend, admin: Admin, by: Steered): readonly [Pool, Backend] => {
   const steered = now.admin === admin ? now.steered : by;
-  const after = { ...now, admin, steered, eligible: takesNew(now.health, now.leaving, admin) };
+  const backend = { ...now, admin, steered, eligible: takesNew(now.health, now.leaving, admin) };
   const chosen = new Map(pool.chosen);
   chosen.delete(now.key);
   if (admin !== "enabled") {
@@ -272,15 +463,50 @@ export const steered = (
     const [oldest] = chosen.keys();
     if (chosen.size > mostChosen && oldest !== undefined) chosen.delete(oldest);
   }
-  return [
-    { ...pool, chosen, roster: Roster.replace(pool.roster, after) },
-    { backend: after, before: now.admin },
-  ];
+  return [{ ...withBackend(pool, backend), chosen }, backend];
 };
 
-/** The algorithm has built what it needs for a set of eligible backends. */
-export const prepared = (pool: Pool, algorithm: Algorithm): Pool => ({ ...pool, algorithm });
+/**
+ * An operator chooses what becomes of the listed backends with this id, or with this name; none where there is no such one.
+ * The choice stands until another is made, through discoveries that leave the backends out and list them again. To choose
+ * once more what holds already changes nothing.
+ *
+ * @since 0.2.0
+ * @category transitions
+ */
+export const steered = (
+  pool: Pool,
+  idOrName: string,
+  admin: Admin,
+  by: Steered,
+): readonly [Pool, ReadonlyArray<SteeringChange>] => {
+  const changes: Array<SteeringChange> = [];
+  let after = pool;
+  for (const now of backends(pool)) {
+    if (now.id !== idOrName && now.name !== idOrName) continue;
+    const [next, backend] = withChoice(after, now, admin, by);
+    after = next;
+    changes.push({ backend, before: now.admin });
+  }
+  return [after, changes];
+};
 
-/** A discovery ended without a list. What was listed before stands. */
+/**
+ * The algorithm has built what it needs for a set of eligible backends. What it remembers beside that is kept.
+ *
+ * @since 0.2.0
+ * @category transitions
+ */
+export const prepared = (pool: Pool, preparation: Prepared<unknown>): Pool => ({
+  ...pool,
+  state: preparation.into(pool.state),
+});
+
+/**
+ * A discovery ended without a list. What was listed before stands.
+ *
+ * @since 0.2.0
+ * @category transitions
+ */
 export const discoveryFailed = (pool: Pool, why: string): Pool =>
   pool.phase === "starting" ? { ...pool, notListed: why } : pool;

@@ -1,8 +1,8 @@
 /**
  * ip-hash: a client keeps its backend for as long as that backend is eligible.
  *
- * Each backend ranks all {@link buckets} in an order of its own, a keyed permutation; a bucket belongs to the
- * eligible backend that ranks it first, which is rendezvous hashing (Thaler and Ravishankar, "A Name-Based
+ * Each member ranks all {@link buckets} in an order of its own, a keyed permutation; a bucket belongs to the
+ * eligible member that ranks it first, which is rendezvous hashing (Thaler and Ravishankar, "A Name-Based
  * Mapping Scheme for Rendezvous", 1996) over buckets. A backend that leaves therefore moves the clients it had
  * and no others, one that joins takes only what it now ranks first, and balancers with the same backends agree
  * whatever order they learnt them in.
@@ -15,7 +15,9 @@
  */
 import { canonical } from "../net/IpAddress.js";
 import type { Algorithm } from "./Algorithm.js";
-import { type Candidate, empty, get, type Roster, toArray } from "./Roster.js";
+import { hash, scramble } from "./Hash.js";
+import { isOpen, type Load } from "./Load.js";
+import { get, type Member, type Members, toArray } from "./Members.js";
 
 const bucketBits = 19;
 /** The number of buckets that clients are hashed to. */
@@ -23,22 +25,6 @@ export const buckets = 1 << bucketBits;
 const bucketMask = buckets - 1;
 // A right shift by at least half the width is its own inverse under exclusive or.
 const halfShift = (bucketBits + 1) >> 1;
-
-// The finalizer of MurmurHash3 (Appleby, public domain): every input bit reaches every output bit.
-const scramble = (value: number): number => {
-  let h = value;
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-  return (h ^ (h >>> 16)) >>> 0;
-};
-
-// FNV-1a over UTF-16 code units (Fowler, Noll, Vo; RFC 9923), then scrambled: FNV alone crowds short, similar
-// texts (neighbouring addresses) into a part of the range.
-const hash = (text: string, seed: number): number => {
-  let h = (0x811c9dc5 ^ seed) >>> 0;
-  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
-  return scramble(h);
-};
 
 /** The bucket of a client: of its address alone, an IPv4-mapped IPv6 address counting as IPv4. */
 export const bucketOf = (host: string): number => hash(canonical(host), 0) >>> (32 - bucketBits);
@@ -106,15 +92,34 @@ const rankOf = (p: Preference, bucket: number): number => {
   return (Math.imul(x, p.divide1) - p.add1) & bucketMask;
 };
 
-/** Who owns each bucket, for the eligible candidates of one moment. */
+/** Who owns each bucket, for the eligible members of one moment. */
 interface Table {
   readonly preferences: ReadonlyMap<string, Preference>;
-  readonly members: ReadonlyArray<Candidate>;
-  /** For each bucket one more than an index into members; 0 where it has none. */
+  readonly owners: ReadonlyArray<Pick<Member, "slot" | "key">>;
+  /** For each bucket one more than an index into owners; 0 where it has none. */
   readonly owner: Int32Array;
 }
 
-const noTable: Table = { preferences: new Map(), members: [], owner: new Int32Array(0) };
+/** The eligible members that a table leaves out, and the fingerprint of the members that this is true of. */
+interface Joined {
+  readonly fingerprint: number;
+  readonly members: ReadonlyArray<Pick<Member, "slot" | "key">>;
+  readonly preferences: ReadonlyMap<string, Preference>;
+}
+
+/**
+ * What ip-hash remembers: a table, and who joined since it was built. All of it follows from the members of some moment,
+ * and none of it from the clients that were placed.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface State {
+  readonly table: Table;
+  readonly joined: Joined;
+}
+
+const noTable: Table = { preferences: new Map(), owners: [], owner: new Int32Array(0) };
 
 // Steps between two yields: some tenths of a millisecond. The loops below are plain functions, because inside a
 // generator they would run several times slower.
@@ -166,7 +171,7 @@ const settle = (orders: ReadonlyArray<Preference>, owner: Int32Array, bucket: nu
 };
 
 // Sorts by key in slices: the sort of the language finds the two sorted runs and does no more than merge them.
-const sorted = function* (some: ReadonlyArray<Candidate>): Generator<void, ReadonlyArray<Candidate>> {
+const sorted = function* (some: ReadonlyArray<Member>): Generator<void, ReadonlyArray<Member>> {
   const half = some.length >> 1;
   const runs =
     half < 512
@@ -177,19 +182,19 @@ const sorted = function* (some: ReadonlyArray<Candidate>): Generator<void, Reado
 };
 
 const build = function* (
-  roster: Roster<Candidate>,
+  eligible: ReadonlyArray<Member>,
   preference: (key: string) => Preference,
 ): Generator<void, Table> {
   // In the order of keys, which every balancer agrees on: of two that like a bucket equally, the first gets it.
-  const members = yield* sorted(toArray(roster).filter((candidate) => candidate.eligible));
+  const owners = (yield* sorted(eligible)).map(({ key, slot }) => ({ key, slot }));
   const preferences = new Map<string, Preference>();
-  for (const { key } of members) {
+  for (const { key } of owners) {
     preferences.set(key, preference(key));
     if (preferences.size % 512 === 0) yield;
   }
   const orders = [...preferences.values()];
   const owner = new Int32Array(buckets);
-  if (orders.length === 0) return { preferences, members, owner };
+  if (orders.length === 0) return { preferences, owners, owner };
   // Written through once, so that the first claims do not pay for the page faults of all of it.
   owner.fill(unowned);
   yield;
@@ -201,84 +206,75 @@ const build = function* (
     yield;
   }
   for (let bucket = 0; bucket < buckets; yield) bucket = settle(orders, owner, bucket);
-  return { preferences, members, owner };
+  return { preferences, owners, owner };
 };
 
-// Which of some candidates ranks a bucket first: what the table says, at the cost of asking all of them.
+const preferenceIn = ({ joined, table }: State, key: string): Preference =>
+  table.preferences.get(key) ?? joined.preferences.get(key) ?? preferenceOf(key);
+
+// Which of some open members ranks a bucket first: what the table says, at the cost of asking all of them.
 const firstOf = (
-  candidates: ReadonlyArray<Candidate>,
-  preference: (key: string) => Preference,
+  some: ReadonlyArray<Pick<Member, "slot" | "key">>,
+  load: Load,
+  state: State,
   bucket: number,
-): number => {
-  let slot = -1;
+): number | undefined => {
+  let slot: number | undefined;
   let bestKey = "";
   let bestRank = Infinity;
-  for (const candidate of candidates) {
-    const rank = rankOf(preference(candidate.key), bucket);
-    if (rank < bestRank || (rank === bestRank && candidate.key < bestKey)) {
-      slot = candidate.slot;
-      bestKey = candidate.key;
+  for (const member of some) {
+    if (!isOpen(load, member.slot)) continue;
+    const rank = rankOf(preferenceIn(state, member.key), bucket);
+    if (rank < bestRank || (rank === bestRank && member.key < bestKey)) {
+      slot = member.slot;
+      bestKey = member.key;
       bestRank = rank;
     }
   }
   return slot;
 };
 
-/** The eligible candidates that a table leaves out, and the set of eligible candidates that this is true of. */
-interface Joined {
-  readonly eligibility: symbol;
-  readonly candidates: ReadonlyArray<Candidate>;
-  readonly preferences: ReadonlyMap<string, Preference>;
-}
+const eligibleOf = (members: Members): ReadonlyArray<Member> =>
+  toArray(members).filter(({ eligible }) => eligible);
 
-const withTable = (table: Table, joined: Joined): Algorithm => {
-  const preference = (key: string): Preference =>
-    table.preferences.get(key) ?? joined.preferences.get(key) ?? preferenceOf(key);
-
-  const joinedIn = (roster: Roster<Candidate>): Joined => {
-    const candidates = toArray(roster).filter(({ eligible, key }) => eligible && !table.preferences.has(key));
-    const preferences = new Map(candidates.map(({ key }) => [key, preference(key)]));
-    return { eligibility: roster.eligibility, candidates, preferences };
-  };
-
-  const self: Algorithm = {
-    name: "ip-hash",
-    choose: (roster, client) => {
-      if (roster.root.eligible === 0) return undefined;
-      if (roster.eligibility !== joined.eligibility) {
-        return withTable(table, joinedIn(roster)).choose(roster, client);
-      }
-      const bucket = bucketOf(client.host);
-      const member = table.members[(table.owner[bucket] ?? 0) - 1];
-      if (member !== undefined) {
-        const candidate = get(roster, member.slot);
-        if (candidate?.eligible && candidate.key === member.key) {
-          const slot =
-            joined.candidates.length === 0
-              ? member.slot
-              : firstOf([member, ...joined.candidates], preference, bucket);
-          return { slot, next: self };
-        }
-      }
-      const eligible = toArray(roster).filter((candidate) => candidate.eligible);
-      return { slot: firstOf(eligible, preference, bucket), next: self };
-    },
-    prepare: function* (roster) {
-      const built = yield* build(roster, preference);
-      return withTable(built, { eligibility: roster.eligibility, candidates: [], preferences: new Map() });
-    },
-  };
-  return self;
+// The same state, with those that joined the members since its table was built.
+const withJoined = (state: State, members: Members): State => {
+  if (state.joined.fingerprint === members.fingerprint) return state;
+  const { fingerprint } = members;
+  const joined = eligibleOf(members).filter(({ key }) => !state.table.preferences.has(key));
+  const preferences = new Map(joined.map(({ key }) => [key, preferenceIn(state, key)]));
+  return { table: state.table, joined: { fingerprint, members: joined, preferences } };
 };
 
 /**
- * A client (its address, never its port) goes to the same backend for as long as that backend is eligible and none
- * joins that ranks the client's bucket before it. Choosing is one look-up in a table that is built off the connection
- * path. How old the table is never shows in the answer: backends that joined since are asked for their ranks, and for
- * the clients of one that left all are asked.
+ * A client (its address, never its port) goes to the same member for as long as that is open and none joins that ranks the
+ * client's bucket before it. Choosing is one look-up in a table that is built off the connection path. How old the table is
+ * never shows in the answer: members that joined since are asked for their ranks, and for the clients of one that is not
+ * open all are asked.
+ *
+ * @since 0.2.0
+ * @category constructors
  */
-export const ipHash: Algorithm = withTable(noTable, {
-  eligibility: empty.eligibility,
-  candidates: [],
-  preferences: new Map(),
-});
+export const ipHash: Algorithm<State> = {
+  name: "ip-hash",
+  initial: { table: noTable, joined: { fingerprint: 0, members: [], preferences: new Map() } },
+  choose: (members, load, before, client) => {
+    if (load.open === 0) return undefined;
+    const state = withJoined(before, members);
+    const { joined, table } = state;
+    const bucket = bucketOf(client.host);
+    const owner = table.owners[(table.owner[bucket] ?? 0) - 1];
+    const kept =
+      owner !== undefined && isOpen(load, owner.slot) && get(members, owner.slot)?.key === owner.key;
+    const slot =
+      kept && joined.members.length === 0
+        ? owner.slot
+        : firstOf(kept ? [owner, ...joined.members] : toArray(members), load, state, bucket);
+    return slot === undefined ? undefined : { slot, state };
+  },
+  prepare: function* (members, state) {
+    const table = yield* build(eligibleOf(members), (key) => preferenceIn(state, key));
+    const { fingerprint } = members;
+    return { into: () => ({ table, joined: { fingerprint, members: [], preferences: new Map() } }) };
+  },
+};

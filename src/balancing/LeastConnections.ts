@@ -1,19 +1,21 @@
 /**
- * Least-connections: an eligible backend with the fewest open connections.
+ * Least-connections: an open member with the fewest connections.
  */
 import type { Algorithm } from "./Algorithm.js";
-import { nextLeastLoaded } from "./Roster.js";
-
-const after = (last: number): Algorithm => ({
-  name: "least-connections",
-  choose: (roster) => {
-    const chosen = nextLeastLoaded(roster, last);
-    return chosen === undefined ? undefined : { slot: chosen.slot, next: after(chosen.slot) };
-  },
-});
+import { nextLeastLoaded } from "./Load.js";
 
 /**
- * Connections count from the moment they are assigned, so a burst spreads before the first of it has
- * connected. Backends that tie are taken in turn, so an idle pool shares its load as round-robin does.
+ * Connections count from the moment they are assigned, so a burst spreads before the first of it has connected. Members
+ * that tie are taken in turn, so an idle pool shares its load as round-robin does. It remembers the slot that it chose last.
+ *
+ * @since 0.2.0
+ * @category constructors
  */
-export const leastConnections: Algorithm = after(-1);
+export const leastConnections: Algorithm<number> = {
+  name: "least-connections",
+  initial: -1,
+  choose: (_members, load, last) => {
+    const slot = nextLeastLoaded(load, last);
+    return slot === undefined ? undefined : { slot, state: slot };
+  },
+};

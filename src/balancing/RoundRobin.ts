@@ -1,19 +1,21 @@
 /**
- * Round-robin: the eligible backends in turn, in the order of their slots.
+ * Round-robin: the open members in turn, in the order of their slots.
  */
 import type { Algorithm } from "./Algorithm.js";
-import { nextEligible } from "./Roster.js";
-
-const after = (last: number): Algorithm => ({
-  name: "round-robin",
-  choose: (roster) => {
-    const chosen = nextEligible(roster, last);
-    return chosen === undefined ? undefined : { slot: chosen.slot, next: after(chosen.slot) };
-  },
-});
+import { nextOpen } from "./Load.js";
 
 /**
- * Exact over a stable set of n eligible backends: any k·n choices in a row give each k. A backend that joins,
- * leaves or recovers takes its place in the rotation without disturbing the turn of the others.
+ * Exact over a stable set of n open members: any k·n choices in a row give each k. A member that joins, leaves or recovers
+ * takes its place in the rotation without disturbing the turn of the others. It remembers the slot that it chose last.
+ *
+ * @since 0.2.0
+ * @category constructors
  */
-export const roundRobin: Algorithm = after(-1);
+export const roundRobin: Algorithm<number> = {
+  name: "round-robin",
+  initial: -1,
+  choose: (_members, load, last) => {
+    const slot = nextOpen(load, last);
+    return slot === undefined ? undefined : { slot, state: slot };
+  },
+};

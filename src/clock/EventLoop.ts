@@ -28,3 +28,27 @@ export const inSlices = <A>(slices: Generator<void, A>): Effect.Effect<A> =>
     const slice = slices.next();
     return slice.done === true ? Effect.succeed(slice.value) : Effect.zipRight(turn, inSlices(slices));
   });
+
+/** Uses so many elements at a time, with a {@link turn} between each two slices. Answers what came of each. */
+export const mapInSlices = <A, B, E, R>(
+  elements: ReadonlyArray<A>,
+  size: number,
+  use: (slice: ReadonlyArray<A>) => Effect.Effect<B, E, R>,
+): Effect.Effect<ReadonlyArray<B>, E, R> =>
+  Effect.suspend(() => {
+    const results: Array<B> = [];
+    const from = (start: number): Effect.Effect<ReadonlyArray<B>, E, R> =>
+      start >= elements.length
+        ? Effect.succeed(results)
+        : Effect.flatMap(use(elements.slice(start, start + size)), (result) => {
+            results.push(result);
+            const next = start + size;
+            return next >= elements.length
+              ? from(next)
+              : Effect.zipRight(
+                  turn,
+                  Effect.suspend(() => from(next)),
+                );
+          });
+    return from(0);
+  });

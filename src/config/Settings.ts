@@ -10,6 +10,7 @@
  */
 import { isIPv4 } from "node:net";
 import { Config, ConfigError, Data, Duration, Effect, Either, LogLevel, Record } from "effect";
+import { type AlgorithmName, algorithmNames } from "../balancing/Algorithms.js";
 import * as Kinds from "./Kinds.js";
 import { leastAdminToken } from "./Token.js";
 import * as Variable from "./Variable.js";
@@ -20,7 +21,7 @@ import * as Variable from "./Variable.js";
  * @since 0.2.0
  * @category models
  */
-export type AlgorithmName = "round-robin" | "least-connections" | "ip-hash";
+export type { AlgorithmName };
 
 /** What the log looks like: JSON lines in production and staging, made for reading in development. */
 export type EnvironmentName = "development" | "staging" | "production";
@@ -87,7 +88,7 @@ export const table = {
     "LB_ALGORITHM",
     "round-robin",
     "how a backend is chosen for a connection",
-    ["round-robin", "least-connections", "ip-hash"],
+    algorithmNames,
   ),
   /** From the end of one poll to the start of the next. */
   discoveryInterval: Kinds.duration(

@@ -12,13 +12,10 @@ import { Clock, Config, Console, Duration, Effect, Layer, Logger, Option, Stream
 import { BackendRegistry, layer as registryLayer } from "../backend/BackendRegistry.js";
 import * as Pool from "../backend/Pool.js";
 import type { PoolEvent } from "../backend/PoolEvent.js";
-import type { Algorithm } from "../balancing/Algorithm.js";
-import { ipHash } from "../balancing/IpHash.js";
-import { leastConnections } from "../balancing/LeastConnections.js";
-import { roundRobin } from "../balancing/RoundRobin.js";
+import { algorithms } from "../balancing/Algorithms.js";
 import { Refusal, usage } from "../cli/Refusal.js";
 import * as Environment from "../config/Environment.js";
-import { type AlgorithmName, settings } from "../config/Settings.js";
+import { settings } from "../config/Settings.js";
 import * as DiscoverySync from "../discovery/DiscoverySync.js";
 import * as OperatorDiscovery from "../discovery/OperatorDiscovery.js";
 import * as HealthChecker from "../health/HealthChecker.js";
@@ -39,12 +36,6 @@ const defaults = {
   CONNECT_TIMEOUT: "1s",
   DRAIN_TIMEOUT: "1s",
   PAUSE: "10 seconds",
-};
-
-const algorithms: Readonly<Record<AlgorithmName, Algorithm>> = {
-  "round-robin": roundRobin,
-  "least-connections": leastConnections,
-  "ip-hash": ipHash,
 };
 
 /** Nothing that the demo waits for takes longer than this, unless something is wrong. */

@@ -1,33 +1,103 @@
 /**
- * Health checking: one supervised fiber per backend asks, at every interval, whether its port can be connected to.
- * How many answers it takes to believe it up or down is decided by the pool (see backend/Health).
+ * Health checking: at every interval each backend's address is probed, which is to ask whether its port can be connected
+ * to. How many results it takes to believe a backend up or down is decided by the pool (see backend/Health).
+ *
+ * ```ts
+ * const balancer = LoadBalancer.layer({ port: 8082 }).pipe(
+ *   Layer.provide(HealthChecker.layer({ interval: "2 seconds" })),
+ *   // and discovery, a registry and a transport
+ * )
+ * ```
  */
-import { Chunk, Context, Duration, Effect, FiberMap, Layer, Random, Stream } from "effect";
+import {
+  Config,
+  type ConfigError,
+  Context,
+  Duration,
+  Effect,
+  FiberMap,
+  Layer,
+  Random,
+  type Scope,
+  Stream,
+} from "effect";
 import { type Backend, describe } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
+import type { Failure } from "../backend/Health.js";
 import * as Pool from "../backend/Pool.js";
+import * as EventLoop from "../clock/EventLoop.js";
+import * as MonotonicClock from "../clock/MonotonicClock.js";
+import * as InvalidOption from "../config/InvalidOption.js";
+import * as Settings from "../config/Settings.js";
 import { Metrics } from "../metrics/Metrics.js";
-import type { SocketAddress } from "../net/SocketAddress.js";
+import * as Descriptors from "../net/Descriptors.js";
+import { format, type SocketAddress } from "../net/SocketAddress.js";
 import { type ConnectError, isLocal, Transport } from "../transport/Transport.js";
 
+/**
+ * What is left out is as the program's settings have it.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export interface Options {
-  /** From the end of one probe of a backend to the start of its next, give or take 10 % so that they do not bunch. */
-  readonly interval: Duration.DurationInput;
-  /** How long one probe may take. */
-  readonly timeout: Duration.DurationInput;
+  /**
+   * From the end of one probe of an address to the start of its next, give or take 10 % so that they do not bunch. 5
+   * seconds unless said otherwise.
+   */
+  readonly interval?: Duration.DurationInput;
+  /** How long one probe may take. 2 seconds unless said otherwise. */
+  readonly timeout?: Duration.DurationInput;
+  /** How many probes may be under way at a time. As many as the limit of descriptors leaves room for, at most 256. */
+  readonly concurrency?: number;
 }
 
+/**
+ * @since 0.2.0
+ * @category tags
+ */
 export class HealthChecker extends Context.Tag("zeitwork-load-balancer/HealthChecker")<
   HealthChecker,
   {
-    /** How many backends are being probed. */
+    /** How many addresses are being probed. Backends with the same address have one probe. */
     readonly probed: Effect.Effect<number>;
   }
 >() {}
 
+/** An address that is probed, and the backends that the results are for. */
+interface Target {
+  readonly address: SocketAddress;
+  backends: ReadonlyArray<Backend>;
+}
+
+/** Targets whose probing begins in one turn of the loop, and backends that get a result in one. */
+const sliceSize = 32;
+
+/** Backends that are sorted by address in one slice. */
+const chunksInASlice = 8;
+
+/** The listed backends by address, in slices. */
+const byAddress = function* ({ members }: Pool.Pool): Generator<void, ReadonlyMap<string, Target>> {
+  const targets = new Map<string, { readonly address: SocketAddress; readonly backends: Array<Backend> }>();
+  for (const [i, { values }] of members.slots.chunks.entries()) {
+    if (i % chunksInASlice === chunksInASlice - 1) yield;
+    for (const backend of values) {
+      if (backend === undefined || backend.leaving) continue;
+      const key = format(backend.address);
+      const target = targets.get(key);
+      if (target === undefined) targets.set(key, { address: backend.address, backends: [backend] });
+      else target.backends.push(backend);
+    }
+  }
+  return targets;
+};
+
 /**
- * Whether a connection to the address could be made. A failure that `isLocal` says nothing about the backend: this host
- * could not even try.
+ * Whether a connection to the address can be made. A failure that {@link isLocal} says nothing about the backend: this host
+ * could not even try, as it is out of descriptors or memory, or of free ports towards that address.
+ *
+ * @since 0.2.0
+ * @category getters
  */
 export const probe = (
   address: SocketAddress,
@@ -35,76 +105,192 @@ export const probe = (
 ): Effect.Effect<void, ConnectError, Transport> =>
   Effect.flatMap(Transport, (transport) => transport.probe(address, { timeoutMillis }));
 
-/** What a probe told; undefined when it could not be made. */
-const observation = (backend: Backend, timeoutMillis: number) =>
-  Effect.matchEffect(probe(backend.address, timeoutMillis), {
-    onSuccess: () => Effect.succeed<Pool.Observation | undefined>({ succeeded: true }),
-    onFailure: (error) =>
-      isLocal(error.reason)
-        ? Effect.logWarning("a probe could not be made").pipe(
-            Effect.annotateLogs({ backend: describe(backend), why: error.message }),
-            Effect.as(undefined),
-          )
-        : Effect.succeed<Pool.Observation | undefined>({ succeeded: false, why: error.message }),
+const checked = (options: Options) =>
+  Effect.all({
+    intervalMillis: InvalidOption.duration(
+      "interval",
+      options.interval ?? Settings.defaults.healthCheckInterval,
+    ),
+    timeoutMillis: InvalidOption.duration("timeout", options.timeout ?? Settings.defaults.healthCheckTimeout),
+    concurrency: InvalidOption.count(
+      "concurrency",
+      options.concurrency ?? Descriptors.ofProbes(Descriptors.read()?.limit),
+      { least: 1, most: 1_000_000 },
+    ),
   });
 
-/** Builds the checker. Its scope owns the fibers; each new backend is probed at once. */
-export const make = ({ interval, timeout }: Options) =>
+/**
+ * Builds the checker. Its scope owns the fibers. An address is probed at once when a backend there is new; of a long list so
+ * many at a time as `concurrency` says.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const make = (
+  options: Options,
+): Effect.Effect<
+  Context.Tag.Service<HealthChecker>,
+  InvalidOption.InvalidOption,
+  BackendRegistry | Metrics | Transport | Scope.Scope
+> =>
   Effect.gen(function* () {
+    const { concurrency, intervalMillis, timeoutMillis } = yield* checked(options);
     const registry = yield* BackendRegistry;
     const metrics = yield* Metrics;
-    const probes = yield* FiberMap.make<string>();
-    const intervalMillis = Duration.toMillis(interval);
-    const timeoutMillis = Duration.toMillis(timeout);
+    const now = yield* MonotonicClock.reader;
+    const fibers = yield* FiberMap.make<string>();
+    const permits = yield* Effect.makeSemaphore(concurrency);
+    const targets = new Map<string, Target>();
+    // The addresses whose last probe could not be made.
+    const unprobed = new Set<string>();
 
-    const watch = (backend: Backend) =>
+    const couldNotBeMade = (target: Target, error: ConnectError) => {
+      const address = format(target.address);
+      if (unprobed.has(address)) return Effect.void;
+      unprobed.add(address);
+      return Effect.logWarning("a probe could not be made").pipe(
+        Effect.annotateLogs({ backend: target.backends.map(describe)[0], why: error.message }),
+      );
+    };
+
+    const found = (target: Target, began: number, failure: Failure | undefined) => {
+      const millis = now() - began;
+      unprobed.delete(format(target.address));
+      return EventLoop.mapInSlices(target.backends, sliceSize, (slice) =>
+        Effect.forEach(
+          slice,
+          (backend) => {
+            metrics.backend(backend).probed(failure === undefined, millis);
+            return registry.observed(backend, { by: "probe", began, failure });
+          },
+          { discard: true },
+        ),
+      );
+    };
+
+    const probeOnce = (target: Target) =>
       Effect.suspend(() => {
-        const from = performance.now();
-        return Effect.flatMap(observation(backend, timeoutMillis), (result) => {
-          if (result === undefined) return Effect.void;
-          metrics.backend(backend).probed(result.succeeded, performance.now() - from);
-          return registry.observed(backend, result);
+        const began = now();
+        return Effect.matchEffect(probe(target.address, timeoutMillis), {
+          onSuccess: () => found(target, began, undefined),
+          onFailure: (error) => {
+            const { message, reason } = error;
+            return isLocal(reason)
+              ? couldNotBeMade(target, error)
+              : found(target, began, { reason, message });
+          },
         });
       }).pipe(
-        // A defect here is a bug of ours: it is told, and the backend goes on being probed.
+        permits.withPermits(1),
+        // A defect here is a bug of ours: it is logged, and the backend goes on being probed.
         Effect.catchAllDefect((defect) =>
           Effect.logError("probing failed by a defect", defect).pipe(
-            Effect.annotateLogs({ backend: describe(backend) }),
+            Effect.annotateLogs({ address: format(target.address) }),
           ),
         ),
-        Effect.zipRight(
-          Effect.flatMap(Random.nextRange(0.9, 1.1), (factor) =>
-            Effect.sleep(Duration.millis(intervalMillis * factor)),
-          ),
-        ),
-        Effect.forever,
       );
 
+    const rest = Effect.flatMap(Random.nextRange(0.9, 1.1), (factor) =>
+      Effect.sleep(Duration.millis(intervalMillis * factor)),
+    );
+
+    const watch = (target: Target) => Effect.forever(Effect.zipRight(probeOnce(target), rest));
+
+    const unwatch = (addresses: ReadonlyArray<string>) =>
+      Effect.forEach(
+        addresses,
+        (address) => {
+          targets.delete(address);
+          unprobed.delete(address);
+          return FiberMap.remove(fibers, address);
+        },
+        { discard: true },
+      );
+
+    // Watches a target, or what it has become: one with a new backend is probed at once.
+    const rewatch = ([address, { backends, address: socket }]: readonly [string, Target]) => {
+      const before = targets.get(address);
+      const known = new Set(before?.backends.map(({ incarnation }) => incarnation));
+      const isNew = backends.some(({ incarnation }) => !known.has(incarnation));
+      const target = before ?? { address: socket, backends };
+      target.backends = backends;
+      targets.set(address, target);
+      return isNew ? Effect.asVoid(FiberMap.run(fibers, address, watch(target))) : Effect.void;
+    };
+
+    let lists = -1;
     const reconcile = Effect.gen(function* () {
-      const listed = new Map(Pool.backends(yield* registry.pool).map((backend) => [backend.key, backend]));
-      for (const [key] of probes) {
-        if (!listed.has(key)) yield* FiberMap.remove(probes, key);
-      }
-      for (const [key, backend] of listed) {
-        yield* FiberMap.run(probes, key, watch(backend), { onlyIfMissing: true });
-      }
+      const pool = yield* registry.pool;
+      if (pool.lists === lists) return;
+      lists = pool.lists;
+      const listed = yield* EventLoop.inSlices(byAddress(pool));
+      const gone = [...targets.keys()].filter((address) => !listed.has(address));
+      yield* EventLoop.mapInSlices(gone, sliceSize, unwatch);
+      yield* EventLoop.mapInSlices([...listed], sliceSize, (slice) =>
+        Effect.forEach(slice, rewatch, { discard: true }),
+      );
     });
 
     const events = yield* registry.events;
     yield* reconcile;
-    // A burst of events (a first discovery of thousands) is one reason to look, not thousands.
     yield* events.pipe(
-      Stream.chunks,
-      Stream.filter(Chunk.some(({ _tag }) => _tag === "Added" || _tag === "Removed")),
+      Stream.filter(({ _tag }) => _tag === "Added" || _tag === "Removed"),
       Stream.runForEach(() => reconcile),
       Effect.forkScoped,
     );
 
-    return HealthChecker.of({ probed: FiberMap.size(probes) });
+    return HealthChecker.of({ probed: FiberMap.size(fibers) });
   });
 
-/** Probes every backend of the registry for as long as its scope is open. */
+/**
+ * Probes every backend of the registry for as long as its scope is open. Fails when an option cannot be used.
+ *
+ * @since 0.2.0
+ * @category layers
+ */
 export const layer = (
   options: Options,
-): Layer.Layer<HealthChecker, never, BackendRegistry | Metrics | Transport> =>
+): Layer.Layer<HealthChecker, InvalidOption.InvalidOption, BackendRegistry | Metrics | Transport> =>
   Layer.scoped(HealthChecker, make(options));
+
+/**
+ * The same with options from a ConfigProvider.
+ *
+ * @since 0.2.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<Options>,
+): Layer.Layer<
+  HealthChecker,
+  InvalidOption.InvalidOption | ConfigError.ConfigError,
+  BackendRegistry | Metrics | Transport
+> => Layer.unwrapEffect(Effect.map(Config.unwrap(options), layer));
+
+/**
+ * For tests: finds every backend well as soon as it is listed, and connects to none.
+ *
+ * @since 0.2.0
+ * @category layers
+ */
+export const layerTest: Layer.Layer<HealthChecker, never, BackendRegistry> = Layer.scoped(
+  HealthChecker,
+  Effect.gen(function* () {
+    const registry = yield* BackendRegistry;
+    const findWell = Effect.gen(function* () {
+      const began = yield* MonotonicClock.now;
+      const unchecked = Pool.backends(yield* registry.pool).filter(({ health }) => !health.checked);
+      for (const backend of unchecked) {
+        yield* registry.observed(backend, { by: "probe", began, failure: undefined });
+      }
+    });
+    const events = yield* registry.events;
+    yield* findWell;
+    yield* events.pipe(
+      Stream.filter(({ _tag }) => _tag === "Added"),
+      Stream.runForEach(() => findWell),
+      Effect.forkScoped,
+    );
+    return HealthChecker.of({ probed: Effect.map(registry.pool, ({ listed }) => listed) });
+  }),
+);

@@ -23,6 +23,7 @@ export const ofBalancer = ({ metrics, pool, sessions }: Sources, now: number): R
 
 /** Of one backend, at a monotonic time in milliseconds. Pure. */
 export const ofBackend = (
+  pool: Pool.Pool,
   backend: Backend,
   { labels }: BackendRecorder,
   { received, sent }: Bytes,
@@ -32,7 +33,7 @@ export const ofBackend = (
   return [
     series(catalog.backendUp, backend.eligible ? 1 : 0, labels),
     series(catalog.backendSteered, backend.admin === "enabled" ? 0 : 1, labels),
-    series(catalog.backendOpen, backend.connections, labels),
+    series(catalog.backendOpen, Pool.connections(pool, backend), labels),
     series(catalog.backendBytes, received, { ...labels, direction: "received" }),
     series(catalog.backendBytes, sent, { ...labels, direction: "sent" }),
     ...(from === undefined ? [] : [series(catalog.stateSeconds, (now - from) / 1000, labels)]),
@@ -58,7 +59,7 @@ export function* everything(
     const recorder = metrics.backends.get(backend.key);
     // It is gone since the pool was read, and its counts with it.
     if (recorder === undefined) continue;
-    yield* ofBackend(backend, recorder, bytes(backend.key), now);
+    yield* ofBackend(pool, backend, recorder, bytes(backend.key), now);
   }
   for (const { registry } of metrics.backends.values()) yield* fromSnapshot(registry.snapshot());
 }

@@ -77,8 +77,10 @@ const monitoring = (program: Program) =>
       const backends = yield* Rendering.shared(
         Effect.gen(function* () {
           const toEpoch = converter();
-          const listed = Pool.backends(yield* pool);
-          const views = Iterable.map(listed, (backend) => Views.backendView(backend, toEpoch));
+          const now = yield* pool;
+          const views = Iterable.map(Pool.backends(now), (backend) =>
+            Views.backendView(now, backend, toEpoch),
+          );
           return yield* Rendering.make(yield* EventLoop.inSlices(Json.list(views)));
         }),
       );
@@ -138,7 +140,8 @@ const steering = HttpApiBuilder.group(Api, "steering", (handlers) =>
     const chosen = (id: string, admin: Admin) =>
       Effect.gen(function* () {
         const by = yield* clientOf;
-        const backend = yield* steer(id, admin, by);
+        // Of a name with several addresses all are steered; the first is answered.
+        const [backend] = yield* steer(id, admin, by);
         if (backend === undefined) {
           return yield* Effect.fail({
             error: `no backend with the id ${JSON.stringify(id)} is listed; GET /backends lists them`,
@@ -146,12 +149,9 @@ const steering = HttpApiBuilder.group(Api, "steering", (handlers) =>
             reason: "unknown-backend",
           } as const);
         }
-        const bytes = Views.bytesOfBackends({
-          pool: yield* pool,
-          metrics,
-          sessions: yield* sessions.snapshot,
-        });
-        return Views.backendStatus(backend, metrics, bytes(backend.key), converter());
+        const now = yield* pool;
+        const bytes = Views.bytesOfBackends({ pool: now, metrics, sessions: yield* sessions.snapshot });
+        return Views.backendStatus(now, backend, metrics, bytes(backend.key), converter());
       });
     return handlers
       .handle("drain", ({ path }) => chosen(path.id, "draining"))

@@ -29,12 +29,16 @@ export const health = (
 const instant = (toEpoch: ToEpoch, monotonicMillis: number | undefined): string | null =>
   monotonicMillis === undefined ? null : new Date(toEpoch(monotonicMillis)).toISOString();
 
-export const backendView = (backend: Backend, toEpoch: ToEpoch): typeof BackendView.Type => ({
+export const backendView = (
+  pool: Pool.Pool,
+  backend: Backend,
+  toEpoch: ToEpoch,
+): typeof BackendView.Type => ({
   id: backend.id,
   address: format(backend.address),
   healthy: backend.eligible,
-  connections: backend.connections,
-  last_check: instant(toEpoch, backend.seen.lastCheck),
+  connections: Pool.connections(pool, backend),
+  last_check: instant(toEpoch, Pool.lastCheck(pool, backend)),
 });
 
 const whyNotReady = {
@@ -75,6 +79,7 @@ export const bytesOfBackends = ({ metrics, pool, sessions }: Sources): ((key: st
 };
 
 export const backendStatus = (
+  pool: Pool.Pool,
   backend: Backend,
   metrics: Recorder,
   { received, sent }: Bytes,
@@ -88,9 +93,9 @@ export const backendStatus = (
     admin: backend.admin,
     steered_by: backend.admin === "enabled" ? null : (backend.steered?.by ?? null),
     since: instant(toEpoch, since(backend)),
-    why: backend.seen.why ?? null,
-    last_check: instant(toEpoch, backend.seen.lastCheck),
-    open: backend.connections,
+    why: backend.health.why?.message ?? null,
+    last_check: instant(toEpoch, Pool.lastCheck(pool, backend)),
+    open: Pool.connections(pool, backend),
     peak,
     total,
     received,
@@ -107,7 +112,7 @@ export function* backendStatuses(
 ): Generator<typeof BackendStatus.Type, void> {
   const bytes = bytesOfBackends(sources);
   for (const backend of Pool.backends(sources.pool)) {
-    yield backendStatus(backend, sources.metrics, bytes(backend.key), toEpoch);
+    yield backendStatus(sources.pool, backend, sources.metrics, bytes(backend.key), toEpoch);
   }
 }
 

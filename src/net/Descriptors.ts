@@ -32,6 +32,10 @@ export const ofMonitoring = (limit: number | undefined): number =>
 /** What is kept for probes, pipes, discovery and the log. */
 const ofOthers = (limit: number): number => Math.min(512, Math.max(8, limit >> 3));
 
+/** How many probes of backends may be under way at a time. */
+export const ofProbes = (limit: number | undefined): number =>
+  limit === undefined ? 256 : ofOthers(limit) >> 1;
+
 /**
  * How many clients' connections fit below the limit, with one descriptor more for the backend of each; undefined where
  * there is no limit to be known. So what runs out is always the place for new clients, which wait, and never that for

@@ -30,10 +30,14 @@ export class Session {
   failed = none;
   /** The last backend that it was assigned to. */
   backend: Backend | undefined = undefined;
+  /** Connections that the backend had when this one was assigned to it, itself included. */
+  backendConnections = 0;
   /** The backend counts this session, and the slot's bytes belong to it. */
   assigned = false;
   /** Backends that were tried before that one. */
   retries = 0;
+  /** When the last attempt to connect began, in monotonic milliseconds. */
+  began = 0;
   /** What connecting to the backend took; undefined until the connection is made. */
   connectMillis: number | undefined = undefined;
   /** It has waited for the first probes once. */
@@ -125,17 +129,23 @@ export const make = ({
   const connected = (session: Session, backend: Backend, millis: number): void => {
     session.connectMillis = millis;
     metrics.backend(backend).connected(millis);
+    registry.connected(backend);
     const before = session.failed.at(-1);
     if (before !== undefined) metrics.backend(before).redispatched();
   };
 
-  const forward = (session: Session, backend: Backend): Effect.Effect<RelayOutcome, ConnectError> => {
+  const forward = (
+    session: Session,
+    { backend, connections }: Pool.Assignment,
+  ): Effect.Effect<RelayOutcome, ConnectError> => {
     // First of all: what is written here is given back at the session's exit, whatever fails from now on.
     session.backend = backend;
+    session.backendConnections = connections;
     session.assigned = true;
     session.retries = session.failed.length;
-    metrics.backend(backend).assigned(backend.connections);
+    metrics.backend(backend).assigned(connections);
     const from = now();
+    session.began = from;
     const forwarded = transport.forward(
       session.client,
       backend.address,
@@ -187,8 +197,13 @@ export const make = ({
       yield* release(session) ?? Effect.void;
       metrics.backend(backend).connectFailed(error.reason);
       // That this host is out of descriptors or ports says nothing about the backend.
-      if (!isLocal(error.reason)) {
-        yield* registry.observed(backend, { succeeded: false, why: error.message });
+      const { message, reason } = error;
+      if (!isLocal(reason)) {
+        yield* registry.observed(backend, {
+          by: "client",
+          began: session.began,
+          failure: { reason, message },
+        });
       }
       yield* log(
         connectFailedThrottle(
@@ -229,8 +244,8 @@ export const make = ({
     Effect.matchCauseEffect(
       Effect.flatMap(
         registry.assign(session.client.remote, session.failed),
-        (backend): Effect.Effect<RelayOutcome | undefined, ConnectError> =>
-          backend === undefined ? Effect.succeed(undefined) : forward(session, backend),
+        (assignment): Effect.Effect<RelayOutcome | undefined, ConnectError> =>
+          assignment === undefined ? Effect.succeed(undefined) : forward(session, assignment),
       ),
       {
         onSuccess: (outcome) =>

@@ -99,12 +99,12 @@ export const make = ({
       );
 
     const recordOf = (session: Session, ending: Ending): ConnectionRecord => {
-      const { backend, bytes, client, connectMillis, retries } = session;
+      const { backend, backendConnections, bytes, client, connectMillis, retries } = session;
       const millis = now() - session.accepted;
       return {
         client: client.remote,
         backend,
-        backendConnections: backend?.connections ?? 0,
+        backendConnections,
         acceptedAt: wallClock() - millis,
         connectMillis,
         millis,

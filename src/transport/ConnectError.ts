@@ -67,7 +67,7 @@ export class ConnectError extends Data.TaggedError("ConnectError")<{
  *
  * @since 0.2.0
  */
-export const isLocal = (reason: ConnectFailure): boolean =>
+export const isLocal = (reason: ConnectFailure): reason is "exhausted" | "no-free-port" =>
   reason === "exhausted" || reason === "no-free-port";
 
 /** The reason that a system error code stands for when it comes from connecting. */

@@ -3,20 +3,22 @@ import { Chunk, Deferred, Effect, Fiber, Layer, LogLevel, Option, Stream, TestCl
 import { assert } from "vitest";
 import { type Admin, type Backend, type Instance, since } from "../../src/backend/Backend.js";
 import { BackendRegistry, layer } from "../../src/backend/BackendRegistry.js";
+import type { Observation } from "../../src/backend/Health.js";
 import * as Pool from "../../src/backend/Pool.js";
 import type { PoolEvent } from "../../src/backend/PoolEvent.js";
 import type { Algorithm } from "../../src/balancing/Algorithm.js";
 import { ipHash } from "../../src/balancing/IpHash.js";
 import { leastConnections } from "../../src/balancing/LeastConnections.js";
-import { eligibleCount } from "../../src/balancing/Roster.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
 import { Metrics } from "../../src/metrics/Metrics.js";
 import * as CapturedLog from "../support/CapturedLog.js";
+import { failed, succeeded } from "../support/Observations.js";
 
 const instance = (id: string, port = 3000): Instance => ({ id, address: { host: "10.0.0.1", port } });
 const client = { host: "10.9.8.7" };
-const up: Pool.Observation = { succeeded: true };
-const down: Pool.Observation = { succeeded: false, why: "10.0.0.1:3000 refused the connection" };
+const refused = "10.0.0.1:3000 refused the connection";
+const up = succeeded;
+const down = failed(refused);
 
 const registry = (algorithm: Algorithm) => layer({ algorithm, rise: 2, fall: 3 });
 
@@ -25,7 +27,7 @@ const backendOf = (id: string) =>
     Effect.map(pool, (now) => Pool.backends(now).find((backend) => backend.id === id) ?? assert.fail(id)),
   );
 
-const observe = (id: string, ...observations: ReadonlyArray<Pool.Observation>) =>
+const observe = (id: string, ...observations: ReadonlyArray<Observation>) =>
   Effect.gen(function* () {
     const { observed } = yield* BackendRegistry;
     for (const observation of observations) yield* observed(yield* backendOf(id), observation);
@@ -36,29 +38,39 @@ const discover = (...ids: ReadonlyArray<string>) =>
 
 const assign = (tried: ReadonlyArray<Backend> = [], host = client.host) =>
   Effect.flatMap(BackendRegistry, (registry) =>
-    Effect.map(registry.assign({ host }, tried), (backend) => backend ?? assert.fail("nothing was assigned")),
+    Effect.map(
+      registry.assign({ host }, tried),
+      (assignment) => assignment?.backend ?? assert.fail("nothing was assigned"),
+    ),
   );
 
-/**
- * An algorithm whose preparation takes as many slices as it is told, and says which backends it was prepared
- * for: its name ends in how many there were.
- */
-const preparing = (slices: number, started: (eligible: number) => void): Algorithm => {
-  const prepared = (eligible: number | undefined, rotation: Algorithm): Algorithm => ({
-    name: `prepared for ${eligible ?? "none"}`,
-    choose: (roster, who) => {
-      const choice = rotation.choose(roster, who);
-      return choice === undefined ? undefined : { slot: choice.slot, next: prepared(eligible, choice.next) };
-    },
-    prepare: function* (roster) {
-      const count = eligibleCount(roster);
-      started(count);
-      for (let i = 0; i < slices; i++) yield;
-      return prepared(count, rotation);
-    },
-  });
-  return prepared(undefined, roundRobin);
-};
+/** What an algorithm remembers that counts how many backends it was prepared for. */
+interface Counting {
+  readonly preparedFor: number | undefined;
+  readonly last: number;
+}
+
+/** A rotation whose preparation takes so many slices. */
+const preparing = (slices: number, started: (eligible: number) => void): Algorithm<Counting> => ({
+  name: "preparing",
+  initial: { preparedFor: undefined, last: roundRobin.initial },
+  choose: (members, load, { last, preparedFor }, who) => {
+    const choice = roundRobin.choose(members, load, last, who);
+    return choice === undefined
+      ? undefined
+      : { slot: choice.slot, state: { preparedFor, last: choice.state } };
+  },
+  prepare: function* ({ eligible }) {
+    started(eligible);
+    for (let i = 0; i < slices; i++) yield;
+    return { into: ({ last }) => ({ preparedFor: eligible, last }) };
+  },
+});
+
+const preparedFor =
+  (eligible: number | undefined) =>
+  ({ state }: Pool.Pool): boolean =>
+    (state as Counting).preparedFor === eligible; // Of the algorithm above, which the test has chosen.
 
 // Lets the fiber that prepares go on, slice by slice, until the pool is as it should be.
 const until = (reached: (pool: Pool.Pool) => boolean) =>
@@ -76,6 +88,9 @@ describe("BackendRegistry", () => {
       const { pool, release } = yield* BackendRegistry;
       yield* discover("a", "b", "c");
       for (const id of ["a", "b", "c"]) yield* observe(id, up);
+      const counts = Effect.map(pool, (now) =>
+        Pool.backends(now).map((backend) => Pool.connections(now, backend)),
+      );
       const gate = yield* Deferred.make<void>();
       const open = yield* Effect.forkAll(
         Array.from({ length: 300 }, () =>
@@ -87,17 +102,11 @@ describe("BackendRegistry", () => {
         ),
       );
       yield* until((now) => now.connections === 300);
-      assert.deepStrictEqual(
-        Pool.backends(yield* pool).map(({ connections }) => connections),
-        [100, 100, 100],
-      );
+      assert.deepStrictEqual(yield* counts, [100, 100, 100]);
       yield* Deferred.succeed(gate, undefined);
       yield* Fiber.join(open);
       assert.strictEqual((yield* pool).connections, 0);
-      assert.deepStrictEqual(
-        Pool.backends(yield* pool).map(({ connections }) => connections),
-        [0, 0, 0],
-      );
+      assert.deepStrictEqual(yield* counts, [0, 0, 0]);
     }).pipe(Effect.provide(registry(leastConnections))),
   );
 
@@ -107,10 +116,15 @@ describe("BackendRegistry", () => {
       yield* Effect.gen(function* () {
         const lines = () =>
           log.take(LogLevel.Info).map(({ level, message, annotations }) => [level, message, annotations]);
+        yield* discover("c");
+        assert.deepStrictEqual(lines(), [["INFO", "backends listed", { added: 1, removed: 0, backends: 1 }]]);
+        yield* observe("c", up);
+        assert.deepStrictEqual(lines(), [["INFO", "backends checked", { healthy: "1 of 1 backend" }]]);
         yield* discover("a", "b");
         assert.deepStrictEqual(lines(), [
           ["INFO", "backend added", { backend: "a (10.0.0.1:3000)" }],
           ["INFO", "backend added", { backend: "b (10.0.0.1:3000)" }],
+          ["INFO", "backend removed", { backend: "c (10.0.0.1:3000)", connections: 0 }],
         ]);
         yield* discover("b", "a");
         assert.deepStrictEqual(lines(), []);
@@ -154,7 +168,8 @@ describe("BackendRegistry", () => {
       yield* discover("a");
       yield* TestClock.adjust("90 seconds");
       yield* observe("a", down);
-      assert.strictEqual((yield* backendOf("a")).seen.lastCheck, 90_000);
+      const { pool } = yield* BackendRegistry;
+      assert.strictEqual(Pool.lastCheck(yield* pool, yield* backendOf("a")), 90_000);
     }).pipe(Effect.provide(registry(roundRobin))),
   );
 
@@ -169,8 +184,8 @@ describe("BackendRegistry", () => {
       yield* discover("a", "b");
       yield* discover("b", "a");
       yield* observe("a", up, up);
-      const failed: Pool.Observation = { succeeded: false, why: "why" };
-      yield* observe("a", failed, failed, failed, failed);
+      const why = failed("why");
+      yield* observe("a", why, why, why, why);
       yield* discover("a");
 
       for (const reader of readers) {
@@ -220,9 +235,9 @@ describe("BackendRegistry", () => {
         const { pool, release } = yield* BackendRegistry;
         yield* discover("a", "b");
         yield* observe("a", up);
-        yield* until(({ algorithm }) => algorithm.name === "prepared for 1");
+        yield* until(preparedFor(1));
         yield* observe("b", up);
-        yield* until(({ algorithm }) => algorithm.name === "prepared for 2");
+        yield* until(preparedFor(2));
         const before = starts.length;
         // Nothing of this changes who is eligible.
         yield* observe("a", up, down, up);
@@ -232,9 +247,9 @@ describe("BackendRegistry", () => {
           yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)));
         assert.strictEqual(starts.length, before);
         yield* observe("b", down, down, down);
-        yield* until(({ algorithm }) => algorithm.name === "prepared for 1");
+        yield* until(preparedFor(1));
         yield* discover();
-        yield* until(({ algorithm }) => algorithm.name === "prepared for 0");
+        yield* until(preparedFor(0));
         assert.strictEqual((yield* pool).listed, 0);
       }).pipe(Effect.provide(registry(preparing(3, (eligible) => starts.push(eligible)))));
     });
@@ -251,9 +266,9 @@ describe("BackendRegistry", () => {
         chosen.push((yield* assign()).id, (yield* assign()).id);
         yield* observe("c", up);
         chosen.push((yield* assign()).id, (yield* assign()).id);
-        assert.strictEqual((yield* pool).algorithm.name, "prepared for none");
+        assert.isTrue(preparedFor(undefined)(yield* pool));
         assert.deepStrictEqual(chosen, ["a", "b", "c", "a"]);
-        yield* until(({ algorithm }) => algorithm.name === "prepared for 3");
+        yield* until(preparedFor(3));
         // The two changes that came meanwhile made one further run.
         assert.deepStrictEqual(starts, [1, 3]);
         assert.strictEqual((yield* pool).connections, 4);
@@ -262,18 +277,14 @@ describe("BackendRegistry", () => {
 
     it.effect("moves no client of ip-hash twice, before and after its tables are in use", () => {
       let tables = 0;
-      const counting = (algorithm: Algorithm): Algorithm => ({
-        name: algorithm.name,
-        choose: (roster, who) => {
-          const choice = algorithm.choose(roster, who);
-          return choice === undefined ? undefined : { slot: choice.slot, next: counting(choice.next) };
-        },
-        prepare: function* (roster) {
-          const prepared = yield* algorithm.prepare?.(roster) ?? assert.fail("ip-hash prepares a table");
+      const counting: typeof ipHash = {
+        ...ipHash,
+        prepare: function* (members, state) {
+          const prepared = yield* ipHash.prepare?.(members, state) ?? assert.fail("ip-hash prepares a table");
           tables += 1;
-          return counting(prepared);
+          return prepared;
         },
-      });
+      };
       return Effect.gen(function* () {
         const { release } = yield* BackendRegistry;
         const hosts = Array.from({ length: 100 }, (_, i) => `10.7.${i}.1`);
@@ -303,19 +314,15 @@ describe("BackendRegistry", () => {
           if (id !== "b0") assert.strictEqual(meanwhile[i], id);
         });
         assert.notInclude(meanwhile, "b0");
-      }).pipe(Effect.provide(registry(counting(ipHash))));
+      }).pipe(Effect.provide(registry(counting)));
     });
 
     it.effect("goes on after a preparation that threw, and says so", () =>
       Effect.gen(function* () {
         const log = yield* CapturedLog.make;
         let runs = 0;
-        const broken: Algorithm = {
-          name: "broken",
-          choose: (roster, who) => {
-            const choice = roundRobin.choose(roster, who);
-            return choice === undefined ? undefined : { slot: choice.slot, next: broken };
-          },
+        const broken: typeof roundRobin = {
+          ...roundRobin,
           prepare: function* () {
             runs += 1;
             yield;
@@ -354,7 +361,12 @@ describe("BackendRegistry", () => {
 
   it.effect("says since when a backend is up or down, and why it is down", () =>
     Effect.gen(function* () {
-      const seen = Effect.map(backendOf("a"), ({ seen }) => seen);
+      const { pool } = yield* BackendRegistry;
+      const seen = Effect.zipWith(backendOf("a"), pool, (backend, now) => ({
+        lastCheck: Pool.lastCheck(now, backend),
+        since: backend.health.since,
+        why: backend.health.why?.message,
+      }));
       yield* discover("a");
       yield* observe("a", up);
       yield* TestClock.adjust("5 seconds");
@@ -362,7 +374,7 @@ describe("BackendRegistry", () => {
       assert.deepStrictEqual(yield* seen, { lastCheck: 5_000, since: 0, why: undefined });
       yield* TestClock.adjust("5 seconds");
       yield* observe("a", down);
-      assert.deepStrictEqual(yield* seen, { lastCheck: 10_000, since: 10_000, why: down.why });
+      assert.deepStrictEqual(yield* seen, { lastCheck: 10_000, since: 10_000, why: refused });
       yield* TestClock.adjust("5 seconds");
       yield* observe("a", up, up);
       assert.deepStrictEqual(yield* seen, { lastCheck: 15_000, since: 15_000, why: undefined });
@@ -403,9 +415,12 @@ describe("BackendRegistry", () => {
         yield* discover("a", "b");
         yield* observe("a", up);
         yield* observe("b", up);
-        assert.isUndefined(yield* steer("c", "draining", "10.0.0.9"));
+        assert.deepStrictEqual(yield* steer("c", "draining", "10.0.0.9"), []);
         log.take();
-        assert.strictEqual((yield* steer("a", "draining", "10.0.0.9"))?.admin, "draining");
+        assert.deepStrictEqual(
+          (yield* steer("a", "draining", "10.0.0.9")).map(({ admin }) => admin),
+          ["draining"],
+        );
         const [line] = log.take();
         assert.strictEqual(line?.message, "backend is draining");
         assert.deepStrictEqual(line?.annotations, {
@@ -413,14 +428,14 @@ describe("BackendRegistry", () => {
           before: "enabled",
           by: "10.0.0.9",
         });
-        for (let n = 0; n < 4; n++) assert.strictEqual((yield* assign(client, []))?.id, "b");
+        for (let n = 0; n < 4; n++) assert.strictEqual((yield* assign(client, []))?.backend.id, "b");
         assert.strictEqual(Pool.healthy(yield* pool), 1);
 
         yield* discover("b");
         yield* discover("a", "b");
         yield* observe("a", up);
         assert.strictEqual((yield* backendOf("a")).admin, "draining");
-        for (let n = 0; n < 4; n++) assert.strictEqual((yield* assign(client, []))?.id, "b");
+        for (let n = 0; n < 4; n++) assert.strictEqual((yield* assign(client, []))?.backend.id, "b");
 
         yield* observe("a", down, down, down);
         yield* observe("a", up, up);

@@ -1,13 +1,15 @@
 import { FastCheck as fc } from "effect";
 import { assert, describe, it } from "vitest";
 import { type Backend, type Instance, keyOf } from "../../src/backend/Backend.js";
+import type { Observation } from "../../src/backend/Health.js";
 import * as Pool from "../../src/backend/Pool.js";
 import type { Algorithm } from "../../src/balancing/Algorithm.js";
 import { ipHash } from "../../src/balancing/IpHash.js";
 import { leastConnections } from "../../src/balancing/LeastConnections.js";
-import { toArray } from "../../src/balancing/Roster.js";
+import * as Members from "../../src/balancing/Members.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
-import { finished } from "../support/Candidates.js";
+import { finished } from "../support/Members.js";
+import { failed as failedWith, succeeded } from "../support/Observations.js";
 
 const thresholds = { rise: 2, fall: 3 };
 const client = { host: "10.9.8.7" };
@@ -15,18 +17,12 @@ const algorithms: ReadonlyArray<Algorithm> = [roundRobin, leastConnections, ipHa
 
 const instance = (id: string, port = 3000): Instance => ({ id, address: { host: "10.0.0.1", port } });
 
-const succeeded: Pool.Observation = { succeeded: true };
-const failed: Pool.Observation = { succeeded: false, why: "refused" };
+const failed = failedWith("refused");
 
 const found = (pool: Pool.Pool, id: string): Backend =>
-  toArray(pool.roster).find((backend) => backend.id === id) ?? assert.fail(`there is no ${id}`);
+  Members.toArray(pool.members).find((backend) => backend.id === id) ?? assert.fail(`there is no ${id}`);
 
-const observedTimes = (
-  pool: Pool.Pool,
-  id: string,
-  observation: Pool.Observation,
-  times: number,
-): Pool.Pool => {
+const observedTimes = (pool: Pool.Pool, id: string, observation: Observation, times: number): Pool.Pool => {
   let after = pool;
   for (let i = 0; i < times; i++) [after] = Pool.observed(after, found(after, id), observation, i);
   return after;
@@ -42,8 +38,8 @@ const serving = (ids: ReadonlyArray<string>, algorithm: Algorithm = roundRobin):
 };
 
 const assign = (pool: Pool.Pool, tried: ReadonlyArray<Backend> = []): readonly [Pool.Pool, Backend] => {
-  const [after, backend] = Pool.assigned(pool, client, tried);
-  return [after, backend ?? assert.fail("nothing was assigned")];
+  const [after, assignment] = Pool.assigned(pool, client, tried);
+  return [after, assignment?.backend ?? assert.fail("nothing was assigned")];
 };
 
 describe("Pool", () => {
@@ -110,7 +106,7 @@ describe("Pool", () => {
         pool.connections,
         all.reduce((sum, life) => sum + life.open, 0),
       );
-      const held = toArray(pool.roster);
+      const held = Members.toArray(pool.members);
       assert.deepStrictEqual(
         held.map((backend) => backend.key).sort(),
         [...lives.keys()].sort(),
@@ -120,10 +116,10 @@ describe("Pool", () => {
         const life = lives.get(backend.key) ?? assert.fail();
         assert.strictEqual(backend.health.up, life.up);
         assert.strictEqual(backend.health.checked, life.results.length > 0);
-        assert.strictEqual(backend.seen.lastCheck, life.lastCheck);
+        assert.strictEqual(Pool.lastCheck(pool, backend), life.lastCheck);
         assert.strictEqual(backend.leaving, !life.listed);
         assert.strictEqual(backend.eligible, eligible(life));
-        assert.strictEqual(backend.connections, life.open);
+        assert.strictEqual(Pool.connections(pool, backend), life.open);
         assert.strictEqual(backend.key, keyOf(backend));
       }
       assert.deepStrictEqual(
@@ -143,7 +139,7 @@ describe("Pool", () => {
           const handed: Array<{ readonly backend: Backend; readonly life: Life }> = [];
           const open: Array<{ readonly backend: Backend; readonly life: Life }> = [];
           const keep = (): void => {
-            for (const backend of toArray(pool.roster)) {
+            for (const backend of Members.toArray(pool.members)) {
               const life = lives.get(backend.key) ?? assert.fail();
               if (!handed.some((other) => other.life === life && other.backend.slot === backend.slot)) {
                 handed.push({ backend, life });
@@ -191,12 +187,9 @@ describe("Pool", () => {
                   step.up ? succeeded : failed,
                   time,
                 );
-                // One that has gone and come back is told apart by its slot at most: what is known of an id and
-                // an address is known of whoever has them now.
+                // One that has gone and come back is another one.
                 const life = lives.get(about.life.key);
-                const now =
-                  life === undefined ? undefined : toArray(pool.roster).find(({ key }) => key === life.key);
-                if (life === undefined || now?.slot !== about.backend.slot) {
+                if (life === undefined || life !== about.life) {
                   assert.strictEqual(after, pool, "a gone backend's observation changed the pool");
                   assert.isUndefined(transition);
                   break;
@@ -217,7 +210,7 @@ describe("Pool", () => {
                 }
                 if (was.checked && was.up === life.up) assert.isUndefined(transition);
                 else {
-                  assert.strictEqual(transition?.up, life.up);
+                  assert.strictEqual(transition?.backend.health.up, life.up);
                   assert.strictEqual(transition?.first, !was.checked);
                   assert.strictEqual(transition?.backend.key, life.key);
                 }
@@ -229,14 +222,15 @@ describe("Pool", () => {
                   const left = [...lives.values()].filter(
                     (life) => eligible(life) && !tried.some(({ key }) => key === life.key),
                   );
-                  const [after, backend] = Pool.assigned(pool, client, tried);
+                  const [after, assignment] = Pool.assigned(pool, client, tried);
                   if (left.length === 0) {
-                    assert.isUndefined(backend);
+                    assert.isUndefined(assignment);
                     assert.strictEqual(after, pool);
                     break;
                   }
-                  if (backend === undefined)
+                  if (assignment === undefined)
                     return assert.fail("nothing was assigned though something is left");
+                  const { backend } = assignment;
                   const life =
                     left.find(({ key }) => key === backend.key) ?? assert.fail("not one of those left");
                   if (algorithm === leastConnections) {
@@ -244,7 +238,7 @@ describe("Pool", () => {
                   }
                   pool = after;
                   life.open += 1;
-                  assert.strictEqual(backend.connections, life.open);
+                  assert.strictEqual(assignment.connections, life.open);
                   tried.push(backend);
                   open.push({ backend, life });
                 }
@@ -274,7 +268,9 @@ describe("Pool", () => {
           for (const { backend } of open) pool = Pool.released(pool, backend);
           assert.strictEqual(pool.connections, 0);
           assert.isTrue(
-            toArray(pool.roster).every((backend) => backend.connections === 0 && !backend.leaving),
+            Members.toArray(pool.members).every(
+              (backend) => Pool.connections(pool, backend) === 0 && !backend.leaving,
+            ),
           );
         }),
         { numRuns: 120 },
@@ -292,7 +288,7 @@ describe("Pool", () => {
         ["c", "a", "b"].map((id) => instance(id)),
       );
       assert.strictEqual(after, pool);
-      assert.deepStrictEqual(change, { added: [], removed: [] });
+      assert.deepStrictEqual(change, { added: [], removed: [], invalid: [] });
     });
 
     it("keeps round-robin's rotation through lists in another order", () => {
@@ -329,7 +325,7 @@ describe("Pool", () => {
         [pool, other] = assign(pool);
         assert.strictEqual(other.id, "b");
       }
-      assert.strictEqual(Pool.current(pool, held)?.connections, 1);
+      assert.strictEqual(Pool.connections(pool, held), 1);
       pool = Pool.released(pool, held);
       assert.isUndefined(Pool.current(pool, held));
       assert.strictEqual(pool.connections, 4);
@@ -346,7 +342,7 @@ describe("Pool", () => {
       );
       assert.strictEqual(Pool.healthy(pool), 0);
       assert.strictEqual(pool.unchecked, 1);
-      assert.isUndefined(found(pool, "a").seen.lastCheck);
+      assert.isUndefined(Pool.lastCheck(pool, found(pool, "a")));
       assert.strictEqual(Pool.observed(pool, old, succeeded, 5)[0], pool, "it is not the old one that is up");
     });
   });
@@ -363,7 +359,7 @@ describe("Pool", () => {
       pool = observedTimes(pool, "n", succeeded, 1);
       [pool] = assign(pool);
       [pool] = assign(pool);
-      assert.strictEqual(found(pool, "n").connections, 1);
+      assert.strictEqual(Pool.connections(pool, found(pool, "n")), 1);
       assert.strictEqual(Pool.released(pool, gone), pool);
       // And to have tried the one that is gone does not rule out its heir.
       assert.strictEqual(assign(pool, [gone, found(pool, "b")])[1].id, "n");
@@ -375,8 +371,8 @@ describe("Pool", () => {
       const [once, first] = assign(serving(["a", "b"]));
       const [twice, second] = assign(once);
       const pool = Pool.released(Pool.released(twice, first), first);
-      assert.strictEqual(found(pool, first.id).connections, 0);
-      assert.strictEqual(found(pool, second.id).connections, 1);
+      assert.strictEqual(Pool.connections(pool, found(pool, first.id)), 0);
+      assert.strictEqual(Pool.connections(pool, found(pool, second.id)), 1);
       assert.strictEqual(pool.connections, 1);
     });
   });
@@ -390,12 +386,13 @@ describe("Pool", () => {
             algorithm,
           );
           if (prepares && algorithm.prepare !== undefined) {
-            pool = Pool.prepared(pool, finished(algorithm.prepare(pool.roster)));
+            pool = Pool.prepared(pool, finished(algorithm.prepare(pool.members, pool.state)));
           }
           const tried: Array<Backend> = [];
           for (let i = 0; i < size; i++) {
-            const [after, backend] = Pool.assigned(pool, { host }, tried);
-            if (backend === undefined) return assert.fail("there was one left");
+            const [after, assignment] = Pool.assigned(pool, { host }, tried);
+            if (assignment === undefined) return assert.fail("there was one left");
+            const { backend } = assignment;
             assert.notInclude(
               tried.map(({ key }) => key),
               backend.key,
@@ -414,18 +411,18 @@ describe("Pool", () => {
   it("gives a client of ip-hash the same second choice every time: the one it has when the first is gone", () => {
     const ids = Array.from({ length: 10 }, (_, i) => `b${i}`);
     let pool = serving(ids, ipHash);
-    pool = Pool.prepared(pool, finished((ipHash.prepare ?? assert.fail())(pool.roster)));
+    pool = Pool.prepared(pool, finished(ipHash.prepare?.(pool.members, ipHash.initial) ?? assert.fail()));
     for (let i = 0; i < 200; i++) {
       const one = { host: `10.0.${i}.1` };
       const [, first] = Pool.assigned(pool, one, []);
       if (first === undefined) return assert.fail();
-      const [, second] = Pool.assigned(pool, one, [first]);
+      const [, second] = Pool.assigned(pool, one, [first.backend]);
       const [rest] = Pool.discovered(
         pool,
-        ids.filter((id) => id !== first.id).map((id) => instance(id)),
+        ids.filter((id) => id !== first.backend.id).map((id) => instance(id)),
       );
-      assert.strictEqual(Pool.assigned(rest, one, [])[1]?.id, second?.id);
-      assert.strictEqual(Pool.assigned(pool, one, [first])[1]?.id, second?.id);
+      assert.strictEqual(Pool.assigned(rest, one, [])[1]?.backend.id, second?.backend.id);
+      assert.strictEqual(Pool.assigned(pool, one, [first.backend])[1]?.backend.id, second?.backend.id);
     }
   });
 
@@ -433,7 +430,7 @@ describe("Pool", () => {
     let pool = serving(["a", "b", "c"], leastConnections);
     for (let i = 0; i < 9; i++) [pool] = assign(pool);
     assert.deepStrictEqual(
-      toArray(pool.roster).map(({ connections }) => connections),
+      Members.toArray(pool.members).map((backend) => Pool.connections(pool, backend)),
       [3, 3, 3],
     );
   });

@@ -1,25 +1,27 @@
 import { FastCheck as fc } from "effect";
 import { assert, describe, it } from "vitest";
-import type { Algorithm } from "../../src/balancing/Algorithm.js";
-import { type Candidate, get, insert, type Roster, remove, toArray } from "../../src/balancing/Roster.js";
+import * as Members from "../../src/balancing/Members.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
-import { changed, rosterOf } from "../support/Candidates.js";
+import {
+  type Chooser,
+  changed,
+  chooser,
+  chosen,
+  type Group,
+  groupOf,
+  joined,
+  left,
+  openIn,
+} from "../support/Members.js";
 
-const client = { host: "10.9.8.7" };
-
-const choose = (
-  algorithm: Algorithm,
-  roster: Roster<Candidate>,
-  times: number,
-): readonly [Algorithm, string[]] => {
+const choose = (start: Chooser, group: Group, times: number): readonly [Chooser, string[]] => {
   const keys: string[] = [];
-  let next = algorithm;
+  let next = start;
   for (let i = 0; i < times; i++) {
-    const choice = next.choose(roster, client);
-    const chosen = choice === undefined ? undefined : get(roster, choice.slot);
-    if (choice === undefined || chosen === undefined) return assert.fail("nothing was chosen");
-    keys.push(chosen.key);
-    next = choice.next;
+    const [member, after] = chosen(next, group);
+    if (member === undefined) return assert.fail("nothing was chosen");
+    keys.push(member.key);
+    next = after;
   }
   return [next, keys];
 };
@@ -32,33 +34,32 @@ const counted = (keys: ReadonlyArray<string>): Record<string, number> => {
 
 const keysOf = (n: number): ReadonlyArray<string> => Array.from({ length: n }, (_, i) => `b${i}`);
 
+const start = chooser(roundRobin);
+
 describe("round-robin", () => {
-  it("gives 300 connections on 3 backends 100 each", () => {
-    const [, keys] = choose(roundRobin, rosterOf(["a", "b", "c"]), 300);
+  it("gives 300 connections on 3 members 100 each", () => {
+    const [, keys] = choose(start, groupOf(["a", "b", "c"]), 300);
     assert.deepStrictEqual(counted(keys), { a: 100, b: 100, c: 100 });
   });
 
-  it("is exact over the eligible ones, from any point of the rotation on", () => {
+  it("is exact over the open ones, from any point of the rotation on", () => {
     const eligible = fc
-      .array(fc.boolean(), { minLength: 1, maxLength: 40, size: "max" })
+      .array(fc.boolean(), { minLength: 1, maxLength: 100, size: "max" })
       .filter((some) => some.includes(true));
     fc.assert(
       fc.property(eligible, fc.nat(100), fc.integer({ min: 1, max: 5 }), (flags, earlier, k) => {
-        const all = rosterOf(keysOf(flags.length));
-        const roster = toArray(all).reduce(
-          (some, candidate) => changed(some, candidate, { eligible: flags[candidate.slot] === true }),
-          all,
-        );
-        const up = toArray(roster).filter((candidate) => candidate.eligible);
-        const [algorithm] = choose(roundRobin, all, earlier);
-        const [, keys] = choose(algorithm, roster, k * up.length);
-        assert.deepStrictEqual(counted(keys), Object.fromEntries(up.map(({ key }) => [key, k])));
+        const all = groupOf(keysOf(flags.length));
+        const group = flags.reduce((some, flag, slot) => changed(some, slot, { eligible: flag }), all);
+        const open = openIn(group);
+        const [later] = choose(start, all, earlier);
+        const [, keys] = choose(later, group, k * open.length);
+        assert.deepStrictEqual(counted(keys), Object.fromEntries(open.map(({ key }) => [key, k])));
       }),
     );
   });
 
-  it("keeps everybody's turn when backends join, leave, fail and recover in between", () => {
-    // Between two choices of a backend that stays eligible every other one that stays gets exactly one turn.
+  it("keeps everybody's turn when members join, leave, fail and recover in between", () => {
+    // Between two choices of a member that stays eligible every other one that stays gets exactly one turn.
     const stays = ["s0", "s1", "s2", "s3"];
     const flapping = fc.array(fc.array(fc.tuple(fc.nat(5), fc.constantFrom("join", "leave", "flip"))), {
       minLength: 40,
@@ -66,30 +67,24 @@ describe("round-robin", () => {
     });
     fc.assert(
       fc.property(flapping, (rounds) => {
-        let roster = rosterOf(["s0", "x0", "s1", "x1", "s2", "x2", "s3"]);
-        let algorithm: Algorithm = roundRobin;
+        let group = groupOf(["s0", "x0", "s1", "x1", "s2", "x2", "s3"]);
+        let next = start;
         const turns: string[] = [];
-        let joined = 3;
+        let come = 3;
         for (const round of rounds) {
           for (const [which, what] of round) {
-            const others = toArray(roster).filter(({ key }) => !stays.includes(key));
+            const others = Members.toArray(group.members).filter(({ key }) => !stays.includes(key));
             const other = others[which % Math.max(1, others.length)];
-            if (what === "join") {
-              roster = insert(roster, (slot) => ({
-                slot,
-                key: `x${joined++}`,
-                eligible: true,
-                connections: 0,
-              }));
-            } else if (other !== undefined) {
-              roster =
+            if (what === "join") group = joined(group, `x${come++}`);
+            else if (other !== undefined) {
+              group =
                 what === "leave"
-                  ? remove(roster, other.slot)
-                  : changed(roster, other, { eligible: !other.eligible });
+                  ? left(group, other.slot)
+                  : changed(group, other.slot, { eligible: !other.eligible });
             }
           }
-          const [next, keys] = choose(algorithm, roster, 3);
-          algorithm = next;
+          const [after, keys] = choose(next, group, 3);
+          next = after;
           turns.push(...keys.filter((key) => stays.includes(key)));
         }
         turns.forEach((key, i) => {
@@ -100,13 +95,18 @@ describe("round-robin", () => {
     );
   });
 
-  it("chooses the only backend again and again, and nothing where there is none", () => {
-    assert.deepStrictEqual(choose(roundRobin, rosterOf(["a"]), 3)[1], ["a", "a", "a"]);
-    assert.isUndefined(roundRobin.choose(rosterOf([]), client));
-    const down = toArray(rosterOf(["a", "b"])).reduce(
-      (some, candidate) => changed(some, candidate, { eligible: false }),
-      rosterOf(["a", "b"]),
-    );
-    assert.isUndefined(roundRobin.choose(down, client));
+  it("passes over a member that is at its limit, and keeps the turn of the others", () => {
+    const full = changed(groupOf(["a", "b", "c"]), 1, { limit: 2, connections: 2 });
+    const [later, keys] = choose(start, full, 4);
+    assert.deepStrictEqual(keys, ["a", "c", "a", "c"]);
+    const free = changed(full, 1, { connections: 1 });
+    assert.deepStrictEqual(choose(later, free, 3)[1], ["a", "b", "c"]);
+  });
+
+  it("chooses the only member again and again, and nothing where there is none", () => {
+    assert.deepStrictEqual(choose(start, groupOf(["a"]), 3)[1], ["a", "a", "a"]);
+    assert.isUndefined(chosen(start, groupOf([]))[0]);
+    const down = [0, 1].reduce((some, slot) => changed(some, slot, { eligible: false }), groupOf(["a", "b"]));
+    assert.isUndefined(chosen(start, down)[0]);
   });
 });

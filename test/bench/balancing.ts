@@ -9,8 +9,9 @@
 import { Effect, Logger, LogLevel } from "effect";
 import type { Backend } from "../../src/backend/Backend.js";
 import { BackendRegistry, layer } from "../../src/backend/BackendRegistry.js";
+import type { Observation } from "../../src/backend/Health.js";
 import * as Pool from "../../src/backend/Pool.js";
-import type { Algorithm } from "../../src/balancing/Algorithm.js";
+import type { Algorithm, Prepared } from "../../src/balancing/Algorithm.js";
 import { ipHash } from "../../src/balancing/IpHash.js";
 import { leastConnections } from "../../src/balancing/LeastConnections.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
@@ -33,7 +34,7 @@ const longestSliceMillis = 2;
 const longestBuildMillis = 150;
 
 const thresholds = { rise: 2, fall: 3 };
-const up: Pool.Observation = { succeeded: true };
+const up: Observation = { by: "probe", began: 0, failure: undefined };
 
 const instances = (size: number) =>
   Array.from({ length: size }, (_, i) => ({
@@ -74,8 +75,8 @@ const serving = (algorithm: Algorithm, size: number): Pool.Pool => {
 };
 
 /** Builds the algorithm's table, and the times in milliseconds of the slices that took. */
-const prepare = (pool: Pool.Pool): readonly [Algorithm, ReadonlyArray<number>] | undefined => {
-  const slices = pool.algorithm.prepare?.(pool.roster);
+const prepare = (pool: Pool.Pool): readonly [Prepared<unknown>, ReadonlyArray<number>] | undefined => {
+  const slices = pool.algorithm.prepare?.(pool.members, pool.state);
   if (slices === undefined) return undefined;
   const times: Array<number> = [];
   for (;;) {
@@ -103,9 +104,9 @@ const poolCosts = (algorithm: Algorithm, size: number): Costs => {
     const open: Array<Backend> = [];
     let start = performance.now();
     for (const client of clients) {
-      const [after, backend] = Pool.assigned(pool, client, []);
+      const [after, assignment] = Pool.assigned(pool, client, []);
       pool = after;
-      if (backend !== undefined) open.push(backend);
+      if (assignment !== undefined) open.push(assignment.backend);
     }
     const assigning = each(start, choices);
     if (open.length !== choices) throw new Error("a client got no backend");
@@ -133,10 +134,10 @@ const registryCosts = (algorithm: Algorithm, size: number): Promise<Spread> =>
     yield* registry.discovered(instances(size));
     for (const backend of Pool.backends(yield* registry.pool)) yield* registry.observed(backend, up);
     // Until no table is being built any more: none that is takes this many turns.
-    let last = algorithm;
+    let last = algorithm.initial;
     for (let quiet = 0; algorithm.prepare !== undefined && quiet < 1_000; quiet++) {
       yield* turn;
-      const now = (yield* registry.pool).algorithm;
+      const now = (yield* registry.pool).state;
       if (now !== last) quiet = 0;
       last = now;
     }
@@ -144,8 +145,8 @@ const registryCosts = (algorithm: Algorithm, size: number): Promise<Spread> =>
     for (let round = -warmUpRounds; round < rounds; round++) {
       const start = performance.now();
       for (const client of clients) {
-        const backend = yield* registry.assign(client, []);
-        if (backend !== undefined) yield* registry.release(backend);
+        const assignment = yield* registry.assign(client, []);
+        if (assignment !== undefined) yield* registry.release(assignment.backend);
       }
       if (round >= 0) pairs.push(each(start, choices));
       yield* turn;

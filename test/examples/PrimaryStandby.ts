@@ -6,17 +6,18 @@ import {
   Discovery,
   DiscoverySync,
   HealthChecker,
+  Load,
   LoadBalancer,
   NodeTransport,
-  Roster,
 } from "zeitwork-load-balancer";
 
 /** An algorithm of your own: the first healthy backend of the list takes everything, the others stand by. */
-export const primaryStandby: Algorithm = {
+export const primaryStandby: Algorithm.Algorithm<undefined> = {
   name: "primary-standby",
-  choose: (roster) => {
-    const first = Roster.nextEligible(roster, -1);
-    return first === undefined ? undefined : { slot: first.slot, next: primaryStandby };
+  initial: undefined,
+  choose: (_members, load) => {
+    const first = Load.nextOpen(load, -1);
+    return first === undefined ? undefined : { slot: first, state: undefined };
   },
 };
 

@@ -15,7 +15,7 @@ import {
 interface Options {
   /** In each log line of this balancer. */
   readonly name: string;
-  readonly algorithm: Algorithm;
+  readonly algorithm: Algorithm.Algorithm;
   readonly backends: StaticDiscovery.Options["backends"];
   readonly port: number;
 }

@@ -4,6 +4,7 @@ import * as Registry from "../../src/backend/BackendRegistry.js";
 import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
 import * as Pool from "../../src/backend/Pool.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
+import * as EventLoop from "../../src/clock/EventLoop.js";
 import * as HealthChecker from "../../src/health/HealthChecker.js";
 import type { SocketAddress } from "../../src/net/SocketAddress.js";
 import { ConnectError, type ConnectFailure, Transport } from "../../src/transport/Transport.js";
@@ -15,6 +16,8 @@ type Behaviour = "answers" | "hangs" | ConnectFailure;
 const network = () => {
   const behaviours = new Map<number, Behaviour>();
   const probes: Array<{ readonly port: number; readonly timeoutMillis: number }> = [];
+  /** Probes under way, now and at most. */
+  const underWay = { now: 0, most: 0 };
   const fail = (address: SocketAddress, reason: ConnectFailure) =>
     Effect.fail(new ConnectError({ reason, address, code: undefined }));
   const layer = Layer.mock(Transport, {
@@ -23,14 +26,22 @@ const network = () => {
     probe: (address, { timeoutMillis }) =>
       Effect.suspend(() => {
         probes.push({ port: address.port, timeoutMillis });
+        underWay.now += 1;
+        underWay.most = Math.max(underWay.most, underWay.now);
         const behaviour = behaviours.get(address.port) ?? "answers";
         if (behaviour === "hangs") {
           return Effect.zipRight(Effect.sleep(Duration.millis(timeoutMillis)), fail(address, "timeout"));
         }
         return behaviour === "answers" ? Effect.void : fail(address, behaviour);
-      }),
+      }).pipe(
+        Effect.ensuring(
+          Effect.sync(() => {
+            underWay.now -= 1;
+          }),
+        ),
+      ),
   });
-  return { behaviours, probes, layer };
+  return { behaviours, probes, underWay, layer };
 };
 
 const instance = (port: number) => ({ id: `i${port}`, address: { host: "10.0.0.1", port } });
@@ -42,12 +53,17 @@ const check = <E>(
   body: (
     net: ReturnType<typeof network>,
   ) => Effect.Effect<void, E, BackendRegistry | HealthChecker.HealthChecker | Scope.Scope>,
+  more: HealthChecker.Options = {},
 ) =>
   it.scoped(title, () => {
     const net = network();
     const registry = Registry.layer({ algorithm: roundRobin, rise: 2, fall: 3 });
     return body(net).pipe(
-      Effect.provide(HealthChecker.layer(options).pipe(Layer.provideMerge(Layer.merge(registry, net.layer)))),
+      Effect.provide(
+        HealthChecker.layer({ ...options, ...more }).pipe(
+          Layer.provideMerge(Layer.merge(registry, net.layer)),
+        ),
+      ),
       Effect.provide(Logger.remove(Logger.defaultLogger)),
     );
   });
@@ -62,6 +78,17 @@ const discovered = (...ports: ReadonlyArray<number>) =>
     Effect.flatMap(BackendRegistry, (registry) => registry.discovered(ports.map(instance))),
     settle,
   );
+
+/** Turns of the event loop, in which long lists are taken over, until this is so. */
+const turnsUntil = (holds: () => boolean) =>
+  Effect.gen(function* () {
+    for (let turns = 0; !holds(); turns++) {
+      if (turns > 100_000) assert.fail("this did not happen");
+      yield* EventLoop.turn;
+    }
+  });
+
+const ports = (count: number): ReadonlyArray<number> => Array.from({ length: count }, (_, i) => i + 1);
 
 describe("HealthChecker", () => {
   check("probes every new backend at once, with the time limit, and closes what it opened", (net) =>
@@ -150,14 +177,110 @@ describe("HealthChecker", () => {
     }),
   );
 
-  check("keeps one fiber for each of a thousand backends that come at once", (net) =>
+  check(
+    "probes a long list so many at a time, and each of its addresses once",
+    (net) =>
+      Effect.gen(function* () {
+        const { pool } = yield* BackendRegistry;
+        for (const port of ports(200)) net.behaviours.set(port, port % 2 === 0 ? "hangs" : "answers");
+        yield* discovered(...ports(200));
+        yield* turnsUntil(() => net.underWay.now === 20);
+        for (let n = 0; n < 20 && (yield* pool).unchecked > 0; n++) {
+          yield* TestClock.adjust(options.timeout);
+          yield* EventLoop.turn;
+        }
+        assert.strictEqual((yield* pool).unchecked, 0);
+        assert.strictEqual(net.underWay.most, 20);
+        assert.strictEqual(yield* healthy, 100);
+      }),
+    { concurrency: 20, interval: "1 hour" },
+  );
+
+  check("begins the probes of a long list in slices, with a turn of the event loop after each", (net) =>
     Effect.gen(function* () {
-      const checker = yield* HealthChecker.HealthChecker;
-      yield* discovered(...Array.from({ length: 1_000 }, (_, i) => i + 1));
-      assert.strictEqual(yield* checker.probed, 1_000);
-      assert.strictEqual(net.probes.length, 1_000);
-      assert.strictEqual(yield* healthy, 1_000);
+      const inOneTurn: Array<number> = [];
+      yield* discovered(...ports(1_000));
+      while (net.probes.length < 1_000) {
+        const before = net.probes.length;
+        yield* EventLoop.turn;
+        inOneTurn.push(net.probes.length - before);
+        if (inOneTurn.length > 10_000) assert.fail("they were not probed");
+      }
+      assert.isAtMost(Math.max(...inOneTurn), 64);
+      const { probed } = yield* HealthChecker.HealthChecker;
+      assert.strictEqual(yield* probed, 1_000);
     }),
+  );
+
+  check("probes an address once, however many backends are there, and tells all of them", (net) =>
+    Effect.gen(function* () {
+      const registry = yield* BackendRegistry;
+      const checker = yield* HealthChecker.HealthChecker;
+      const { address } = instance(1);
+      yield* registry.discovered(Array.from({ length: 2_000 }, (_, i) => ({ id: `i${i}`, address })));
+      yield* settle;
+      for (let turns = 0; (yield* healthy) < 2_000; turns++) {
+        if (turns > 10_000) assert.fail("not all of them are up");
+        yield* EventLoop.turn;
+      }
+      assert.strictEqual(net.probes.length, 1);
+      assert.strictEqual(yield* checker.probed, 1);
+    }),
+  );
+
+  check("brings up backends that were left out by one list and are in the next, in one go", (net) =>
+    Effect.gen(function* () {
+      const registry = yield* BackendRegistry;
+      yield* discovered(1, 2, 3);
+      net.probes.length = 0;
+      yield* registry.discovered([]);
+      yield* registry.discovered([3, 2, 1].map(instance));
+      yield* settle;
+      assert.deepStrictEqual(net.probes.map(({ port }) => port).sort(), [1, 2, 3]);
+      assert.strictEqual(yield* healthy, 3);
+    }),
+  );
+
+  check("probes at once a backend that is new at an address which is probed already", (net) =>
+    Effect.gen(function* () {
+      const registry = yield* BackendRegistry;
+      yield* discovered(1);
+      yield* registry.discovered([instance(1), { ...instance(1), id: "another" }]);
+      yield* settle;
+      assert.strictEqual(net.probes.length, 2);
+      assert.strictEqual(yield* healthy, 2);
+    }),
+  );
+
+  it.effect("refuses options that no timer can hold, by their names", () =>
+    Effect.gen(function* () {
+      for (const [option, wrong] of [
+        ["interval", { interval: Duration.infinity }],
+        ["timeout", { timeout: "30 days" }],
+        ["timeout", { timeout: 0 }],
+        ["concurrency", { concurrency: 0 }],
+      ] as const) {
+        const error = yield* HealthChecker.layer(wrong).pipe(
+          Layer.provide([Registry.layer({}), network().layer]),
+          Layer.build,
+          Effect.scoped,
+          Effect.flip,
+        );
+        assert.strictEqual(error.option, option);
+      }
+    }),
+  );
+
+  it.scoped("finds every backend well where a test has no network", () =>
+    Effect.gen(function* () {
+      yield* discovered(1, 2);
+      assert.strictEqual(yield* healthy, 2);
+      yield* discovered(2, 3, 4);
+      assert.strictEqual(yield* healthy, 3);
+    }).pipe(
+      Effect.provide(Layer.provideMerge(HealthChecker.layerTest, Registry.layer({}))),
+      Effect.provide(Logger.remove(Logger.defaultLogger)),
+    ),
   );
 
   it.scoped("ends its probes with its scope", () =>

@@ -7,6 +7,7 @@ import { Change, Status } from "../../src/monitoring/Api.js";
 import { applied } from "../../src/monitoring/Change.js";
 import * as Feed from "../../src/monitoring/Feed.js";
 import * as Sessions from "../../src/proxy/Sessions.js";
+import { failed, succeeded } from "../support/Observations.js";
 
 const feed = Feed.layer(undefined).pipe(
   Layer.provide(Sessions.layer),
@@ -65,11 +66,11 @@ const busyHalfSecond = Effect.gen(function* () {
   const registry = yield* Registry.BackendRegistry;
   const metrics = yield* Metrics;
   const [known] = (yield* registry.discovered([backend(0)])).added;
-  const assigned = known ?? (yield* registry.assign({ host: "10.9.9.9" }, []));
+  const assigned = known ?? (yield* registry.assign({ host: "10.9.9.9" }, []))?.backend;
   if (assigned === undefined) return assert.fail("nothing was assigned");
   for (let n = 0; n < 50; n++) metrics.opened();
-  yield* registry.observed(assigned, { succeeded: false, why: "it refused" });
-  yield* registry.observed(assigned, { succeeded: true });
+  yield* registry.observed(assigned, failed("it refused"));
+  yield* registry.observed(assigned, succeeded);
   yield* TestClock.adjust("500 millis");
 });
 

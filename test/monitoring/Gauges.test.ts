@@ -8,6 +8,7 @@ import { Metrics } from "../../src/metrics/Metrics.js";
 import { loopDelays } from "../../src/metrics/ProcessGauges.js";
 import * as Gauges from "../../src/monitoring/Gauges.js";
 import * as Sessions from "../../src/proxy/Sessions.js";
+import { succeeded } from "../support/Observations.js";
 import * as SetClock from "../support/SetClock.js";
 
 const registry = Registry.layer({ algorithm: roundRobin, rise: 1, fall: 1 }).pipe(
@@ -23,7 +24,7 @@ describe("the gauges", () => {
         const metrics = yield* Metrics;
         const sessions = yield* Sessions.make;
         const { added } = yield* discovered([{ id: "a", address: { host: "10.0.0.1", port: 1 } }]);
-        for (const backend of added) yield* observed(backend, { succeeded: true });
+        for (const backend of added) yield* observed(backend, succeeded);
         metrics.polled("success", yield* MonotonicClock.now);
         set(-3_600_000);
         yield* adjust("90 seconds");

@@ -24,6 +24,7 @@ import * as Monitoring from "../../src/monitoring/Monitoring.js";
 import * as MonitoringClient from "../../src/monitoring/MonitoringClient.js";
 import * as Sessions from "../../src/proxy/Sessions.js";
 import * as CapturedLog from "../support/CapturedLog.js";
+import { failed, succeeded } from "../support/Observations.js";
 import * as OpenSessions from "../support/OpenSessions.js";
 
 const secret = "correct-horse-battery";
@@ -55,7 +56,7 @@ const start = (adminToken?: string) =>
     const { added } = yield* registry.discovered(
       ["a", "b b"].map((id) => ({ id, address: { host: "10.0.0.1", port: id.length } })),
     );
-    for (const backend of added) yield* registry.observed(backend, { succeeded: true });
+    for (const backend of added) yield* registry.observed(backend, succeeded);
     const origin = `http://127.0.0.1:${Context.get(context, Monitoring.Monitoring).address.port}`;
     const metrics = Context.get(context, Metrics);
     const sessions = Context.get(context, Sessions.Sessions);
@@ -248,8 +249,7 @@ describe("the client's errors and streams", () => {
       const tags = new Set(Chunk.map(first, ({ _tag }) => _tag));
       assert.deepStrictEqual([...tags].sort(), ["Change", "Event", "History", "Status"]);
       for (const backend of Pool.backends(yield* registry.pool))
-        for (let n = 0; n < 3; n++)
-          yield* quiet(registry.observed(backend, { succeeded: false, why: "it refused" }));
+        for (let n = 0; n < 3; n++) yield* quiet(registry.observed(backend, failed("it refused")));
       const seen = Chunk.toReadonlyArray(yield* Fiber.join(statuses));
       assert.strictEqual(seen[0]?.healthy_backends, 2);
       assert.strictEqual(seen.at(-1)?.backends[0]?.why, "it refused");
@@ -278,7 +278,7 @@ describe("GET /status", () => {
   it.scopedLive("has what is counted, and since when and why a backend is down", () =>
     Effect.gen(function* () {
       const { metrics, origin, registry, sessions } = yield* start();
-      const backend = yield* registry.assign({ host: "10.9.9.9" }, []);
+      const backend = (yield* registry.assign({ host: "10.9.9.9" }, []))?.backend;
       if (backend === undefined) return assert.fail("nothing was assigned");
       yield* sessions.register(OpenSessions.group("listening", { backend, bytes: { received: 3, sent: 5 } }));
       metrics.opened();
@@ -287,8 +287,7 @@ describe("GET /status", () => {
       counted.connected(2.5);
       counted.connectFailed("refused");
       counted.carried(7, 15);
-      for (let n = 0; n < 3; n++)
-        yield* quiet(registry.observed(backend, { succeeded: false, why: "it refused" }));
+      for (let n = 0; n < 3; n++) yield* quiet(registry.observed(backend, failed("it refused")));
       const { backends, discovered, now, started, uptime_seconds, ...rest } = yield* statusOf(origin);
       assert.isNull(discovered);
       assert.isAbove(uptime_seconds, 0);
@@ -340,10 +339,9 @@ describe("GET /events", () => {
       // Before anybody watched.
       yield* until(viewer, (message) => kindOf(message) === "added");
       yield* until(viewer, ({ name }) => name === "status");
-      const backend = yield* registry.assign({ host: "10.9.9.9" }, []);
+      const backend = (yield* registry.assign({ host: "10.9.9.9" }, []))?.backend;
       if (backend === undefined) return assert.fail("nothing was assigned");
-      for (let n = 0; n < 3; n++)
-        yield* quiet(registry.observed(backend, { succeeded: false, why: "it refused" }));
+      for (let n = 0; n < 3; n++) yield* quiet(registry.observed(backend, failed("it refused")));
       const { data } = yield* until(viewer, (message) => kindOf(message) === "down");
       assert.include(data, { backend: "a (10.0.0.1:1)", detail: "it refused" });
       yield* until(

@@ -10,6 +10,7 @@ import { Metrics } from "../../src/metrics/Metrics.js";
 import * as Monitoring from "../../src/monitoring/Monitoring.js";
 import * as Sessions from "../../src/proxy/Sessions.js";
 import * as CapturedLog from "../support/CapturedLog.js";
+import { failed, succeeded } from "../support/Observations.js";
 import * as OpenSessions from "../support/OpenSessions.js";
 import { descriptors, dial, eventually, receive, serve } from "../support/Sockets.js";
 
@@ -58,14 +59,10 @@ const discover = (registry: typeof BackendRegistry.Service, ...ids: ReadonlyArra
 
 const silently = Effect.provide(Logger.remove(Logger.defaultLogger));
 
-const observe = (
-  registry: typeof BackendRegistry.Service,
-  backend: Backend | undefined,
-  succeeded: boolean,
-) =>
+const observe = (registry: typeof BackendRegistry.Service, backend: Backend | undefined, well: boolean) =>
   backend === undefined
     ? Effect.dieMessage("there is no such backend")
-    : silently(registry.observed(backend, succeeded ? { succeeded } : { succeeded, why: "refused" }));
+    : silently(registry.observed(backend, well ? succeeded : failed("refused")));
 
 /** Sends bytes as they are and answers all that comes back. */
 const raw = (port: number, text: string | Buffer) =>

@@ -10,6 +10,7 @@ import { Recorder } from "../../src/metrics/Recorder.js";
 import * as LoadBalancer from "../../src/proxy/LoadBalancer.js";
 import * as Sessions from "../../src/proxy/Sessions.js";
 import { ConnectError } from "../../src/transport/Transport.js";
+import { succeeded } from "../support/Observations.js";
 import * as ScriptedTransport from "../support/ScriptedTransport.js";
 
 setFlagsFromString("--expose-gc");
@@ -30,7 +31,7 @@ const failing = Effect.gen(function* () {
   const { added } = yield* registry.discovered(
     [1001, 1002, 1003].map((port) => ({ id: `b${port}`, address: { host: "127.0.0.1", port } })),
   );
-  for (const backend of added) yield* registry.observed(backend, { succeeded: true });
+  for (const backend of added) yield* registry.observed(backend, succeeded);
   yield* LoadBalancer.make({
     host: "127.0.0.1",
     port: 0,

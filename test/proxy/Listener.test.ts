@@ -13,6 +13,7 @@ import { codeOf } from "../../src/proxy/ConnectionRecord.js";
 import * as LoadBalancer from "../../src/proxy/LoadBalancer.js";
 import * as Sessions from "../../src/proxy/Sessions.js";
 import * as CapturedLog from "../support/CapturedLog.js";
+import { succeeded } from "../support/Observations.js";
 import * as ScriptedTransport from "../support/ScriptedTransport.js";
 import { eventually } from "../support/Sockets.js";
 
@@ -29,7 +30,7 @@ const make = Effect.gen(function* () {
   );
   const discover = Effect.gen(function* () {
     const { added } = yield* registry.discovered(instances);
-    for (const backend of added) yield* registry.observed(backend, { succeeded: true });
+    for (const backend of added) yield* registry.observed(backend, succeeded);
   });
   /** A listener whose relays a test ends. */
   const listen = (options: Partial<LoadBalancer.Options> = {}) =>

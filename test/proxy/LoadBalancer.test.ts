@@ -21,6 +21,7 @@ import {
   Transport,
 } from "../../src/transport/Transport.js";
 import * as CapturedLog from "../support/CapturedLog.js";
+import { failed, succeeded } from "../support/Observations.js";
 import * as Ports from "../support/Ports.js";
 import { blackHole, descriptors, dial, eventually, receive, serve } from "../support/Sockets.js";
 
@@ -55,7 +56,7 @@ const start = ({
     );
     const { added } = yield* logged(registry.discovered(ports.map(instance)));
     if (up) {
-      for (const backend of added) yield* logged(registry.observed(backend, { succeeded: true }));
+      for (const backend of added) yield* logged(registry.observed(backend, succeeded));
     }
     log.take();
     const transportContext = yield* Layer.build(transport);
@@ -188,9 +189,9 @@ describe("LoadBalancer", () => {
       const clients = yield* Effect.replicateEffect(dial(started.port), 6);
       const answers = yield* Effect.all(clients.map(said), { concurrency: "unbounded" });
       assert.deepStrictEqual([...answers].sort(), ["a", "a", "b", "b", "c", "c"]);
-      const open = yield* started.registry.pool;
+      const pool = yield* started.registry.pool;
       assert.deepStrictEqual(
-        Pool.backends(open).map(({ connections }) => connections),
+        Pool.backends(pool).map((backend) => Pool.connections(pool, backend)),
         [2, 2, 2],
       );
       assert.strictEqual(yield* started.balancer.open, 6);
@@ -227,8 +228,10 @@ describe("LoadBalancer", () => {
         connectFailures: 1,
         redispatches: 1,
       });
-      const [first] = Pool.backends(yield* started.registry.pool);
-      assert.strictEqual(first?.health.against, 1, "the failed connect counts as a failed probe");
+      const pool = yield* started.registry.pool;
+      assert.strictEqual(pool.failing, 1, "the failed connect counts as a failed probe");
+      const [first] = Pool.backends(pool);
+      assert.isDefined(first === undefined ? undefined : Pool.lastCheck(pool, first));
       const [line] = lines(started.log, "backend could not be connected to");
       assert.match(String(line?.annotations["why"]), /refused the connection/);
       assert.strictEqual(line?.annotations["backend"], `b${dead} (127.0.0.1:${dead})`);
@@ -337,7 +340,7 @@ describe("LoadBalancer", () => {
       yield* until(Effect.map(started.balancer.open, (open) => open === 1));
       const [backend] = Pool.backends(yield* started.registry.pool);
       if (backend === undefined) return assert.fail("the backend is gone");
-      yield* started.registry.observed(backend, { succeeded: true });
+      yield* started.registry.observed(backend, succeeded);
       assert.strictEqual((yield* Effect.promise(() => answer)).bytes.toString(), "early");
     }),
   );
@@ -351,7 +354,7 @@ describe("LoadBalancer", () => {
       yield* until(Effect.map(started.balancer.open, (open) => open === 1));
       const [backend] = Pool.backends(yield* started.registry.pool);
       if (backend === undefined) return assert.fail("the backend is gone");
-      yield* started.registry.observed(backend, { succeeded: false, why: "refused" });
+      yield* started.registry.observed(backend, failed("refused"));
       assert.strictEqual((yield* Effect.promise(() => answer)).end, "reset");
       yield* idle(started);
       assert.strictEqual(counts(started.metrics).refused, 1);
@@ -571,9 +574,7 @@ describe("LoadBalancer", () => {
       yield* idle(started);
       assert.strictEqual(resets, 1);
       assert.deepStrictEqual(codes(started.log), ["connect-failed/connecting"]);
-      for (const backend of Pool.backends(yield* started.registry.pool)) {
-        assert.strictEqual(backend.health.against, 0);
-      }
+      assert.strictEqual((yield* started.registry.pool).failing, 0);
     }),
   );
 

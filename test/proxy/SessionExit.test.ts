@@ -14,6 +14,7 @@ import { type ConnectionRecord, codeOf } from "../../src/proxy/ConnectionRecord.
 import * as LoadBalancer from "../../src/proxy/LoadBalancer.js";
 import * as Sessions from "../../src/proxy/Sessions.js";
 import * as CapturedLog from "../support/CapturedLog.js";
+import { succeeded } from "../support/Observations.js";
 import * as ScriptedTransport from "../support/ScriptedTransport.js";
 import { eventually } from "../support/Sockets.js";
 
@@ -54,13 +55,13 @@ class TrappedRecorder extends Recorder {
   }
 }
 
-/** An algorithm, and whatever follows from it, that throws while the trap is on. */
+/** An algorithm that throws while the trap is on. */
 const trapped = (algorithm: Algorithm, trap: Trap): Algorithm => ({
   name: algorithm.name,
-  choose: (roster, client) => {
+  initial: algorithm.initial,
+  choose: (members, load, state, client) => {
     trap.spring();
-    const choice = algorithm.choose(roster, client);
-    return choice === undefined ? undefined : { ...choice, next: trapped(choice.next, trap) };
+    return algorithm.choose(members, load, state, client);
   },
 });
 
@@ -191,7 +192,7 @@ const start = (brought: Partial<Brought>) =>
     const { added } = yield* registry.discovered(
       [1001, 1002].map((port) => ({ id: `b${port}`, address: { host: "127.0.0.1", port } })),
     );
-    for (const backend of added) yield* registry.observed(backend, { succeeded: true });
+    for (const backend of added) yield* registry.observed(backend, succeeded);
     const transport = yield* ScriptedTransport.make(brought.forward ?? ScriptedTransport.relayOnce);
     const records: Array<ConnectionRecord> = [];
     const reader = yield* sessions.ended.pipe(

@@ -1,0 +1,111 @@
+/**
+ * What a list of instances changes in a pool. Pure; in slices, because a list may have many thousands of entries.
+ */
+import type { Members } from "../balancing/Members.js";
+import { isIpAddress } from "../net/SocketAddress.js";
+import { type Backend, type Instance, keyOf } from "./Backend.js";
+
+/**
+ * An instance that cannot be a backend. The others stand.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface InvalidInstance {
+  readonly instance: Instance;
+  /** The first field that is wrong. */
+  readonly field: "id" | "host" | "port";
+  /** What is wrong with it, in words that can end a sentence. */
+  readonly why: string;
+}
+
+/** An instance that is to be listed from now on, and the leaving backend that it comes back to. */
+export interface Arrival {
+  readonly instance: Instance;
+  readonly key: string;
+  readonly leaving: Backend | undefined;
+}
+
+/** What a list changes. */
+export interface Changes {
+  readonly arrivals: ReadonlyArray<Arrival>;
+  /** Backends that are listed and shall not be any more. */
+  readonly departures: ReadonlyArray<Backend>;
+  readonly invalid: ReadonlyArray<InvalidInstance>;
+}
+
+/** The longest id, in UTF-16 code units. */
+export const longestId = 255;
+
+// Control characters (the general category Cc), and what breaks lines or reorders text where it is shown.
+const unprintable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u;
+
+// An IPv6 address has up to 45 characters, and its zone up to 15 more behind a percent sign (IFNAMSIZ of Linux).
+const longestHost = 61;
+
+// The types say so, but instances come from anybody's Discovery.
+const problemOfId = (id: unknown): string | undefined => {
+  if (typeof id !== "string" || id === "") return "it is not a text of at least one character";
+  if (id.length > longestId) return `it is longer than ${longestId} characters`;
+  return unprintable.test(id) ? "it has characters that cannot be printed" : undefined;
+};
+
+const problemOfHost = (host: unknown): string | undefined =>
+  typeof host === "string" && host.length <= longestHost && isIpAddress(host)
+    ? undefined
+    : `${JSON.stringify(String(host).slice(0, longestHost))} is not an IP address`;
+
+const problemOfPort = (port: unknown): string | undefined =>
+  typeof port === "number" && Number.isInteger(port) && port >= 1 && port <= 65535
+    ? undefined
+    : `${String(port).slice(0, longestHost)} is not a whole number from 1 to 65535`;
+
+/** What keeps an instance from being a backend; undefined where nothing does. */
+export const problemOf = (instance: Instance): Pick<InvalidInstance, "field" | "why"> | undefined => {
+  const { address, id } = instance;
+  const ofId = problemOfId(id);
+  if (ofId !== undefined) return { field: "id", why: ofId };
+  const ofHost = problemOfHost(address.host);
+  if (ofHost !== undefined) return { field: "host", why: ofHost };
+  const ofPort = problemOfPort(address.port);
+  return ofPort === undefined ? undefined : { field: "port", why: ofPort };
+};
+
+/** Entries, and chunks of backends, that are looked at in one slice: some tenths of a millisecond. */
+const entriesInASlice = 512;
+const chunksInASlice = 8;
+
+/**
+ * What becomes of a pool's members by a list that says: exactly these. Of instances with the same id and address the first counts.
+ * Yields between slices; the pool may meanwhile change in everything but in what is listed.
+ */
+export const compare = function* (
+  members: Members<Backend>,
+  instances: ReadonlyArray<Instance>,
+): Generator<void, Changes> {
+  const unseen = new Map<string, Backend>();
+  for (const [i, { values }] of members.slots.chunks.entries()) {
+    if (i % chunksInASlice === chunksInASlice - 1) yield;
+    for (const backend of values) if (backend !== undefined) unseen.set(backend.key, backend);
+  }
+  const seen = new Set<string>();
+  const arrivals: Array<Arrival> = [];
+  const invalid: Array<InvalidInstance> = [];
+  for (const [i, instance] of instances.entries()) {
+    if (i % entriesInASlice === entriesInASlice - 1) yield;
+    const problem = problemOf(instance);
+    if (problem !== undefined) {
+      invalid.push({ instance, ...problem });
+      continue;
+    }
+    const key = keyOf(instance);
+    if (seen.has(key)) continue;
+    seen.add(key);
+    const known = unseen.get(key);
+    unseen.delete(key);
+    if (known === undefined || known.leaving) arrivals.push({ instance, key, leaving: known });
+  }
+  const departures: Array<Backend> = [];
+  for (const backend of unseen.values()) if (!backend.leaving) departures.push(backend);
+  return { arrivals, departures, invalid };
+};
