@@ -16,7 +16,7 @@ import { Connections, type Limits } from "./Connections.js";
 
 export interface Options {
   /** The address to listen on; undefined is every address, IPv6 and IPv4 (IPv4 alone on a host without IPv6). */
-  readonly host: string | undefined;
+  readonly host?: string | undefined;
   /** 0 is any free port. */
   readonly port: number;
   /** How many connections it holds; by the descriptors of this process unless said otherwise. */

@@ -7,7 +7,7 @@ import type * as HttpApp from "@effect/platform/HttpApp";
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest";
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer";
-import { Cause, Context, Effect, Layer, type Redacted } from "effect";
+import { Cause, Config, type ConfigError, Context, Effect, Layer, type Redacted, type Scope } from "effect";
 import type { BackendRegistry } from "../backend/BackendRegistry.js";
 import * as InvalidOption from "../config/InvalidOption.js";
 import type { Metrics } from "../metrics/Metrics.js";
@@ -22,11 +22,25 @@ import * as HttpServer from "./HttpServer.js";
 import * as Page from "./Page.js";
 import * as Steering from "./Steering.js";
 
-export interface Options extends HttpServer.Options, Program {
+/**
+ * @since 0.2.0
+ * @category models
+ */
+export interface AppOptions extends Program {
   /** Those who send it as a bearer token may steer; without it nobody may. At least 16 printable ASCII characters. */
   readonly adminToken?: Redacted.Redacted | undefined;
 }
 
+/**
+ * @since 0.2.0
+ * @category models
+ */
+export interface Options extends HttpServer.Options, AppOptions {}
+
+/**
+ * @since 0.2.0
+ * @category tags
+ */
 export class Monitoring extends Context.Tag("zeitwork-load-balancer/Monitoring")<
   Monitoring,
   {
@@ -100,30 +114,71 @@ const guarded = <R>(app: HttpApp.Default<never, R>, page: Page.Page) =>
     ),
   );
 
-/** Builds the server. Its scope owns it: closing stops listening, and resets what has not ended a second later. */
-export const make = (options: Options) =>
+/** What the described answers are built from. */
+const services = ({ adminToken, ...program }: AppOptions) =>
+  HttpApiSwagger.layer({ path: docsPath }).pipe(
+    Layer.provideMerge(
+      Layer.mergeAll(
+        HttpApiBuilder.api(Api).pipe(
+          Layer.provide(Layer.provide(Handlers.layer(program), Steering.layer(adminToken))),
+        ),
+        HttpApiBuilder.Middleware.layer,
+        NodeHttpServer.layerContext,
+      ),
+    ),
+    Layer.provideMerge(HttpApiBuilder.Router.Live),
+    Layer.provideMerge(feedLayer(program.build)),
+  );
+
+/** The answers, and what ends the streams among them. */
+const build = (options: AppOptions) =>
+  Effect.gen(function* () {
+    const context = yield* Layer.build(services(options));
+    const app = yield* Effect.provide(HttpApiBuilder.httpApp, context);
+    const page = yield* Page.load(Page.built);
+    return { app: Effect.provide(guarded(app, page), context), end: Context.get(context, Feed).end };
+  });
+
+/**
+ * What monitoring answers, to be served by a server of one's own, or mounted in its router: page, descriptions and
+ * errors included. Streams of events end with the scope. The limits of {@link layer} are not in it: they are the
+ * server's.
+ *
+ * ```ts
+ * const app = yield* Monitoring.httpApp({ adminToken })
+ * const router = HttpRouter.empty.pipe(HttpRouter.mountApp("/monitoring", app))
+ * ```
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
+export const httpApp = (
+  options: AppOptions,
+): Effect.Effect<
+  HttpApp.Default,
+  InvalidOption.InvalidOption,
+  BackendRegistry | Metrics | Sessions | Scope.Scope
+> =>
+  Effect.gen(function* () {
+    const { app, end } = yield* build(options);
+    yield* Effect.addFinalizer(() => end);
+    return app;
+  });
+
+const make = (options: Options) =>
   Effect.gen(function* () {
     yield* InvalidOption.ipAddress("host", options.host);
     yield* InvalidOption.port("port", options.port);
-    const app = yield* HttpApiBuilder.httpApp;
-    const handler = yield* NodeHttpServer.makeHandler(guarded(app, yield* Page.load(Page.built)));
-    const feed = yield* Feed;
-    const address = yield* HttpServer.make(options, handler, feed.end);
+    const { app, end } = yield* build(options);
+    const address = yield* HttpServer.make(options, yield* NodeHttpServer.makeHandler(app), end);
     yield* Effect.logInfo("monitoring").pipe(Effect.annotateLogs({ address: format(address) }));
     return Monitoring.of({ address });
   });
 
 /**
- * Serves monitoring for as long as its scope is open. Fails when the port cannot be listened on, or when an option
- * cannot be used.
- */
-export const layer = (
-  options: Options,
-): Layer.Layer<Monitoring, InvalidOption.InvalidOption | ListenError, BackendRegistry | Metrics> =>
-  Layer.provide(layerWithoutDependencies(options), sessionsLayer);
-
-/**
- * The same over open sessions that are given.
+ * Serves monitoring for as long as its scope is open, over open sessions that are given. Fails when the port cannot be
+ * listened on, or when an option cannot be used. At the end it stops listening, and resets what has not ended a second
+ * later.
  *
  * @since 0.2.0
  * @category layers
@@ -131,15 +186,29 @@ export const layer = (
 export const layerWithoutDependencies = (
   options: Options,
 ): Layer.Layer<Monitoring, InvalidOption.InvalidOption | ListenError, BackendRegistry | Metrics | Sessions> =>
-  Layer.scoped(Monitoring, make(options)).pipe(
-    Layer.provide(HttpApiSwagger.layer({ path: docsPath })),
-    Layer.provide([
-      HttpApiBuilder.api(Api).pipe(
-        Layer.provide(Layer.provide(Handlers.layer(options), Steering.layer(options.adminToken))),
-      ),
-      HttpApiBuilder.Router.Live,
-      HttpApiBuilder.Middleware.layer,
-      NodeHttpServer.layerContext,
-    ]),
-    Layer.provide(feedLayer(options.build)),
-  );
+  Layer.scoped(Monitoring, make(options));
+
+/**
+ * The same over the sessions that the balancer of this program has, as `LoadBalancer.layer` provides them.
+ *
+ * @since 0.2.0
+ * @category layers
+ */
+export const layer = (
+  options: Options,
+): Layer.Layer<Monitoring, InvalidOption.InvalidOption | ListenError, BackendRegistry | Metrics> =>
+  Layer.provide(layerWithoutDependencies(options), sessionsLayer);
+
+/**
+ * The same with options from a `Config`, such as fields of `Settings.config`.
+ *
+ * @since 0.2.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<Options>,
+): Layer.Layer<
+  Monitoring,
+  ConfigError.ConfigError | InvalidOption.InvalidOption | ListenError,
+  BackendRegistry | Metrics
+> => Layer.unwrapEffect(Effect.map(Config.unwrap(options), layer));
