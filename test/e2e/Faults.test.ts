@@ -6,7 +6,7 @@ import { ask, exchange, listOf, named, restartable, talk } from "../support/Back
 import * as Ports from "../support/Ports.js";
 import * as Real from "../support/RealServer.js";
 import * as Program from "../support/RunningProgram.js";
-import { dial, receive, serve } from "../support/Sockets.js";
+import { dial, eventually, type Received, receive, serve } from "../support/Sockets.js";
 
 const sha256 = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex");
 
@@ -28,6 +28,40 @@ os.execvp(sys.argv[1], sys.argv[1:])
 
 for (const transport of Program.transports) {
   describe(`faults on ${transport}`, () => {
+    // Node's sockets have no SO_LINGER that could be set ahead.
+    it.scopedLive.skipIf(transport === "node")(
+      "killed, it resets both sides: nobody takes a part of a message for all of it",
+      () =>
+        Effect.gen(function* () {
+          const received: Array<Received> = [];
+          const backend = yield* serve((socket) => {
+            void receive(socket).then((all) => received.push(all));
+            socket.write("part of an answer");
+          });
+          const program = yield* Program.start(transport, { BACKENDS: `127.0.0.1:${backend.port}` });
+          yield* program.healthy(1);
+          const client = yield* dial(program.port);
+          const answer = receive(client);
+          client.write("part of a request");
+          yield* Program.untilTrue(
+            Effect.map(
+              program.backends,
+              () =>
+                client.bytesRead === "part of an answer".length &&
+                [...backend.sockets].some(({ bytesRead }) => bytesRead === "part of a request".length),
+            ),
+          );
+          yield* program.signal("SIGKILL");
+          const { bytes, end } = yield* Effect.promise(() => answer);
+          assert.deepStrictEqual([bytes.toString(), end], ["part of an answer", "reset"]);
+          yield* eventually(() => received.length > 0);
+          assert.deepStrictEqual(
+            received.map(({ bytes, end }) => [bytes.toString(), end]),
+            [["part of a request", "reset"]],
+          );
+        }),
+    );
+
     describe.skipIf(python !== undefined)("on a terminal that is stopped", () => {
       /** The program, when it has told more than the terminal takes: 4 KiB, which is a dozen connections. */
       const stopped = Effect.gen(function* () {

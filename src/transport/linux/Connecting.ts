@@ -57,6 +57,7 @@ export class Connecting implements Owner, Expiring {
     this.#socket = socket;
     socket.owner = this;
     libc.setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    libc.resetOnClose(fd, true);
     if (!quickAcknowledge) libc.setOption(fd, IPPROTO_TCP, TCP_QUICKACK, 0);
     const begun = this.begin(socket, destination);
     if (begun < 0) this.fail(begun);

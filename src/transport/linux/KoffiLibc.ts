@@ -117,9 +117,9 @@ export const make = (koffi: Koffi): Service => {
       words[0] = value;
       return checked(setsockopt(fd, level, option, scratch.address, 4));
     },
-    resetOnClose: (fd) => {
-      // struct linger: on, for no time.
-      words[0] = 1;
+    resetOnClose: (fd, on) => {
+      // struct linger: on or off, for no time.
+      words[0] = on ? 1 : 0;
       words[1] = 0;
       return checked(setsockopt(fd, SOL_SOCKET, SO_LINGER, scratch.address, 8));
     },

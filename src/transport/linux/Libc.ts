@@ -32,7 +32,8 @@ export class Libc extends Context.Tag("zeitwork-load-balancer/Libc")<
     readonly listen: (fd: number, backlog: number) => Result;
     /**
      * The next connection, non-blocking and close-on-exec; the peer's address is written at the start of the block
-     * ({@link addressSize}). It inherits what Linux lets it inherit: NODELAY, KEEPALIVE and its times.
+     * ({@link addressSize}). It inherits what Linux lets it inherit: NODELAY, LINGER, KEEPALIVE
+     * and its times.
      */
     readonly accept: (fd: number, address: Block) => Result;
     readonly connect: (fd: number, address: Block, length: number) => Result;
@@ -40,8 +41,8 @@ export class Libc extends Context.Tag("zeitwork-load-balancer/Libc")<
     readonly socketName: (fd: number, address: Block) => Result;
     /** An option whose value is an `int`. */
     readonly setOption: (fd: number, level: number, option: number, value: number) => Result;
-    /** Makes `close` send RST: SO_LINGER with no time. */
-    readonly resetOnClose: (fd: number) => Result;
+    /** Whether `close`, and the end of this process, send RST: SO_LINGER with no time, or off. */
+    readonly resetOnClose: (fd: number, on: boolean) => Result;
     /** Takes SO_ERROR: the socket's pending error as a positive errno, 0 for none. */
     readonly takeError: (fd: number) => Result;
     /** Writes what the kernel knows of a connection at the start of a block, as {@link tcpInfo} says. */

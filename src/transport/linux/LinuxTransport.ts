@@ -157,6 +157,7 @@ export const make = (
       if (fd < 0) return fd;
       // Accepted sockets inherit these from their listener.
       libc.setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+      libc.resetOnClose(fd, true);
       keepAlive(libc, fd);
       libc.setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
       if (address.family === AF_INET6) libc.setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
@@ -183,6 +184,7 @@ export const make = (
       if (result >= 0) result = libc.setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
       if (result >= 0) result = libc.listen(fd, backlog);
       if (result < 0) return result;
+      libc.resetOnClose(fd, true);
       keepAlive(libc, fd);
       return fd;
     };

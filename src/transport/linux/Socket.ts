@@ -169,7 +169,8 @@ export class Socket implements Connection, Watched {
     this.closed = true;
     this.owner = undefined;
     if (this.accepted) this.engine.clients -= 1;
-    if (reset) this.engine.libc.resetOnClose(this.fd);
+    // From its beginning on it would be reset, so that a peer of a killed process does not take what it has for all.
+    if (!reset) this.engine.libc.resetOnClose(this.fd, false);
     this.engine.close(this);
   }
 }

@@ -461,6 +461,8 @@ export class Kernel {
       listening.pending.shift();
       socket.peer = peer;
       socket.state = "established";
+      // Inherited from the listener.
+      socket.linger = true;
       this.#wire(socket);
       writeAddress(address, { family: 2, bytes: [127, 0, 0, 1], port: 1, scope: 0 });
       // What a client does before it is accepted it has done by then.
@@ -486,8 +488,8 @@ export class Kernel {
       if (this.#refused(fd)) throw new Violation(`setsockopt of descriptor ${fd}, which is not open`);
       return this.#trouble(ENOBUFS, ENOMEM);
     },
-    resetOnClose: (fd) => {
-      this.#get(fd, Tcp, "SO_LINGER").linger = true;
+    resetOnClose: (fd, on) => {
+      this.#get(fd, Tcp, "SO_LINGER").linger = on;
       return 0;
     },
     takeError: (fd) => this.#called("SO_ERROR", this.#get(fd, Tcp, "SO_ERROR").takeError()),
