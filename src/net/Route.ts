@@ -5,6 +5,7 @@ import { createSocket } from "node:dgram";
 import { isIPv4 } from "node:net";
 import { Data, Effect } from "effect";
 import { canonical } from "./IpAddress.js";
+import { isIpAddress } from "./SocketAddress.js";
 
 export interface Route {
   /** The address that packets to there would be sent from. */
@@ -28,9 +29,13 @@ export class RouteError extends Data.TaggedError("RouteError")<{
 /** Any port but 0 will do: nothing is sent. */
 const discard = 9;
 
-/** The route to an IP address. */
+/** The route to an IP address. Anything else fails with EINVAL. */
 export const to = (host: string): Effect.Effect<Route, RouteError> =>
   Effect.async((resume) => {
+    if (!isIpAddress(host)) {
+      resume(Effect.fail(new RouteError({ host, code: "EINVAL" })));
+      return;
+    }
     const address = canonical(host);
     const socket = isIPv4(address) ? createSocket("udp4") : createSocket("udp6");
     const settle = (result: Effect.Effect<Route, RouteError>): void => {
