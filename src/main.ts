@@ -91,15 +91,16 @@ const adopting = <A, R>(layer: Layer.Layer<A, InvalidOption | ListenError, R>, d
         }),
   );
 
+/** Its options are within the bounds that settings are checked for. */
 const discovery = (settings: Settings): Layer.Layer<Discovery> =>
-  settings.backends === undefined
+  (settings.backends === undefined
     ? OperatorDiscovery.layer({
         url: settings.operatorUrl,
         token: settings.operatorToken,
         timeout: settings.discoveryTimeout,
-        // The settings were checked when they were read.
-      }).pipe(Layer.provide(NodeHttpClient.layer), Layer.orDie)
-    : StaticDiscovery.layer({ backends: settings.backends, timeout: settings.discoveryTimeout });
+      }).pipe(Layer.provide(NodeHttpClient.layer))
+    : StaticDiscovery.layer({ backends: settings.backends, timeout: settings.discoveryTimeout })
+  ).pipe(Layer.orDie);
 
 /** A transport where it can run, and another where it cannot, with a line that says why. */
 const withFallback = <E>(

@@ -7,7 +7,7 @@
 import { Either } from "effect";
 import type { Instance } from "../backend/Backend.js";
 import { isPrintable, printable } from "../log/ForeignText.js";
-import { canonical } from "../net/IpAddress.js";
+import { isUnspecified } from "../net/IpAddress.js";
 import { format, isIpAddress } from "../net/SocketAddress.js";
 import type { Answer, Skipped } from "./Discovery.js";
 import { oversized } from "./JsonList.js";
@@ -62,8 +62,7 @@ const readEntry = (entry: unknown): Either.Either<Instance, Refusal> => {
   if (!isPrintable(id)) return malformed("id has characters that cannot be printed");
   if (ip_address === "") return malformed("ip_address is empty");
   if (!isIpAddress(ip_address)) return malformed(`ip_address ${printable(ip_address)} is not an IP address`);
-  // Connecting to it would reach this host.
-  if (/^[0:.]+$/.test(canonical(ip_address))) {
+  if (isUnspecified(ip_address)) {
     return malformed(`ip_address ${ip_address} is the unspecified address`);
   }
   if (!Number.isInteger(port) || port < 0 || port > 65535) {

@@ -3,6 +3,9 @@
  */
 import { isIPv4 } from "node:net";
 
+/** True of `0.0.0.0` and `::` in each of their spellings: who connects to them reaches this host. */
+export const isUnspecified = (address: string): boolean => /^[0:.]+$/.test(canonical(address));
+
 // An IPv4 address in hexadecimal. `::ffff:5` has its ffff one group further right and carries none.
 const twoGroups = /^([0-9a-f]{1,4}):([0-9a-f]{1,4})$/;
 
