@@ -9,15 +9,15 @@ import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient";
 import { Cause, Duration, Effect, Exit, Layer, Logger, LogLevel, Option, Stream } from "effect";
 import * as BackendRegistry from "./backend/BackendRegistry.js";
 import { algorithms } from "./balancing/Algorithms.js";
-import { Refusal, usage } from "./cli/Refusal.js";
+import { cannotListen, Refusal, settings as readSettings, usage } from "./cli/Refusal.js";
 import * as Environment from "./config/Environment.js";
 import type { InvalidOption } from "./config/InvalidOption.js";
 import {
   describe,
   type EnvironmentName,
-  read as readSettings,
   type Settings,
   type TransportName,
+  table,
 } from "./config/Settings.js";
 import type { Discovery } from "./discovery/Discovery.js";
 import * as DiscoverySync from "./discovery/DiscoverySync.js";
@@ -52,44 +52,20 @@ const { version }: { readonly version: string } = JSON.parse(
   readFileSync(new URL("../package.json", import.meta.url), "utf8"),
 );
 
-/** The variables that say where to listen. */
-interface Variables {
-  readonly port: string;
-  readonly address: string;
-}
-
-const cure = ({ reason }: ListenError, { port, address }: Variables): string => {
-  switch (reason) {
-    case "in-use":
-      return `choose another port with ${port}, or end that program`;
-    case "not-permitted":
-      return `choose a port from 1024 up with ${port}, or run with CAP_NET_BIND_SERVICE`;
-    case "no-such-address":
-      return `set ${address} to one that is`;
-    case "other":
-      return `look at ${address} and ${port}`;
-  }
-};
-
-const refused = ({ message }: InvalidOption) => new Refusal({ message, code: usage });
-
-/** Says what to do where a port cannot be listened on. */
-const listening = <A, R>(layer: Layer.Layer<A, InvalidOption | ListenError, R>, variables: Variables) =>
+/** A port that cannot be listened on is a refusal that names the variables which asked for it. */
+const withListenRefusal = <A, R>(
+  layer: Layer.Layer<A, InvalidOption | ListenError, R>,
+  why: (error: ListenError) => string,
+) =>
   Layer.mapError(layer, (error) =>
     error._tag === "InvalidOption"
-      ? refused(error)
-      : new Refusal({ message: `${error.message}: ${cure(error, variables)}`, code: 1 }),
+      ? new Refusal({ message: error.message, code: usage })
+      : new Refusal({ message: why(error), code: 1 }),
   );
 
-const adopting = <A, R>(layer: Layer.Layer<A, InvalidOption | ListenError, R>, descriptor: number) =>
-  Layer.mapError(layer, (error) =>
-    error._tag === "InvalidOption"
-      ? refused(error)
-      : new Refusal({
-          message: `the socket that systemd passes (descriptor ${descriptor}) cannot be listened on (${error.code}): it has to be a TCP socket, as ListenStream= with a port makes one`,
-          code: 1,
-        }),
-  );
+/** Why a socket of systemd cannot be listened on. */
+const inheritedRefusal = (descriptor: number) => (error: ListenError) =>
+  `the socket that systemd passes (descriptor ${descriptor}) cannot be listened on (${error.code}): it has to be a TCP socket, as ListenStream= with a port makes one`;
 
 /** Its options are within the bounds that settings are checked for. */
 const discovery = (settings: Settings): Layer.Layer<Discovery> =>
@@ -143,14 +119,14 @@ const programInfo = Effect.zipWith(Transport, LogWriter.LogWriter, ({ faults, na
 const monitoring = (settings: Settings) =>
   Layer.unwrapEffect(
     Effect.map(programInfo, (program) =>
-      listening(
+      withListenRefusal(
         Monitoring.layer({
           ...program,
           host: settings.healthBindAddress,
           port: settings.healthPort,
           adminToken: settings.adminToken,
         }),
-        { port: "HEALTH_PORT", address: "HEALTH_BIND_ADDRESS" },
+        (error) => cannotListen(error, table.healthPort.name, table.healthBindAddress.name),
       ),
     ),
   );
@@ -193,17 +169,14 @@ const metricsExport = (settings: Settings) => {
       ).pipe(Layer.provide(NodeHttpClient.layer));
 };
 
-/** Told to systemd, where it asks for that. */
-const announced = <A, E, R>(layer: Layer.Layer<A, E, R>, settings: Settings) => {
-  const { NOTIFY_SOCKET: socket, WATCHDOG_PID: watchdogPid, WATCHDOG_USEC: watchdogMicros } = process.env;
-  if (socket === undefined || socket === "") return layer;
-  return Systemd.announced({
-    patience: Duration.sum(settings.healthCheckTimeout, "1 second"),
-    stopping: Duration.sum(settings.drainTimeout, "10 seconds"),
-  }).pipe(
-    Layer.provideMerge(layer),
-    Layer.provide(Systemd.layer({ socket, watchdogMicros, watchdogPid, pid: process.pid })),
-  );
+/** Notifies systemd when the layer is ready and when it stops, where systemd asks for that. */
+const withReadiness = <A, E, R>(layer: Layer.Layer<A, E, R>, settings: Settings) => {
+  const options = Systemd.fromEnvironment();
+  if (options === undefined) return layer;
+  return Systemd.readiness({
+    probesTimeout: Duration.sum(settings.healthCheckTimeout, "1 second"),
+    stopTimeout: Duration.sum(settings.drainTimeout, "10 seconds"),
+  }).pipe(Layer.provideMerge(layer), Layer.provide(Systemd.layer(options)));
 };
 
 /**
@@ -226,10 +199,13 @@ const program = (settings: Settings, inherited: number | undefined) =>
     ),
   ).pipe(
     (layer) =>
-      inherited === undefined
-        ? listening(layer, { port: "PORT", address: "BIND_ADDRESS" })
-        : adopting(layer, inherited),
-    (layer) => announced(layer, settings),
+      withListenRefusal(
+        layer,
+        inherited === undefined
+          ? (error) => cannotListen(error, table.port.name, table.bindAddress.name)
+          : inheritedRefusal(inherited),
+      ),
+    (layer) => withReadiness(layer, settings),
     Layer.provide([
       HealthChecker.layer({ interval: settings.healthCheckInterval, timeout: settings.healthCheckTimeout }),
       DiscoverySync.layer({ interval: settings.discoveryInterval }).pipe(
@@ -262,12 +238,9 @@ const ignoredSignals = Layer.scopedDiscard(
 );
 
 const serve = Effect.gen(function* () {
-  const { settings, warnings } = yield* Effect.mapError(
-    readSettings,
-    ({ message }) => new Refusal({ message, code: usage }),
-  );
+  const { settings, warnings } = yield* readSettings;
   const inherited = yield* Effect.mapError(
-    InheritedSocket.inherited(process.env, process.pid),
+    InheritedSocket.inherited(),
     ({ message }) => new Refusal({ message, code: usage }),
   );
   yield* Effect.logInfo("settings").pipe(
@@ -280,7 +253,7 @@ const serve = Effect.gen(function* () {
     Effect.zipRight(Layer.launch(Layer.merge(program(settings, inherited), ignoredSignals))),
     Effect.provide(telemetry(settings)),
     Effect.provide(loggers[settings.environment]),
-    Effect.provide(LogWriter.layer(stdout, { journal: Journal.reads(stdout, process.env) })),
+    Effect.provide(LogWriter.layer(stdout, { journal: Journal.reads(stdout) })),
     Logger.withMinimumLogLevel(settings.logLevel),
   );
 });
@@ -288,7 +261,7 @@ const serve = Effect.gen(function* () {
 // What only a command needs is loaded for it alone.
 const commandLine = Effect.promise(() => import("./cli/CommandLine.js")).pipe(
   Effect.flatMap(({ run }) =>
-    run(process.argv, {
+    run(process.argv.slice(2), {
       version,
       serve,
       discovery,
@@ -304,9 +277,7 @@ const commandLine = Effect.promise(() => import("./cli/CommandLine.js")).pipe(
 /** Says on stderr why the program ends. */
 const complain = (why: string): void => {
   const text = `load-balancer: ${why}\n`;
-  process.stderr.write(
-    Journal.reads(stderr, process.env) ? JournalPriority.prefixed(text, LogLevel.Error) : text,
-  );
+  process.stderr.write(Journal.reads(stderr) ? JournalPriority.prefixed(text, LogLevel.Error) : text);
 };
 
 const main = (process.argv.length > 2 ? commandLine : serve).pipe(

@@ -1,13 +1,16 @@
 /**
- * `load-balancer check`: what would happen if it were started now. Nothing listens and nothing is changed.
+ * `load-balancer check`: what would happen if it were started now. It changes nothing; its ports are opened for a moment.
  */
 import { Duration, Effect, Either } from "effect";
 import type { Instance } from "../backend/Backend.js";
-import { describe, type Settings } from "../config/Settings.js";
+import * as Environment from "../config/Environment.js";
+import { describe, type Found, type Settings, table } from "../config/Settings.js";
 import { Discovery } from "../discovery/Discovery.js";
 import * as HealthChecker from "../health/HealthChecker.js";
 import { quantity } from "../log/Quantity.js";
 import { format } from "../net/SocketAddress.js";
+import * as PortCheck from "./PortCheck.js";
+import { cannotListen } from "./Refusal.js";
 import { cell, figure, painted, render } from "./Table.js";
 
 /** How many backends are probed at once. */
@@ -22,12 +25,25 @@ export interface Probed {
   readonly why: string | null;
 }
 
+export interface Port {
+  /** The variable that names it. */
+  readonly variable: string;
+  readonly state: "free" | "taken" | "unusable";
+  /** Who has it, where that can be known. */
+  readonly by: PortCheck.Process | null;
+  /** Why it cannot be listened on. */
+  readonly why: string | null;
+}
+
 /** How it would start: `ready`, with part of its backends, or with nobody to send clients to. */
 export type Verdict = "ready" | "degraded" | "unavailable";
 
 export interface Report {
   readonly verdict: Verdict;
   readonly settings: Readonly<Record<string, string>>;
+  /** Values and variables that would be ignored. */
+  readonly warnings: ReadonlyArray<string>;
+  readonly ports: ReadonlyArray<Port>;
   /** What was asked for the backends. */
   readonly source: string;
   /** Why it did not answer. */
@@ -51,21 +67,51 @@ const probed = ({ address, id }: Instance, timeoutMillis: number) =>
     }),
   );
 
-/** Asks once for the backends, and probes each of them once. */
-export const check = (settings: Settings) =>
+const portOf = (
+  host: string | undefined,
+  port: number,
+  variable: string,
+  address: string,
+): Effect.Effect<Port> =>
+  Effect.gen(function* () {
+    const result = yield* PortCheck.check(host, port);
+    if (Either.isRight(result)) return { variable, state: "free", by: null, why: null } as const;
+    const why = cannotListen(result.left, variable, address);
+    if (result.left.reason !== "in-use") return { variable, state: "unusable", by: null, why } as const;
+    const by = (yield* PortCheck.owner(port)) ?? null;
+    return { variable, state: "taken", by, why } as const;
+  });
+
+const ports = (settings: Settings): Effect.Effect<ReadonlyArray<Port>> =>
+  Effect.all([
+    portOf(settings.bindAddress, settings.port, table.port.name, table.bindAddress.name),
+    portOf(
+      settings.healthBindAddress,
+      settings.healthPort,
+      table.healthPort.name,
+      table.healthBindAddress.name,
+    ),
+  ]);
+
+/** Opens the ports for a moment, asks once for the backends, and probes each of them once. */
+export const check = ({ settings, warnings }: Found) =>
   Effect.gen(function* () {
     const discovery = yield* Discovery;
     const timeoutMillis = Duration.toMillis(settings.healthCheckTimeout);
+    const checkedPorts = yield* ports(settings);
     const answer = yield* Effect.either(discovery.list);
     const { instances, skipped } = Either.getOrElse(answer, () => ({ instances: [], skipped: [] }));
     const backends = yield* Effect.forEach(instances, (instance) => probed(instance, timeoutMillis), {
       concurrency: atOnce,
     });
     const answering = backends.filter(({ why }) => why === null).length;
-    const whole = answering === backends.length && skipped.length === 0;
+    const complete = answering === backends.length && skipped.length === 0;
+    const startable = checkedPorts.every(({ state }) => state !== "unusable");
     const report: Report = {
-      verdict: answering === 0 ? "unavailable" : whole ? "ready" : "degraded",
+      verdict: !startable || answering === 0 ? "unavailable" : complete ? "ready" : "degraded",
       settings: describe(settings),
+      warnings: [...warnings, ...Environment.misspelt()].map(({ line }) => line),
+      ports: checkedPorts,
       source: discovery.source,
       discovery_error: Either.isLeft(answer) ? answer.left.message : null,
       skipped,
@@ -74,10 +120,25 @@ export const check = (settings: Settings) =>
     return report;
   });
 
-const last: Readonly<Record<Verdict, string>> = {
+const lastLine: Readonly<Record<Verdict, string>> = {
   ready: "Ready: every backend answers.",
   degraded: "Degraded: not everything that is listed can be sent clients.",
-  unavailable: "Unavailable: clients would be refused.",
+  unavailable: "Unavailable: it would not start, or clients would be refused.",
+};
+
+/** A port that is taken is often that of the balancer itself, which runs already: it says nothing of the next start. */
+const portLine = ({ by, state, variable, why }: Port, colours: boolean): ReadonlyArray<string> => {
+  switch (state) {
+    case "free":
+      return [];
+    case "unusable":
+      return [painted(cell(`${variable}: ${why}`).text, "red", colours)];
+    case "taken": {
+      const holder =
+        by === null ? "another program, or by the balancer that runs now" : `${by.name} (process ${by.pid})`;
+      return [painted(cell(`${variable} is taken by ${holder}`).text, "yellow", colours)];
+    }
+  }
 };
 
 /** The report for people. */
@@ -96,12 +157,14 @@ export const text = (report: Report, colours: boolean): string => {
   return [
     render(["SETTING", "VALUE"], settings, colours),
     "",
+    ...report.warnings.map((line) => painted(cell(line).text, "yellow", colours)),
+    ...report.ports.flatMap((port) => portLine(port, colours)),
     found,
     ...report.skipped.map(({ entry, why }) =>
       painted(cell(`${entry} is left out: ${why}`).text, "yellow", colours),
     ),
     ...(backends.length === 0 ? [] : [render(["ID", "ADDRESS", "CONNECT MS", "PROBE"], backends, colours)]),
     "",
-    painted(last[report.verdict], report.verdict === "ready" ? "green" : "red", colours),
+    painted(lastLine[report.verdict], report.verdict === "ready" ? "green" : "red", colours),
   ].join("\n");
 };

@@ -77,7 +77,7 @@ export const status = (url: string): Effect.Effect<typeof Status.Type, Refusal, 
     Effect.mapError((error) => refusalOf(url, error)),
   );
 
-/** Chooses what becomes of a backend; answers what it is then. */
+/** Steers a backend; answers what it is then. The id may be the beginning of one, if it is that of no other. */
 export const steer = (
   url: string,
   adminToken: Redacted.Redacted | undefined,
@@ -89,34 +89,52 @@ export const steer = (
     const message = `${name} is not set: set it to what the load balancer was started with`;
     return new Refusal({ message, code: usage });
   }
-  return MonitoringClient.make({ url, adminToken }).pipe(
-    Effect.flatMap((client) => client.steering[choice]({ path: { id } })),
-    inTime(url),
-    Effect.catchAll((error) => {
-      switch (error._tag) {
-        case "Unauthorized":
-          return new Refusal({
-            message: `${url} does not accept this ${name}: it was started with another`,
-            code: 1,
-          });
-        case "SteeringOff":
-          return new Refusal({
-            message: `steering is off at ${url}: start the load balancer with ${name} set`,
-            code: 1,
-          });
-        case "UnknownBackend":
-          return unknown(url, id);
-        default:
-          return refusalOf(url, error);
-      }
+  const steerExactly = (
+    exact: string,
+    otherwise: Effect.Effect<typeof BackendStatus.Type, Refusal, HttpClient.HttpClient>,
+  ) =>
+    MonitoringClient.make({ url, adminToken }).pipe(
+      Effect.flatMap((client) => client.steering[choice]({ path: { id: exact } })),
+      inTime(url),
+      Effect.catchAll((error) => {
+        switch (error._tag) {
+          case "Unauthorized":
+            return new Refusal({
+              message: `${url} does not accept this ${name}: it was started with another`,
+              code: 1,
+            });
+          case "SteeringOff":
+            return new Refusal({
+              message: `steering is off at ${url}: start the load balancer with ${name} set`,
+              code: 1,
+            });
+          case "UnknownBackend":
+            return otherwise;
+          default:
+            return refusalOf(url, error);
+        }
+      }),
+    );
+  return steerExactly(
+    id,
+    Effect.flatMap(status(url), ({ backends }) => {
+      const ids = backends.map((backend) => backend.id);
+      const [only, ...others] = id === "" ? [] : ids.filter((each) => each.startsWith(id));
+      return only === undefined || others.length > 0
+        ? new Refusal({ message: notOne(id, ids), code: 1 })
+        : steerExactly(only, new Refusal({ message: notOne(id, ids), code: 1 }));
     }),
   );
 };
 
-const unknown = (url: string, id: string) =>
-  Effect.flatMap(status(url), ({ backends }) => {
-    const ids = backends.slice(0, 20).map((backend) => printable(backend.id));
-    const listed =
-      ids.length === 0 ? "none is" : `there are ${ids.join(", ")}${backends.length > 20 ? ", …" : ""}`;
-    return new Refusal({ message: `no backend ${printable(id)} is listed: ${listed}`, code: 1 });
-  });
+/** Why an id stands for no backend of these. */
+const notOne = (id: string, ids: ReadonlyArray<string>): string => {
+  const beginning = id === "" ? [] : ids.filter((each) => each.startsWith(id));
+  const shown = beginning.length > 0 ? beginning : ids;
+  const list = `${shown
+    .slice(0, 20)
+    .map((each) => printable(each))
+    .join(", ")}${shown.length > 20 ? ", …" : ""}`;
+  if (beginning.length > 0) return `${printable(id)} is the beginning of several ids: ${list}`;
+  return `no backend ${printable(id)} is listed: ${ids.length === 0 ? "none is" : `there are ${list}`}`;
+};

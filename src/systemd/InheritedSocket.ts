@@ -23,8 +23,8 @@ export interface Environment {
  * there are several: the balancer listens on one.
  */
 export const inherited = (
-  { LISTEN_FDS, LISTEN_PID }: Environment,
-  pid: number,
+  { LISTEN_FDS, LISTEN_PID }: Environment = process.env,
+  pid: number = process.pid,
 ): Either.Either<number | undefined, InheritedSocketError> => {
   // For others, whose children we are.
   if (LISTEN_FDS === undefined || LISTEN_PID !== String(pid)) return Either.right(undefined);

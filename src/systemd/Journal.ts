@@ -10,7 +10,7 @@ export interface Environment {
 }
 
 /** True where this descriptor is the socket of JOURNAL_STREAM. It is not where it was redirected to somewhere else. */
-export const reads = (descriptor: number, { JOURNAL_STREAM }: Environment): boolean => {
+export const reads = (descriptor: number, { JOURNAL_STREAM }: Environment = process.env): boolean => {
   if (JOURNAL_STREAM === undefined || JOURNAL_STREAM === "") return false;
   try {
     const { dev, ino } = fstatSync(descriptor, { bigint: true });

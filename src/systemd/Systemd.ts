@@ -1,5 +1,5 @@
 /**
- * What a service of `Type=notify` tells systemd (sd_notify(3)): that it is ready, how it is, that it is stopping, and
+ * The notifications of a service of `Type=notify` (sd_notify(3)): that it is ready, its status, that it is stopping, and
  * that its loop still turns (sd_watchdog_enabled(3)).
  */
 import { Context, Duration, Effect, Layer, Schedule } from "effect";
@@ -18,15 +18,26 @@ export interface Options {
   readonly pid: number;
 }
 
+/** What systemd asks this process for; undefined where it asks for nothing. */
+export const fromEnvironment = (
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+  pid: number = process.pid,
+): Options | undefined => {
+  const { NOTIFY_SOCKET: socket, WATCHDOG_PID: watchdogPid, WATCHDOG_USEC: watchdogMicros } = environment;
+  return socket === undefined || socket === "" ? undefined : { socket, watchdogMicros, watchdogPid, pid };
+};
+
 export class Systemd extends Context.Tag("zeitwork-load-balancer/Systemd")<
   Systemd,
   {
-    /** Tells the variables of sd_notify(3): now, or as soon as systemd takes them, in order. Does not wait. */
-    readonly tell: (variables: Readonly<Record<string, string>>) => Effect.Effect<void>;
+    /** Notifies systemd that the service is ready, with its status: now, or as soon as systemd takes it. */
+    readonly ready: Effect.Effect<void>;
+    /** Notifies systemd that the service is stopping, which may take as long as this. */
+    readonly stopping: (timeout: Duration.Duration) => Effect.Effect<void>;
   }
 >() {}
 
-/** The status is looked at, and told when it is another, this often; so is what systemd did not take yet. */
+/** The status is looked at, and sent when it is another, this often; so is what systemd did not take yet. */
 const everySecond = Schedule.spaced("1 second");
 
 /** From one sign of life to the next: half of what systemd waits for; undefined when it does not wait for any. */
@@ -44,13 +55,13 @@ export const watchdogInterval = ({
 export const statusOf = (pool: Pool.Pool, { draining, open }: Pick<Snapshot, "draining" | "open">): string =>
   `${draining ? "draining, " : ""}${Pool.healthy(pool)} of ${quantity(pool.listed, "backend")} healthy, ${quantity(open, "connection")} open`;
 
-/** Tells the status and gives signs of life for as long as its scope is open. What prevents that it says, once. */
+/** Sends the status and signs of life while its scope is open. What prevents that is logged once. */
 const make = (options: Options) =>
   Effect.gen(function* () {
     const registry = yield* BackendRegistry;
     const sessions = yield* Sessions;
     const warn = (why: string) =>
-      Effect.logWarning("systemd cannot be told anything: give the unit Type=exec and no WatchdogSec=").pipe(
+      Effect.logWarning("systemd cannot be notified: give the unit Type=exec and no WatchdogSec=").pipe(
         Effect.annotateLogs({ why }),
       );
     const socket = yield* Effect.catchAll(open(options.socket), ({ message }) =>
@@ -71,20 +82,17 @@ const make = (options: Options) =>
       return warn(`nothing can be sent to NOTIFY_SOCKET=${options.socket}: ${failure}`);
     });
 
-    // A READY=1 that is lost is a unit that is never up. Bounded: it is told twice in its life, and has one status.
-    const untold: Array<string> = [];
-    const tellRest = Effect.suspend(() => {
-      while (untold[0] !== undefined && sent(untold[0])) untold.shift();
+    // A READY=1 that is lost is a unit that is never up. Bounded: two notifications in a life, and one status.
+    const waiting: Array<string> = [];
+    const sendWaiting = Effect.suspend(() => {
+      while (waiting[0] !== undefined && sent(waiting[0])) waiting.shift();
       return warnOfFailure;
     });
-    const tell = (variables: Readonly<Record<string, string>>) =>
+    const notify = (variables: Readonly<Record<string, string>>) =>
       Effect.suspend(() => {
-        untold.push(
-          Object.entries(variables)
-            .map(([name, value]) => `${name}=${value}`)
-            .join("\n"),
-        );
-        return tellRest;
+        const lines = Object.entries(variables).map(([name, value]) => `${name}=${value}`);
+        waiting.push(lines.join("\n"));
+        return sendWaiting;
       });
 
     const interval = watchdogInterval(options);
@@ -97,43 +105,49 @@ const make = (options: Options) =>
       yield* Effect.forkScoped(Effect.repeat(alive, Schedule.spaced(interval)));
     }
 
-    let told = "";
-    const tellStatus = Effect.flatMap(Effect.all([registry.pool, sessions.snapshot]), ([pool, snapshot]) => {
-      const status = statusOf(pool, snapshot);
-      if (untold.length > 0 || status === told) return Effect.void;
-      told = status;
-      return tell({ STATUS: status });
+    let lastStatus = "";
+    const status = Effect.zipWith(registry.pool, sessions.snapshot, statusOf);
+    const sendStatus = Effect.flatMap(status, (text) => {
+      if (waiting.length > 0 || text === lastStatus) return Effect.void;
+      lastStatus = text;
+      return notify({ STATUS: text });
     });
-    yield* Effect.forkScoped(Effect.repeat(Effect.zipRight(tellRest, tellStatus), everySecond));
+    yield* Effect.forkScoped(Effect.repeat(Effect.zipRight(sendWaiting, sendStatus), everySecond));
 
-    return Systemd.of({ tell });
+    return Systemd.of({
+      ready: Effect.flatMap(status, (text) => {
+        lastStatus = text;
+        return notify({ READY: "1", STATUS: text });
+      }),
+      stopping: (timeout) =>
+        notify({
+          STOPPING: "1",
+          EXTEND_TIMEOUT_USEC: String(Math.ceil(Duration.toMillis(timeout)) * 1000),
+        }),
+    });
   });
 
-/** To be provided to whatever is to be told of until it has ended. */
+/** To be provided to what systemd is notified of until it has ended. */
 export const layer = (options: Options): Layer.Layer<Systemd, never, BackendRegistry> =>
   Layer.provide(Layer.scoped(Systemd, make(options)), sessionsLayer);
 
 /**
- * That the service is ready: when this is built, and every backend has been probed once or `patience` is over. And
- * that it is stopping, which may take as long as `stopping`: when its scope closes, which has to be the first to do so.
+ * Notifies systemd that the service is ready: when this is built, and every backend has been probed once or
+ * `probesTimeout` is over. And that it is stopping, which may take as long as `stopTimeout`: when its scope closes, which
+ * has to be the first to do so.
  */
-export const announced = (options: {
-  readonly patience: Duration.Duration;
-  readonly stopping: Duration.Duration;
+export const readiness = (options: {
+  readonly probesTimeout: Duration.Duration;
+  readonly stopTimeout: Duration.Duration;
 }): Layer.Layer<never, never, Systemd | BackendRegistry> =>
   Layer.scopedDiscard(
     Effect.gen(function* () {
-      const { tell } = yield* Systemd;
+      const { ready, stopping } = yield* Systemd;
       const registry = yield* BackendRegistry;
       yield* Effect.timeoutOption(
         registry.until(({ unchecked }) => unchecked === 0),
-        options.patience,
+        options.probesTimeout,
       );
-      yield* Effect.acquireRelease(tell({ READY: "1" }), () =>
-        tell({
-          STOPPING: "1",
-          EXTEND_TIMEOUT_USEC: String(Math.ceil(Duration.toMillis(options.stopping)) * 1000),
-        }),
-      );
+      yield* Effect.acquireRelease(ready, () => stopping(options.stopTimeout));
     }),
   );

@@ -100,6 +100,83 @@ describe("load-balancer check", () => {
   );
 });
 
+describe("load-balancer check of ports", () => {
+  it.scopedLive("warns of one that is taken, and says by whom", () =>
+    Effect.gen(function* () {
+      const backend = yield* named("a");
+      const { program } = yield* running({ BACKENDS: listOf(backend) });
+      const { code, out } = yield* run(["check"], {
+        BACKENDS: listOf(backend),
+        BIND_ADDRESS: "127.0.0.1",
+        PORT: String(program.port),
+        HEALTH_PORT: "0",
+      });
+      assert.strictEqual(code, 0);
+      const by = process.platform === "linux" ? ` \\(process ${program.pid}\\)$` : "";
+      assert.match(out, new RegExp(`^PORT is taken by .*${by}`, "m"));
+    }),
+  );
+
+  it.scopedLive("is unavailable where an address is not this host's, as the program says it", () =>
+    Effect.gen(function* () {
+      const backend = yield* named("a");
+      // TEST-NET-1 of RFC 5737: nobody has it.
+      const environment = {
+        BACKENDS: listOf(backend),
+        PORT: "0",
+        HEALTH_PORT: "0",
+        BIND_ADDRESS: "192.0.2.1",
+      };
+      const checked = yield* run(["check"], environment);
+      assert.strictEqual(checked.code, 1);
+      const started = yield* run([], environment);
+      assert.strictEqual(started.code, 1);
+      for (const text of [checked.out, started.complaint]) {
+        assert.match(text, /192\.0\.2\.1 .*net\.ipv4\.ip_nonlocal_bind.*BIND_ADDRESS/);
+      }
+    }),
+  );
+
+  it.scopedLive.skipIf(Real.missing({ setpriv: "util-linux" }) !== undefined || process.getuid?.() !== 0)(
+    "is unavailable where a port is forbidden",
+    () =>
+      Effect.gen(function* () {
+        const backend = yield* named("a");
+        const command = yield* Program.launch(
+          { BACKENDS: listOf(backend), BIND_ADDRESS: "127.0.0.1", PORT: "9", HEALTH_PORT: "0" },
+          {
+            command: [
+              Real.pathOf("setpriv"),
+              "--bounding-set=-net_bind_service",
+              "--inh-caps=-net_bind_service",
+              Program.executable,
+              "check",
+            ],
+          },
+        );
+        assert.deepStrictEqual(yield* command.ended, { code: 1, signal: null });
+        assert.match(command.stdout(), /^PORT: .*not permitted.*CAP_NET_BIND_SERVICE/m);
+      }),
+  );
+
+  it.scopedLive("prints what would be ignored", () =>
+    Effect.gen(function* () {
+      const backend = yield* named("a");
+      const { code, out } = yield* run(["check", "--json"], {
+        BACKENDS: listOf(backend),
+        PORT: "0",
+        HEALTH_PORT: "0",
+        PROT: "80",
+        OTEL_TRACES_SAMPLER_ARG: "100",
+      });
+      assert.strictEqual(code, 0);
+      const { warnings } = JSON.parse(out);
+      assert.lengthOf(warnings, 2);
+      assert.include(warnings[1], "did you mean PORT?");
+    }),
+  );
+});
+
 describe("load-balancer status", () => {
   it.scopedLive("shows a running one as a plain table in a pipe, and as JSON", () =>
     Effect.gen(function* () {
@@ -230,6 +307,36 @@ describe("load-balancer backends", () => {
     }),
   );
 
+  it.scopedLive("takes the beginning of an id, where no other begins so", () =>
+    Effect.gen(function* () {
+      const [one, two, three] = [yield* named("a"), yield* named("b"), yield* named("c")];
+      const operator = yield* ScriptedOperator.make(
+        ScriptedOperator.lists([
+          ScriptedOperator.instance("0198d5f2-7c1e", one.port),
+          ScriptedOperator.instance("0198aaaa-7c1e", two.port),
+          ScriptedOperator.instance("0198aaaa", three.port),
+        ]),
+      );
+      const { here, program } = yield* running({ OPERATOR_URL: operator.url, ADMIN_TOKEN: token });
+      yield* program.healthy(3);
+      const drain = (id: string) => run(["backends", "drain", id], here);
+      const only = yield* drain("0198d5f2");
+      assert.strictEqual(only.code, 0);
+      assert.include(lineOf(only.out, "0198d5f2-7c1e"), " draining ");
+      // One id is the beginning of another, and is meant itself.
+      const exact = yield* drain("0198aaaa");
+      assert.deepStrictEqual([exact.code, lineOf(exact.out, "0198aaaa ") !== ""], [0, true]);
+      for (const [id, words] of [
+        ["0198", /^load-balancer: 0198 is the beginning of several ids: 0198\S+, 0198/],
+        ["", /^load-balancer: no backend {2}is listed: /],
+      ] as const) {
+        const { code, complaint } = yield* drain(id);
+        assert.strictEqual(code, 1);
+        assert.match(complaint, words);
+      }
+    }),
+  );
+
   it.scopedLive("says what to do when it may not, or when there is no such backend", () =>
     Effect.gen(function* () {
       const backend = yield* named("a");
@@ -272,7 +379,7 @@ describe("load-balancer", () => {
         assert.include(out, `\n${name} (default ${fallback ?? "none"})\n`);
       }
       for (const option of ["--help", "--version", "--completions"]) assert.include(out, option);
-      assert.notInclude(out, "--log-level", "LOG_LEVEL is what sets it");
+      assert.match(out, /^USAGE\n\n {2}load-balancer \[COMMAND\] /);
       assert.notInclude(out, escapeCharacter);
     }),
   );
@@ -290,7 +397,8 @@ describe("load-balancer", () => {
       for (const shell of ["bash", "zsh", "fish"]) {
         const { code, out } = yield* run(["--completions", shell]);
         assert.strictEqual(code, 0);
-        assert.include(out, "drain");
+        for (const word of ["drain", "--watch", "zeitwork-load-balancer"]) assert.include(out, word);
+        for (const word of ["--wizard", "--log-level"]) assert.notInclude(out, word);
       }
     }),
   );
@@ -301,6 +409,7 @@ describe("load-balancer", () => {
     ["status", "--nope"],
     ["backends", "drain"],
     ["status", "--url", "there"],
+    ["--completions", "sh"],
   ]) {
     it.live(`${args.join(" ")} is refused in one line`, () =>
       Effect.gen(function* () {

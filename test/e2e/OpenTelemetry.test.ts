@@ -257,7 +257,7 @@ describe("OpenTelemetry", () => {
               { command },
             );
             yield* ending(program);
-            return ["effect/dist", "@effect/opentelemetry", "@effect/cli"].filter((name) =>
+            return ["effect/dist", "@effect/opentelemetry"].filter((name) =>
               program.stderr().includes(`node_modules/${name}/`),
             );
           }),

@@ -211,7 +211,7 @@ describe("the installation by hand", { timeout: 900_000 }, () => {
       yield* npm(checkout, "prune", "--omit=dev");
       const [copy = ""] = /^cp -a .*$/m.exec(read("docs/systemd.md")) ?? [];
       yield* run(checkout, "sh", "-c", copy.replace("/opt/zeitwork-load-balancer/", installed));
-      assert.isEmpty(copies(join(installed, "node_modules"), "@effect/cli"));
+      assert.isEmpty(copies(join(installed, "node_modules"), "@effect/opentelemetry"));
       for (const name of Object.keys(manifest.peerDependencies)) {
         assert.lengthOf(copies(join(installed, "node_modules"), name), 1, name);
       }
@@ -237,7 +237,7 @@ describe("the installation by hand", { timeout: 900_000 }, () => {
 
   it("passes on the licence of each package that is bundled", () => {
     const notices = read("dist/bundled/licences.txt");
-    for (const name of ["@effect/cli", "@effect/opentelemetry", "@effect/printer", "@effect/printer-ansi"]) {
+    for (const name of ["@effect/opentelemetry"]) {
       assert.match(notices, new RegExp(`^${name}\n\nMIT License`, "m"));
     }
     assert.match(read("dist/page/assets/licences.txt"), /^uplot\n\n/);

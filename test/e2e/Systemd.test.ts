@@ -44,7 +44,7 @@ const portIn = (listening: Program.Line): number =>
   Number(String(listening.annotations["address"]).split(":").at(-1));
 
 /** The warning that systemd hears nothing. */
-const deaf = "systemd cannot be told anything: give the unit Type=exec and no WatchdogSec=";
+const deaf = "systemd cannot be notified: give the unit Type=exec and no WatchdogSec=";
 
 const portOf = (line: string): number => Number(line.split(" ")[1]);
 
@@ -55,8 +55,7 @@ describe.skipIf(why !== undefined)(`a service of systemd${why === undefined ? ""
         const backend = yield* restartable("a");
         const name = abstract ? { name: `@load-balancer-${process.pid}` } : {};
         const running = yield* service("node", { BACKENDS: listOf(backend), HEALTH_CHECK_FALL: "1" }, name);
-        yield* running.says(/^told READY=1$/);
-        yield* running.says(/^told STATUS=1 of 1 backend healthy, 0 connections open$/);
+        yield* running.says(/^told READY=1 STATUS=1 of 1 backend healthy, 0 connections open$/);
         yield* backend.stop;
         yield* running.says(/^told STATUS=0 of 1 backend healthy, 0 connections open$/);
         yield* running.signal("SIGTERM");
@@ -82,7 +81,7 @@ describe.skipIf(why !== undefined)(`a service of systemd${why === undefined ? ""
         { BACKENDS: listOf(backend), NODE_OPTIONS: "--no-warnings" },
         { command: ["/bin/sh", "-c", script] },
       );
-      yield* running.says(/^told READY=1$/);
+      yield* running.says(/^told READY=1 /);
       const pid = Number(readFileSync(`/proc/${running.pid}/task/${running.pid}/children`, "utf8").trim());
       const options = /(?:^|\0)NODE_OPTIONS=([^\0]*)/.exec(readFileSync(`/proc/${pid}/environ`, "utf8"));
       const known = process.allowedNodeEnvironmentFlags.has("--disable-sigusr1");
@@ -104,7 +103,7 @@ describe.skipIf(why !== undefined)(`a service of systemd${why === undefined ? ""
         BACKENDS: `127.0.0.1:${port}`,
         HEALTH_CHECK_TIMEOUT: "100ms",
       });
-      yield* patient.says(/^told READY=1$/);
+      yield* patient.says(/^told READY=1 /);
     }),
   );
 
@@ -115,8 +114,7 @@ describe.skipIf(why !== undefined)(`a service of systemd${why === undefined ? ""
       yield* running.tells("listening");
       yield* running.tells("backend is up");
       yield* running.signal("SIGUSR1");
-      yield* running.says(/^told READY=1$/);
-      yield* running.says(/^told STATUS=1 of 1 backend healthy, 0 connections open$/);
+      yield* running.says(/^told READY=1 STATUS=1 of 1 backend healthy, 0 connections open$/);
       assert.isEmpty(running.told(deaf));
     }),
   );
@@ -153,11 +151,11 @@ describe.skipIf(why !== undefined)(`a service of systemd${why === undefined ? ""
           { BACKENDS: listOf(backend), WATCHDOG_USEC: "3000000" },
           { command: [process.execPath, "--require", blocking, Program.executable] },
         );
-        yield* running.says(/^told READY=1$/);
+        yield* running.says(/^told READY=1 /);
         yield* running.says(/^watchdog$/);
         yield* running.signal("SIGUSR2");
         yield* running.says(/^watchdog expired$/);
-        yield* running.says(/^told READY=1$/, 2);
+        yield* running.says(/^told READY=1 /, 2);
       }),
     );
 
@@ -169,7 +167,7 @@ describe.skipIf(why !== undefined)(`a service of systemd${why === undefined ? ""
           WATCHDOG_USEC: "3000000",
           DRAIN_TIMEOUT: "5s",
         });
-        yield* running.says(/^told READY=1$/);
+        yield* running.says(/^told READY=1 /);
         yield* talk(portIn(yield* running.tells("listening")));
         yield* running.signal("SIGTERM");
         assert.deepStrictEqual(yield* running.ended, { code: 0, signal: null });
@@ -188,13 +186,13 @@ describe.skipIf(why !== undefined)(`a service of systemd${why === undefined ? ""
         const port = portOf(yield* running.says(/^port /));
         const listening = yield* running.tells("listening", { transport });
         assert.strictEqual(listening.annotations["address"], `127.0.0.1:${port}`);
-        yield* running.says(/^told READY=1$/);
+        yield* running.says(/^told READY=1 /);
         // 200 a second, for as long as the restart takes and a second more.
         const asking = Effect.zipWith(Effect.fork(ask(port)), Effect.sleep("5 millis"), (fiber) => fiber);
         const before = yield* Effect.replicateEffect(asking, 40);
         yield* running.signal("SIGHUP");
         const during = yield* Effect.iterate([] as ReadonlyArray<(typeof before)[number]>, {
-          while: () => running.said().filter((line) => line === "told READY=1").length < 2,
+          while: () => running.said().filter((line) => line.startsWith("told READY=1 ")).length < 2,
           body: (fibers) => Effect.map(asking, (fiber) => [...fibers, fiber]),
         });
         const after = yield* Effect.replicateEffect(asking, 200);

@@ -73,13 +73,12 @@ wanted.discard(signal.SIGUSR1)
 while True:
     try:
         text = notes.recv(4096).decode()
-        for line in text.split("\n"):
-            if line == "WATCHDOG=1":
-                if alive is None:
-                    say("watchdog")
-                alive = time.monotonic()
-            else:
-                say("told", line)
+        if text == "WATCHDOG=1":
+            if alive is None:
+                say("watchdog")
+            alive = time.monotonic()
+        else:
+            say("told", *text.split("\n"))
     except TimeoutError:
         pass
     if signal.SIGUSR2 in wanted:

@@ -37,6 +37,20 @@ describe("the address of a notification socket", () => {
   });
 });
 
+describe("what systemd asks for", () => {
+  it("is nothing without a notification socket", () => {
+    assert.isUndefined(Systemd.fromEnvironment({ WATCHDOG_USEC: "1000" }, 42));
+    assert.isUndefined(Systemd.fromEnvironment({ NOTIFY_SOCKET: "" }, 42));
+    const given = { NOTIFY_SOCKET: "/run/n", WATCHDOG_USEC: "1000", WATCHDOG_PID: "42" };
+    assert.deepStrictEqual(Systemd.fromEnvironment(given, 42), {
+      socket: "/run/n",
+      watchdogMicros: "1000",
+      watchdogPid: "42",
+      pid: 42,
+    });
+  });
+});
+
 describe("signs of life", () => {
   const interval = (watchdogMicros: string | undefined, watchdogPid?: string) =>
     Systemd.watchdogInterval({ watchdogMicros, watchdogPid, pid: 42 });
@@ -59,9 +73,10 @@ describe("a notification socket that is none", () => {
       const started = yield* Effect.exit(
         Layer.build(
           Layer.provide(
-            Systemd.announced({ patience: Duration.seconds(1), stopping: Duration.seconds(1) }).pipe(
-              Layer.provide(Systemd.layer(options)),
-            ),
+            Systemd.readiness({
+              probesTimeout: Duration.seconds(1),
+              stopTimeout: Duration.seconds(1),
+            }).pipe(Layer.provide(Systemd.layer(options))),
             registryLayer({ algorithm: roundRobin, rise: 1, fall: 1 }),
           ),
         ).pipe(Effect.provide(log.layer)),
