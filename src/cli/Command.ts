@@ -114,7 +114,7 @@ export const misuse = <Run>({ given, path }: Parsed<Run>): string | undefined =>
     return `there is no command ${printable([...path.slice(1).map(({ name }) => name), first].join(" "))}${suggestion(first, names)}`;
   }
   if (command.run === undefined) return `${title(path)} needs one of ${names.join(", ")}`;
-  const missing = command.arguments[given.arguments.length];
+  const missing = command.arguments.find((_, i) => (given.arguments[i] ?? "") === "");
   if (missing !== undefined) return `${title(path)} needs ${missing.name}: ${missing.about}`;
   const extra = given.arguments[command.arguments.length];
   return extra === undefined ? undefined : `${title(path)} has nothing to do with ${printable(extra)}`;

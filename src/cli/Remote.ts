@@ -119,7 +119,7 @@ export const steer = (
     id,
     Effect.flatMap(status(url), ({ backends }) => {
       const ids = backends.map((backend) => backend.id);
-      const [only, ...others] = id === "" ? [] : ids.filter((each) => each.startsWith(id));
+      const [only, ...others] = ids.filter((each) => each.startsWith(id));
       return only === undefined || others.length > 0
         ? new Refusal({ message: notOne(id, ids), code: 1 })
         : steerExactly(only, new Refusal({ message: notOne(id, ids), code: 1 }));
@@ -129,7 +129,7 @@ export const steer = (
 
 /** Why an id stands for no backend of these. */
 const notOne = (id: string, ids: ReadonlyArray<string>): string => {
-  const beginning = id === "" ? [] : ids.filter((each) => each.startsWith(id));
+  const beginning = ids.filter((each) => each.startsWith(id));
   const shown = beginning.length > 0 ? beginning : ids;
   const list = `${shown
     .slice(0, 20)

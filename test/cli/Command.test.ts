@@ -81,6 +81,7 @@ describe("words on a command line", () => {
     assert.strictEqual(misused("backends", "dry"), "there is no command backends dry");
     assert.strictEqual(misused("backends"), "lb backends needs one of drain");
     assert.strictEqual(misused("backends", "drain"), "lb backends drain needs ID: which one");
+    assert.strictEqual(misused("backends", "drain", ""), "lb backends drain needs ID: which one");
     assert.strictEqual(misused("backends", "drain", "x", "y"), "lb backends drain has nothing to do with y");
     assert.strictEqual(misused("status", "x"), "lb status has nothing to do with x");
   });

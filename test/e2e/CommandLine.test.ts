@@ -326,14 +326,11 @@ describe("load-balancer backends", () => {
       // One id is the beginning of another, and is meant itself.
       const exact = yield* drain("0198aaaa");
       assert.deepStrictEqual([exact.code, lineOf(exact.out, "0198aaaa ") !== ""], [0, true]);
-      for (const [id, words] of [
-        ["0198", /^load-balancer: 0198 is the beginning of several ids: 0198\S+, 0198/],
-        ["", /^load-balancer: no backend {2}is listed: /],
-      ] as const) {
-        const { code, complaint } = yield* drain(id);
-        assert.strictEqual(code, 1);
-        assert.match(complaint, words);
-      }
+      const several = yield* drain("0198");
+      assert.strictEqual(several.code, 1);
+      assert.match(several.complaint, /^load-balancer: 0198 is the beginning of several ids: 0198\S+, 0198/);
+      // What a shell makes of a variable that is not set is the beginning of every id.
+      assert.strictEqual((yield* drain("")).code, 64);
     }),
   );
 
@@ -397,7 +394,7 @@ describe("load-balancer", () => {
       for (const shell of ["bash", "zsh", "fish"]) {
         const { code, out } = yield* run(["--completions", shell]);
         assert.strictEqual(code, 0);
-        for (const word of ["drain", "--watch", "zeitwork-load-balancer"]) assert.include(out, word);
+        for (const word of ["drain", "watch", "zeitwork-load-balancer"]) assert.include(out, word);
         for (const word of ["--wizard", "--log-level"]) assert.notInclude(out, word);
       }
     }),
