@@ -119,7 +119,7 @@ export class Engine implements Source {
       (fault) => this.faults.record(fault),
     );
     this.buffer = libc.allocate(copied);
-    this.pipes = new Pipes(libc);
+    this.pipes = new Pipes(libc, wakeup.now);
     this.address = libc.allocate(addressSize);
     this.info = libc.allocate(tcpInfo.size);
     this.#events = libc.allocate(4 * epollEvent.words * eventsPerLook);

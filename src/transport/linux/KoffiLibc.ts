@@ -33,6 +33,9 @@ const EPOLL_CLOEXEC = 0o2000000;
 const SO_ERROR = 4;
 const SO_LINGER = 13;
 const TCP_INFO = 11;
+const SO_MEMINFO = 55;
+/** What SO_MEMINFO fills in, in 32-bit words (include/uapi/linux/sock_diag.h). */
+const memoryInfo = { words: 9, sendBuffer: 3, queued: 5 };
 const SHUT_WR = 1;
 const MSG_NOSIGNAL = 0x4000;
 const F_GETFL = 3;
@@ -66,6 +69,7 @@ export const make = (koffi: Koffi): Service => {
   const getsockopt = call("int getsockopt(int, int, int, uintptr_t, uintptr_t)");
   const shutdown = call("int shutdown(int, int)");
   const close = call("int close(int)");
+  const read = call("int read(int, uintptr_t, size_t)");
   const recv = call("int recv(int, uintptr_t, size_t, int)");
   const send = call("int send(int, uintptr_t, size_t, int)");
   const pipe2 = call("int pipe2(uintptr_t, int)");
@@ -88,6 +92,9 @@ export const make = (koffi: Koffi): Service => {
   };
   const scratch = allocate(16);
   const words = new Int32Array(scratch.bytes.buffer);
+  // With room for the length behind it.
+  const memoryBlock = allocate(4 * memoryInfo.words + 4);
+  const memory = new Uint32Array(memoryBlock.bytes.buffer);
   const event = allocate(4 * epollEvent.words);
   const eventWords = new Uint32Array(event.bytes.buffer);
 
@@ -141,6 +148,20 @@ export const make = (koffi: Koffi): Service => {
     close: (fd) => checked(close(fd)),
     read: (fd, block, offset, length) => checked(recv(fd, block.address + offset, length, 0)),
     write: (fd, block, offset, length) => checked(send(fd, block.address + offset, length, MSG_NOSIGNAL)),
+    sendRoom: (fd) => {
+      memory[memoryInfo.words] = 4 * memoryInfo.words;
+      const result = getsockopt(
+        fd,
+        SOL_SOCKET,
+        SO_MEMINFO,
+        memoryBlock.address,
+        memoryBlock.address + 4 * memoryInfo.words,
+      );
+      if (result < 0) return failed();
+      // Inside the array, which the kernel filled.
+      return Math.max(0, (memory[memoryInfo.sendBuffer] as number) - (memory[memoryInfo.queued] as number));
+    },
+    readPipe: (fd, block, offset, length) => checked(read(fd, block.address + offset, length)),
     pipe: (ends) => checked(pipe2(ends.address, O_NONBLOCK | O_CLOEXEC)),
     setPipeSize: (fd, bytes) => checked(fcntl(fd, F_SETPIPE_SZ, "int", bytes)),
     splice: (from, to, length) => checked(splice(from, 0, to, 0, length, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)),

@@ -60,6 +60,12 @@ export class Libc extends Context.Tag("zeitwork-load-balancer/Libc")<
      */
     readonly read: (fd: number, block: Block, offset: number, length: number) => Result;
     readonly write: (fd: number, block: Block, offset: number, length: number) => Result;
+    /**
+     * About how many bytes a socket would take now, by the kernel's account of its buffer (SO_MEMINFO, Linux 4.12).
+     */
+    readonly sendRoom: (fd: number) => Result;
+    /** Copies from a pipe; answers less than was asked for only where the pipe holds less. */
+    readonly readPipe: (fd: number, block: Block, offset: number, length: number) => Result;
     /** A non-blocking pipe: the reading and the writing descriptor as two `int` at the start of the block. */
     readonly pipe: (ends: Block) => Result;
     /** F_SETPIPE_SZ. Answers the capacity in bytes. */

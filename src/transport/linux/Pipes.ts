@@ -1,10 +1,11 @@
 /**
  * The pipes that bytes go through from socket to socket inside the kernel.
  *
- * A flow has a pipe only while it moves bytes, and for as long as its reader leaves some of them in it; so a few
- * serve many flows. The bigger a pipe, the fewer calls per byte: 1 MiB takes three quarters of the CPU that 64 KiB
- * takes. But the kernel lets an unprivileged user have 64 MiB of them in all (fs.pipe-user-pages-soft), so the
- * first ones are big, later ones smaller, and when half of that is in use there are none: then bytes are copied.
+ * A direction has a pipe only while it moves bytes, and for as long as its reader leaves some of them in it; so a few
+ * serve many. The bigger a pipe, the fewer calls per byte: 1 MiB takes three quarters of the CPU that 64 KiB takes. But
+ * the kernel lets an unprivileged user have 64 MiB of them in all (fs.pipe-user-pages-soft), so the first ones are big,
+ * later ones smaller, and when half of that is in use there are none: then one is taken from whoever has waited longest
+ * for its reader, and where nobody has, bytes are copied.
  */
 import type { Block, Service } from "./Libc.js";
 
@@ -17,12 +18,24 @@ const sizes = [1024 * 1024, 256 * 1024, 64 * 1024] as const;
 /** Empty pipes kept open. */
 const spares = 8;
 
+/** Who has waited for its reader for so long gives its pipe back when others need one, in milliseconds. */
+const longWait = 1_000;
+
 /** After a refusal, how many requests go without asking the kernel again. */
 const patience = 256;
+
+/** Who uses a pipe. */
+export interface Holder {
+  /** Others need its pipe: it copies what is in there and releases it. False where that is too much to keep. */
+  readonly giveBack: () => boolean;
+}
 
 export class Pipe {
   /** How many bytes are in it. */
   filled = 0;
+  holder: Holder | undefined;
+  /** Since when its reader has taken nothing; undefined while it does. */
+  waitingSince: number | undefined;
   constructor(
     /** The descriptor that is read from. */
     readonly output: number,
@@ -34,31 +47,40 @@ export class Pipe {
 
 export class Pipes {
   readonly #libc: Service;
+  readonly #now: () => number;
   readonly #ends: Block;
+  readonly #held = new Set<Pipe>();
   readonly #free: Array<Pipe> = [];
   #inUse = 0;
-  #waiting = 0;
+  /** Requests to go before the kernel is asked again. */
+  #refusals = 0;
 
-  constructor(libc: Service) {
+  /** `now` is monotonic time in milliseconds. */
+  constructor(libc: Service, now: () => number) {
     this.#libc = libc;
+    this.#now = now;
     this.#ends = libc.allocate(8);
   }
 
   /** An empty pipe, or undefined when there is none to be had now. */
-  acquire(): Pipe | undefined {
-    const spare = this.#free.pop();
-    if (spare !== undefined) return spare;
-    if (this.#waiting > 0) {
-      this.#waiting -= 1;
-      return undefined;
-    }
-    const pipe = this.#open();
-    if (pipe === undefined) this.#waiting = patience;
+  acquire(holder: Holder): Pipe | undefined {
+    const pipe = this.#free.pop() ?? this.#another();
+    if (pipe === undefined) return undefined;
+    pipe.holder = holder;
+    this.#held.add(pipe);
     return pipe;
+  }
+
+  /** Its reader takes nothing. */
+  wait(pipe: Pipe): void {
+    pipe.waitingSince ??= this.#now();
   }
 
   /** Takes a pipe back. One that still holds bytes is closed: they must not reach another connection. */
   release(pipe: Pipe): void {
+    this.#held.delete(pipe);
+    pipe.holder = undefined;
+    pipe.waitingSince = undefined;
     if (pipe.filled === 0 && this.#free.length < spares) this.#free.push(pipe);
     else this.#close(pipe);
   }
@@ -66,6 +88,27 @@ export class Pipes {
   /** Closes what is not in use. */
   close(): void {
     for (const pipe of this.#free.splice(0)) this.#close(pipe);
+  }
+
+  #another(): Pipe | undefined {
+    if (this.#refusals > 0) {
+      this.#refusals -= 1;
+      return undefined;
+    }
+    const pipe = this.#open() ?? (this.#takeBack() ? (this.#free.pop() ?? this.#open()) : undefined);
+    if (pipe === undefined) this.#refusals = patience;
+    return pipe;
+  }
+
+  /** Takes a pipe from whoever has waited longest, if anybody has for long. */
+  #takeBack(): boolean {
+    const before = this.#now() - longWait;
+    const waiting: Array<Pipe> = [];
+    for (const pipe of this.#held) {
+      if (pipe.waitingSince !== undefined && pipe.waitingSince <= before) waiting.push(pipe);
+    }
+    waiting.sort((one, other) => (one.waitingSince ?? 0) - (other.waitingSince ?? 0));
+    return waiting.some(({ holder }) => holder?.giveBack() === true);
   }
 
   #open(): Pipe | undefined {

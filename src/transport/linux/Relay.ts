@@ -10,7 +10,7 @@ import type { Meter } from "../../net/Meter.js";
 import type { RelayEnd, RelayOutcome } from "../Transport.js";
 import { copied, type Engine, readable } from "./Engine.js";
 import { type Block, EAGAIN, EINTR, type Result } from "./Libc.js";
-import type { Pipe } from "./Pipes.js";
+import type { Holder, Pipe } from "./Pipes.js";
 import type { Task } from "./Scheduler.js";
 import type { Owner, Socket } from "./Socket.js";
 
@@ -35,7 +35,7 @@ export interface DirectionState {
   readonly bulky: boolean;
 }
 
-class Direction implements DirectionState {
+class Direction implements DirectionState, Holder {
   rest: Block | undefined;
   /** Which part of `rest` was not written yet. */
   restAt = 0;
@@ -53,6 +53,38 @@ class Direction implements DirectionState {
     readonly from: Socket,
     readonly to: Socket,
   ) {}
+
+  giveBack(): boolean {
+    const { from, pipe } = this;
+    // What was read into the pipe is hardly ever more than this: see `most`.
+    if (pipe === undefined || pipe.filled > copied) return false;
+    const { libc, pipes } = from.engine;
+    const rest = libc.allocate(pipe.filled);
+    this.restAt = 0;
+    this.restEnd = 0;
+    while (pipe.filled > 0) {
+      const read = libc.readPipe(pipe.output, rest, this.restEnd, pipe.filled);
+      if (read === -EINTR) continue;
+      if (read <= 0) break;
+      this.restEnd += read;
+      pipe.filled -= read;
+    }
+    if (this.restEnd > 0) this.rest = rest;
+    if (pipe.filled > 0) return false;
+    this.pipe = undefined;
+    pipes.release(pipe);
+    return true;
+  }
+
+  /**
+   * How much to read into the pipe at once. Not more than its receiver takes at once, but for 64 KiB: what is left in the
+   * pipe when the receiver is full is what a stalled reader keeps.
+   */
+  most(pipe: Pipe): number {
+    if (pipe.size <= copied) return pipe.size;
+    const room = this.to.engine.libc.sendRoom(this.to.fd);
+    return Math.min(pipe.size, Math.max(copied, room));
+  }
 }
 
 const adopt = (direction: Direction, { bulky, ended, finished, rest }: DirectionState): void => {
@@ -205,8 +237,11 @@ export class Relay implements Owner, Task {
         if (!to.writable) return;
         const { pipe } = direction;
         const written = libc.splice(pipe.output, to.fd, pipe.filled);
-        if (written > 0) pipe.filled -= written;
-        else if (written !== -EINTR) {
+        if (written > 0) {
+          pipe.filled -= written;
+          pipe.waitingSince = undefined;
+        } else if (written !== -EINTR) {
+          pipes.wait(pipe);
           this.#refused(to, written);
           return;
         }
@@ -225,10 +260,10 @@ export class Relay implements Owner, Task {
         this.#later();
         return;
       }
-      if (direction.bulky) direction.pipe ??= pipes.acquire();
+      if (direction.bulky) direction.pipe ??= pipes.acquire(direction);
       const { pipe } = direction;
       // The pipe is empty, so that EAGAIN can only mean the socket.
-      const spliced = pipe === undefined ? 0 : libc.splice(from.fd, pipe.input, pipe.size);
+      const spliced = pipe === undefined ? 0 : libc.splice(from.fd, pipe.input, direction.most(pipe));
       // Urgent data stops splice as if there were nothing, and with FIN behind it as if that were all: a read tells,
       // and gets past it.
       const copying = spliced === 0 || (spliced === -EAGAIN && from.greedy);

@@ -43,6 +43,8 @@ const machine = () => {
     },
     read: refuse,
     write: refuse,
+    sendRoom: refuse,
+    readPipe: refuse,
     pipe: refuse,
     setPipeSize: refuse,
     splice: refuse,

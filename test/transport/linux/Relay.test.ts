@@ -30,13 +30,13 @@ const relayed = (buffers: number) => {
     sent += length;
   };
   const settle = (): void => {
-    while (kernel.turn()) {
+    do {
       backend.wire?.drained(backend.waiting);
       backend.waiting = 0;
-    }
+    } while (kernel.turn());
     assert.strictEqual(backend.arrived, sent);
   };
-  return { backend, engine, kernel, moved, relay, send, settle };
+  return { backend, engine, from, kernel, moved, relay, send, settle };
 };
 
 describe("Relay", () => {
@@ -79,9 +79,32 @@ describe("Relay", () => {
     send(900_000);
     settle();
     const { open } = kernel;
-    const pipe = engine.pipes.acquire();
+    const pipe = engine.pipes.acquire({ giveBack: () => false });
     assert.isDefined(pipe);
     assert.strictEqual(kernel.open, open);
+  });
+
+  it("keeps 64 KiB at most for a reader that has stalled, gives its pipe back, and loses nothing", () => {
+    const { backend, engine, from, kernel, send, settle } = relayed(1_000_000);
+    for (const length of [1_000_000, 1_000_000]) {
+      send(length);
+      while (kernel.turn()) {}
+    }
+    // The backend has read nothing, and has no room any more.
+    const kept = from.received - backend.arrived;
+    assert.isAbove(kept, 0);
+    assert.isAtMost(kept, 64 * 1024);
+
+    const holder = { giveBack: () => false };
+    let last = engine.pipes.acquire(holder);
+    while (last !== undefined) last = engine.pipes.acquire(holder);
+    kernel.elapse(1_000);
+    // After a refusal nobody is asked for a while.
+    for (let i = 0; i < 256; i++) assert.isUndefined(engine.pipes.acquire(holder));
+    assert.isDefined(engine.pipes.acquire(holder));
+    assert.isUndefined(engine.pipes.acquire(holder));
+    // The model compares each byte that arrives.
+    settle();
   });
 
   it("moves bulk in slices, however much there is to move", () => {

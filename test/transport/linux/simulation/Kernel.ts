@@ -24,6 +24,7 @@ import {
   ENOBUFS,
   ENOENT,
   ENOMEM,
+  ENOPROTOOPT,
   ENOSPC,
   ENOTCONN,
   EPERM,
@@ -214,10 +215,33 @@ class Listening extends Descriptor {
   close(): void {}
 }
 
+interface Contents {
+  readonly spans: Array<Span>;
+  filled: number;
+  size: number;
+}
+
+/** Takes so many bytes out of a pipe, which holds as many. */
+const takeSpans = (pipe: Contents, length: number): ReadonlyArray<Span> => {
+  const taken: Array<Span> = [];
+  pipe.filled -= length;
+  for (let left = length; left > 0; ) {
+    const span = pipe.spans.shift();
+    if (span === undefined) break;
+    const part = Math.min(left, span.length);
+    taken.push({ ...span, length: part });
+    if (part < span.length) {
+      pipe.spans.unshift({ stream: span.stream, from: span.from + part, length: span.length - part });
+    }
+    left -= part;
+  }
+  return taken;
+};
+
 /** A pipe's two ends share it. */
 class PipeEnd extends Descriptor {
   constructor(
-    readonly pipe: { readonly spans: Array<Span>; filled: number; size: number },
+    readonly pipe: Contents,
     readonly reads: boolean,
   ) {
     super();
@@ -563,6 +587,27 @@ export class Kernel {
       socket.arrive(taken);
       return this.#called(`write ${fd}`, taken);
     },
+    sendRoom: (fd) => {
+      this.#enter();
+      const room = this.#get(fd, Tcp, "SO_MEMINFO").room();
+      // An account of the moment, and of memory rather than bytes.
+      return this.random.oneIn(8) ? this.random.pick([-ENOPROTOOPT, 0, 2 * room]) : room;
+    },
+    readPipe: (fd, block, offset, length) => {
+      this.#enter();
+      const { pipe, reads } = this.#get(fd, PipeEnd, "read");
+      if (!reads) throw new Violation(`read of descriptor ${fd}, which is written to`);
+      const trouble = this.#trouble(EINTR);
+      if (trouble < 0) return this.#called(`read ${fd}`, trouble);
+      const taken = Math.min(length, pipe.filled);
+      if (taken === 0) return this.#called(`read ${fd}`, -EAGAIN);
+      let at = offset;
+      for (const { from, length, stream } of takeSpans(pipe, taken)) {
+        block.bytes.set(stream.bytes(from, length), at);
+        at += length;
+      }
+      return this.#called(`read ${fd}`, taken);
+    },
     pipe: (ends) => {
       this.#enter();
       const trouble = this.#trouble(EMFILE, ENFILE, ENOMEM);
@@ -683,22 +728,13 @@ export class Kernel {
     let taken = Math.min(length, pipe.filled, socket.room());
     if (taken === 0) return socket.full();
     if (this.random.oneIn(4)) taken = this.random.between(1, taken);
-    let rest = taken;
-    while (rest > 0) {
-      const span = pipe.spans.shift();
-      if (span === undefined) break;
-      const part = Math.min(rest, span.length);
+    for (const { from, length, stream } of takeSpans(pipe, taken)) {
       const { peer } = socket;
-      if (peer !== undefined && (span.stream !== peer.expects || span.from !== peer.arrived)) {
+      if (peer !== undefined && (stream !== peer.expects || from !== peer.arrived)) {
         throw new Violation(`the ${peer.name} was spliced other bytes than come at ${peer.arrived}`);
       }
-      socket.arrive(part);
-      if (part < span.length) {
-        pipe.spans.unshift({ stream: span.stream, from: span.from + part, length: span.length - part });
-      }
-      rest -= part;
+      socket.arrive(length);
     }
-    pipe.filled -= taken;
     if (taken < length) socket.noSpace = socket.room() === 0;
     return taken;
   }
@@ -773,6 +809,11 @@ export class Kernel {
     if (beside) this.besides?.turn();
     if (this.calls > mostCalls) throw new Violation(`one turn made ${this.calls} calls`);
     return tasks.length > 0 || ready || beside;
+  }
+
+  /** Time goes by, and no timer comes yet. */
+  elapse(millis: number): void {
+    this.#now += millis;
   }
 
   /** Lets time pass until the next timer. */
