@@ -19,6 +19,8 @@ export class Connections<Connection> {
   /** Idle, or with a part of a request. Each set has the oldest first. */
   readonly #receiving = new Set<Connection>();
   readonly #answering = new Set<Connection>();
+  /** Of those, the ones whose last request has a short answer. */
+  readonly #short = new Set<Connection>();
   /** How many answers are under way: a client may send requests without waiting. */
   readonly #answers = new Map<Connection, number>();
 
@@ -42,8 +44,10 @@ export class Connections<Connection> {
     if (this.#arriving.delete(connection)) this.#receiving.add(connection);
   }
 
-  /** A complete request came over it. */
-  requested(connection: Connection): void {
+  /** A complete request came over it. One with a short answer, such as of health, is closed after all others. */
+  requested(connection: Connection, short = false): void {
+    if (short) this.#short.add(connection);
+    else this.#short.delete(connection);
     this.#arriving.delete(connection);
     this.#receiving.delete(connection);
     this.#answering.add(connection);
@@ -55,6 +59,7 @@ export class Connections<Connection> {
     const left = (this.#answers.get(connection) ?? 0) - 1;
     if (left > 0) this.#answers.set(connection, left);
     else if (this.#answers.delete(connection) && this.#answering.delete(connection)) {
+      this.#short.delete(connection);
       this.#receiving.add(connection);
     }
   }
@@ -64,6 +69,7 @@ export class Connections<Connection> {
     this.#arriving.delete(connection);
     this.#receiving.delete(connection);
     this.#answering.delete(connection);
+    this.#short.delete(connection);
     this.#answers.delete(connection);
   }
 
@@ -85,8 +91,9 @@ export class Connections<Connection> {
   #first(): Connection | undefined {
     for (const connection of this.#receiving) return connection;
     for (const connection of this.#answering) if (this.stalled(connection)) return connection;
-    for (const connection of this.#answering) return connection;
+    for (const connection of this.#answering) if (!this.#short.has(connection)) return connection;
     for (const connection of this.#arriving) return connection;
+    for (const connection of this.#answering) return connection;
     return undefined;
   }
 }

@@ -50,6 +50,9 @@ interface Refusal {
   readonly error: string;
 }
 
+/** What is answered whatever the others do. */
+const health = /^\/(?:health|livez|readyz)(?:\?|$)/;
+
 /** The headers of every answer. */
 export const headers = { "cache-control": "no-store", "x-content-type-options": "nosniff" };
 
@@ -146,7 +149,7 @@ const listener =
     withoutBody(request, response, () => {
       const { socket } = request;
       if (socket.destroyed) return;
-      connections.requested(socket);
+      connections.requested(socket, health.test(request.url ?? ""));
       response.once("close", () => connections.answered(socket));
       handler(request, response);
     });

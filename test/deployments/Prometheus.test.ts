@@ -20,6 +20,7 @@ describe("deployments/prometheus/load-balancer.rules.yml", () => {
         "LoadBalancerConnectFailures",
         "LoadBalancerNearDescriptorLimit",
         "LoadBalancerBackendFlapping",
+        "LoadBalancerWrongTokens",
         "LoadBalancerTransportFault",
       ],
     );

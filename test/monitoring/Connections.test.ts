@@ -84,4 +84,16 @@ describe("the connections of monitoring", () => {
       ),
     );
   });
+
+  it("close a short answer after all others, however old it is", () => {
+    const connections = new Connections<string>({ kept: 1, most: 2 }, () => false);
+    connections.requested("health", true);
+    connections.requested("viewer");
+    connections.arrived("new");
+    expect([...connections.excess()]).toEqual(["viewer"]);
+    connections.answered("health");
+    connections.requested("health");
+    connections.requested("viewer");
+    expect([...connections.excess()]).toEqual(["health"]);
+  });
 });
