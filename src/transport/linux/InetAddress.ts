@@ -1,18 +1,22 @@
 /**
  * IP addresses between text and the bytes that the kernel takes.
  */
+import { readFileSync } from "node:fs";
 import { isIPv4, isIPv6 } from "node:net";
-import { networkInterfaces } from "node:os";
 import type { SocketAddress } from "../../net/SocketAddress.js";
 import { AF_INET, AF_INET6, type RawAddress } from "./Libc.js";
 
-/** The number of the interface that a zone names (`eth0` or the number itself), 0 where there is none. */
+/**
+ * The number of the interface that a zone names (`eth0` or the number itself), 0 where there is none: the kernel refuses
+ * that with EINVAL. Read from sysfs, as `os.networkInterfaces()` throws where netlink sockets are forbidden.
+ */
 const scopeOf = (zone: string): number => {
   if (/^[0-9]+$/.test(zone)) return Number(zone);
-  for (const address of networkInterfaces()[zone] ?? []) {
-    if (address.family === "IPv6" && address.scopeid !== 0) return address.scopeid;
+  try {
+    return Number.parseInt(readFileSync(`/sys/class/net/${zone}/ifindex`, "latin1"), 10) || 0;
+  } catch {
+    return 0;
   }
-  return 0;
 };
 
 const inet = (text: string): ReadonlyArray<number> => text.split(".").map(Number);

@@ -1,3 +1,4 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { SocketAddress as NodeAddress } from "node:net";
 import { assert, describe, it } from "@effect/vitest";
 import { FastCheck as fc } from "effect";
@@ -68,6 +69,17 @@ describe("InetAddress", () => {
         assert.strictEqual(raw.family, AF_INET6);
       }),
     );
+  });
+
+  it("finds the interface that a zone names without netlink, and none where there is none", () => {
+    const scope = (zone: string) => parse({ host: `fe80::1%${zone}`, port: 1 })?.scope;
+    for (const name of readdirSync("/sys/class/net")) {
+      if (name.length > 15 || !existsSync(`/sys/class/net/${name}/ifindex`)) continue;
+      assert.strictEqual(scope(name), Number(readFileSync(`/sys/class/net/${name}/ifindex`, "utf8")));
+    }
+    // The loopback interface is the first of each network namespace.
+    assert.strictEqual(scope("lo"), 1);
+    for (const zone of ["nope", "..", "."]) assert.strictEqual(scope(zone), 0);
   });
 
   it("tells an IPv4 client on an IPv6 listener by its IPv4 address", () => {
