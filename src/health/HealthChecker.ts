@@ -33,6 +33,7 @@ import { Metrics } from "../metrics/Metrics.js";
 import * as Descriptors from "../net/Descriptors.js";
 import { format, type SocketAddress } from "../net/SocketAddress.js";
 import { type ConnectError, isLocal, Transport } from "../transport/Transport.js";
+import * as OwnAddress from "./OwnAddress.js";
 
 /**
  * What is left out is as the program's settings have it.
@@ -153,25 +154,34 @@ export const make = (
       );
     };
 
-    const found = (target: Target, began: number, failure: Failure | undefined) => {
-      const millis = now() - began;
+    const observed = (target: Target, began: number, failure: Failure | undefined) => {
       unprobed.delete(format(target.address));
       return EventLoop.mapInSlices(target.backends, sliceSize, (slice) =>
-        Effect.forEach(
-          slice,
-          (backend) => {
-            metrics.backend(backend).probed(failure === undefined, millis);
-            return registry.observed(backend, { by: "probe", began, failure });
-          },
-          { discard: true },
-        ),
+        Effect.forEach(slice, (backend) => registry.observed(backend, { by: "probe", began, failure }), {
+          discard: true,
+        }),
       );
     };
+
+    const found = (target: Target, began: number, failure: Failure | undefined) => {
+      const millis = now() - began;
+      for (const backend of target.backends) metrics.backend(backend).probed(failure === undefined, millis);
+      return observed(target, began, failure);
+    };
+
+    // Asked at every probe, as an address can come to this host while it is listed (VRRP).
+    const isOwn = (target: Target) =>
+      Effect.flatMap(registry.listeners.get, (listeners) => OwnAddress.isOwn(target.address, listeners));
+
+    const ownAddress = (target: Target): Failure => ({
+      reason: "own-address",
+      message: `${format(target.address)} is where this balancer itself listens to clients`,
+    });
 
     const probeOnce = (target: Target) =>
       Effect.suspend(() => {
         const began = now();
-        return Effect.matchEffect(probe(target.address, timeoutMillis), {
+        const probed = Effect.matchEffect(probe(target.address, timeoutMillis), {
           onSuccess: () => found(target, began, undefined),
           onFailure: (error) => {
             const { message, reason } = error;
@@ -180,6 +190,9 @@ export const make = (
               : found(target, began, { reason, message });
           },
         });
+        return Effect.flatMap(isOwn(target), (own) =>
+          own ? Effect.asVoid(observed(target, began, ownAddress(target))) : Effect.asVoid(probed),
+        );
       }).pipe(
         permits.withPermits(1),
         // A defect here is a bug of ours: it is logged, and the backend goes on being probed.
@@ -236,6 +249,19 @@ export const make = (
     yield* events.pipe(
       Stream.filter(({ _tag }) => _tag === "Added" || _tag === "Removed"),
       Stream.runForEach(() => reconcile),
+      Effect.forkScoped,
+    );
+
+    // Those that a new listener may be itself are looked at once more, at once.
+    yield* registry.listeners.changes.pipe(
+      Stream.runForEach((listeners) => {
+        const ports = new Set(listeners.map(({ port }) => port));
+        return Effect.forEach(
+          [...targets].filter(([, { address }]) => ports.has(address.port)),
+          ([address, target]) => FiberMap.run(fibers, address, watch(target)),
+          { discard: true },
+        );
+      }),
       Effect.forkScoped,
     );
 

@@ -194,6 +194,7 @@ export const make = (
       port,
       inherited: options.inherited,
     });
+    yield* registry.listening(listener.address);
 
     const progress = Effect.flatMap(group.open, (connections) =>
       Effect.logInfo("draining").pipe(Effect.annotateLogs({ connections })),

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest";
-import { Deferred, Duration, Effect, Layer, Logger, type Scope, TestClock } from "effect";
+import { Deferred, Duration, Effect, Exit, Layer, Logger, Scope, Stream, TestClock } from "effect";
 import * as Registry from "../../src/backend/BackendRegistry.js";
 import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
 import * as Pool from "../../src/backend/Pool.js";
@@ -15,7 +15,7 @@ type Behaviour = "answers" | "hangs" | ConnectFailure;
 /** A network whose hosts do as they are told, and that remembers who was probed. */
 const network = () => {
   const behaviours = new Map<number, Behaviour>();
-  const probes: Array<{ readonly port: number; readonly timeoutMillis: number }> = [];
+  const probes: Array<{ readonly host: string; readonly port: number; readonly timeoutMillis: number }> = [];
   /** Probes under way, now and at most. */
   const underWay = { now: 0, most: 0 };
   const fail = (address: SocketAddress, reason: ConnectFailure) =>
@@ -25,7 +25,7 @@ const network = () => {
     faults: () => 0,
     probe: (address, { timeoutMillis }) =>
       Effect.suspend(() => {
-        probes.push({ port: address.port, timeoutMillis });
+        probes.push({ ...address, timeoutMillis });
         underWay.now += 1;
         underWay.most = Math.max(underWay.most, underWay.now);
         const behaviour = behaviours.get(address.port) ?? "answers";
@@ -248,6 +248,39 @@ describe("HealthChecker", () => {
       yield* registry.discovered([instance(1), { ...instance(1), id: "another" }]);
       yield* settle;
       assert.strictEqual(net.probes.length, 2);
+      assert.strictEqual(yield* healthy, 2);
+    }),
+  );
+
+  check("never probes the balancer itself, takes it down once it listens, and says so once", (net) =>
+    Effect.gen(function* () {
+      const registry = yield* BackendRegistry;
+      const own = { id: "self", address: { host: "127.0.0.1", port: 8082 } };
+      yield* registry.discovered([own, instance(8082)]);
+      yield* settle;
+      assert.strictEqual(yield* healthy, 2, "nobody listens yet");
+      const downs: Array<string> = [];
+      const events = yield* registry.events;
+      yield* Effect.forkScoped(
+        Stream.runForEach(events, (event) =>
+          Effect.sync(() => {
+            if (event._tag === "Down") downs.push(`${event.backend.id} ${event.backend.health.why?.reason}`);
+          }),
+        ),
+      );
+      const scope = yield* Scope.make();
+      yield* Scope.extend(registry.listening({ host: "127.0.0.1", port: 8082 }), scope);
+      yield* settle;
+      assert.strictEqual(yield* healthy, 1);
+      net.probes.length = 0;
+      yield* TestClock.adjust(Duration.minutes(1));
+      assert.isAbove(net.probes.length, 8);
+      assert.isTrue(net.probes.every(({ host }) => host === "10.0.0.1"));
+      assert.deepStrictEqual(downs, ["self own-address"]);
+
+      // Once the balancer listens there no longer, it is a backend like any other.
+      yield* Scope.close(scope, Exit.void);
+      yield* TestClock.adjust(Duration.minutes(1));
       assert.strictEqual(yield* healthy, 2);
     }),
   );
