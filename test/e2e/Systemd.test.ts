@@ -112,7 +112,7 @@ describe.skipIf(why !== undefined)(`a service of systemd${why === undefined ? ""
       const backend = yield* named("a");
       const running = yield* service("node", { BACKENDS: listOf(backend), BUSY: "1" });
       yield* running.tells("listening");
-      yield* running.tells("backend is up");
+      yield* running.tells("backends checked");
       yield* running.signal("SIGUSR1");
       yield* running.says(/^told READY=1 STATUS=1 of 1 backend healthy, 0 connections open$/);
       assert.isEmpty(running.told(deaf));
@@ -130,7 +130,7 @@ describe.skipIf(why !== undefined)(`a service of systemd${why === undefined ? ""
         WATCHDOG_USEC: "20000",
       });
       const listening = yield* running.tells("listening");
-      yield* running.tells("backend is up");
+      yield* running.tells("backends checked");
       const why = `nothing can be sent to NOTIFY_SOCKET=${nobody}: ENOENT`;
       yield* running.tells(deaf, { why });
       assert.strictEqual(yield* ask(portIn(listening)), "a");
