@@ -20,11 +20,15 @@ import {
   type Scope,
   Stream,
 } from "effect";
+import type { Instance } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
+import { problemOf } from "../backend/Listing.js";
+import * as EventLoop from "../clock/EventLoop.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
 import * as InvalidOption from "../config/InvalidOption.js";
 import * as Settings from "../config/Settings.js";
 import { printable } from "../log/ForeignText.js";
+import * as NewItems from "../log/NewItems.js";
 import { Metrics } from "../metrics/Metrics.js";
 import { type Answer, Discovery, DiscoveryError, type DiscoveryFailure, type Skipped } from "./Discovery.js";
 
@@ -80,10 +84,6 @@ export class DiscoverySync extends Context.Tag("zeitwork-load-balancer/Discovery
 /** The longest pause after failures, unless the interval is longer. */
 export const longestBackoff = Duration.seconds(30);
 
-/** How many skipped entries are named in the log after one answer, and how many are remembered as named. */
-const mostNamed = 10;
-const mostRemembered = 1000;
-
 /** How much of a text of somebody else's Discovery is logged. */
 const mostShown = 500;
 
@@ -104,17 +104,9 @@ interface State extends Status {
   readonly listed: number;
   /** The last answer was empty, and the list that stands is not: a second empty answer confirms it. */
   readonly unconfirmed: boolean;
-  /** The skipped entries that were named in the log and are still there. */
-  readonly named: ReadonlySet<string>;
 }
 
-const initial: State = {
-  lastSuccess: undefined,
-  outage: undefined,
-  listed: 0,
-  unconfirmed: false,
-  named: new Set(),
-};
+const initial: State = { lastSuccess: undefined, outage: undefined, listed: 0, unconfirmed: false };
 
 /**
  * Whether an answer is empty and contradicts the list that stands: an Operator that has just restarted may know nothing
@@ -123,33 +115,40 @@ const initial: State = {
 const needsConfirmation = ({ listed, unconfirmed }: State, { instances }: Answer, pushed: boolean): boolean =>
   instances.length === 0 && listed > 0 && !unconfirmed && !pushed;
 
-/** An answer that lists nothing because nothing in it could be read is no empty list. */
-const checked = (source: string, answer: Answer): Effect.Effect<Answer, DiscoveryError> => {
-  const first = answer.instances.length === 0 ? answer.skipped.find(({ malformed }) => malformed) : undefined;
-  return first === undefined
-    ? Effect.succeed(answer)
-    : new DiscoveryError({
-        reason: "malformed",
-        message: `${source}: no entry of the list can be used; ${first.entry}: ${first.why}`,
-      });
+/** Whether one of these can be a backend. Yields between slices: somebody else's Discovery may list any number. */
+const anyUsable = function* (instances: ReadonlyArray<Instance>): Generator<void, boolean> {
+  for (const [i, instance] of instances.entries()) {
+    if (problemOf(instance) === undefined) return true;
+    if (i % 1000 === 999) yield;
+  }
+  return false;
 };
 
-/** Logs entries that were not skipped in the answer before; answers what is to be remembered. */
-const logSkipped = (named: ReadonlySet<string>, skipped: ReadonlyArray<Skipped>) =>
-  Effect.gen(function* () {
-    const now = new Map(skipped.slice(0, mostRemembered).map((item) => [`${item.entry}\n${item.why}`, item]));
-    const fresh = [...now].filter(([key]) => !named.has(key)).map(([, item]) => item);
-    for (const { entry, why } of fresh.slice(0, mostNamed)) {
-      yield* Effect.logWarning("instance skipped").pipe(
-        Effect.annotateLogs({ instance: printable(entry, mostShown), why: printable(why, mostShown) }),
-      );
-    }
-    if (fresh.length > mostNamed) {
-      yield* Effect.logWarning("more instances skipped").pipe(
-        Effect.annotateLogs({ instances: fresh.length - mostNamed }),
-      );
-    }
-    return new Set(now.keys());
+/** An answer that lists nothing because nothing in it can be used is no empty list. */
+const checked = (source: string, { instances, skipped }: Answer): Effect.Effect<void, DiscoveryError> =>
+  Effect.flatMap(EventLoop.inSlices(anyUsable(instances)), (usable) => {
+    const malformed = skipped.find((each) => each.malformed);
+    if (usable || (instances.length === 0 && malformed === undefined)) return Effect.void;
+    const why =
+      malformed === undefined
+        ? `${instances[0]?.id}: ${instances.slice(0, 1).map(problemOf)[0]?.why}`
+        : `${malformed.entry}: ${malformed.why}`;
+    return new DiscoveryError({
+      reason: "malformed",
+      message: `${source}: no entry of the list can be used; ${why}`,
+    });
+  });
+
+/** Logs entries that were not skipped in the answer before. */
+const makeSkippedLog = () =>
+  NewItems.make<Skipped>({
+    textOf: ({ entry, why }) => `${printable(entry, mostShown)}\n${printable(why, mostShown)}`,
+    line: ({ entry, why }) =>
+      Effect.annotateLogs(Effect.logWarning("instance skipped"), {
+        instance: printable(entry, mostShown),
+        why: printable(why, mostShown),
+      }),
+    more: (count) => Effect.annotateLogs(Effect.logWarning("more instances skipped"), { instances: count }),
   });
 
 const logRecovered = ({ failures, since }: Outage, at: number) =>
@@ -183,6 +182,7 @@ export const make = (
     const registry = yield* BackendRegistry;
     const metrics = yield* Metrics;
     const state = yield* Ref.make(initial);
+    const logSkipped = makeSkippedLog();
 
     const takeOver = (answer: Answer, pushed: boolean) =>
       Effect.gen(function* () {
@@ -251,10 +251,9 @@ export const make = (
 
     const onAnswer = (answer: Answer, pushed: boolean) =>
       Effect.gen(function* () {
-        const { named } = yield* Ref.get(state);
-        const now = yield* logSkipped(named, answer.skipped);
-        yield* Ref.update(state, (before) => ({ ...before, named: now }));
-        yield* takeOver(yield* checked(source, answer), pushed);
+        yield* logSkipped(answer.skipped);
+        yield* checked(source, answer);
+        yield* takeOver(answer, pushed);
       });
 
     const poll = Effect.flatMap(list, (answer) => onAnswer(answer, false));

@@ -6,7 +6,8 @@
  */
 import { Either } from "effect";
 import type { Instance } from "../backend/Backend.js";
-import { isPrintable, printable } from "../log/ForeignText.js";
+import { type InvalidInstance, problemOf } from "../backend/Listing.js";
+import { printable } from "../log/ForeignText.js";
 import { isUnspecified } from "../net/IpAddress.js";
 import { format, isIpAddress } from "../net/SocketAddress.js";
 import type { Answer, Skipped } from "./Discovery.js";
@@ -18,11 +19,15 @@ export const defaultPort = 8080;
 /** The longest entry that is read, in bytes. */
 export const longestEntry = 128 * 1024;
 
-/** Ids stand in logs, in paths and as the label of many series. */
-const longestId = 255;
-
 /** How many skipped entries are named one by one. */
 const mostSkipped = 1000;
+
+/** What the Operator calls the fields of an instance. */
+const fields: Readonly<Record<InvalidInstance["field"], string>> = {
+  id: "id",
+  host: "ip_address",
+  port: "default_port",
+};
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -57,18 +62,12 @@ const readEntry = (entry: unknown): Either.Either<Instance, Refusal> => {
   if (typeof ip_address !== "string") return malformed(wrongType("ip_address", ip_address, "text"));
   const port = default_port ?? 0;
   if (typeof port !== "number") return malformed("default_port is not a number");
-  if (id === "") return malformed("id is empty");
-  if (id.length > longestId) return malformed(`id is longer than ${longestId} characters`);
-  if (!isPrintable(id)) return malformed("id has characters that cannot be printed");
-  if (ip_address === "") return malformed("ip_address is empty");
-  if (!isIpAddress(ip_address)) return malformed(`ip_address ${printable(ip_address)} is not an IP address`);
-  if (isUnspecified(ip_address)) {
-    return malformed(`ip_address ${ip_address} is the unspecified address`);
-  }
-  if (!Number.isInteger(port) || port < 0 || port > 65535) {
-    return malformed(`default_port ${port} is not a whole number from 0 to 65535`);
-  }
-  return Either.right({ id, address: { host: ip_address, port: port === 0 ? defaultPort : port } });
+  const instance: Instance = { id, address: { host: ip_address, port: port === 0 ? defaultPort : port } };
+  const problem = problemOf(instance);
+  if (problem !== undefined) return malformed(`${fields[problem.field]}: ${printable(problem.why, 120)}`);
+  return isUnspecified(ip_address)
+    ? malformed(`ip_address: ${ip_address} is the unspecified address`)
+    : Either.right(instance);
 };
 
 /** An entry, as a message can name it. */

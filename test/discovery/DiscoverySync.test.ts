@@ -21,6 +21,7 @@ import type { Instance } from "../../src/backend/Backend.js";
 import * as BackendRegistry from "../../src/backend/BackendRegistry.js";
 import * as Pool from "../../src/backend/Pool.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
+import * as EventLoop from "../../src/clock/EventLoop.js";
 import { longestDuration } from "../../src/config/InvalidOption.js";
 import * as Discovery from "../../src/discovery/Discovery.js";
 import { DiscoveryError } from "../../src/discovery/Discovery.js";
@@ -367,6 +368,27 @@ describe("DiscoverySync", () => {
         yield* next;
         assert.strictEqual(yield* ids, "");
         assert.include(warnings(), "WARN discovery lists no instance");
+      }),
+  );
+
+  it.scoped(
+    "takes a list whose instances are all invalid for a failure, and one with a valid one for a list",
+    () =>
+      Effect.gen(function* () {
+        const invalid = [
+          { id: "x", address: { host: "10.0.0.1", port: 91_036 } },
+          { id: "y", address: { host: "localhost", port: 80 } },
+        ];
+        const of = (instances: ReadonlyArray<Instance>): Reply => Effect.succeed({ instances, skipped: [] });
+        const valid = { id: "v", address: { host: "10.0.0.1", port: 80 } };
+        const { ids, next, status } = yield* polling([lists("ab"), of(invalid), of([...invalid, valid])]);
+        yield* next;
+        // It is looked at in slices, with turns of the event loop between them.
+        while ((yield* status).outage === undefined) yield* EventLoop.turn;
+        assert.strictEqual(yield* ids, "ab");
+        assert.strictEqual((yield* status).outage?.reason, "malformed");
+        yield* TestClock.adjust("1 minute");
+        while ((yield* ids) !== "v") yield* EventLoop.turn;
       }),
   );
 
