@@ -5,7 +5,12 @@ import type { Member } from "../balancing/Members.js";
 import { format, type SocketAddress } from "../net/SocketAddress.js";
 import type { Health } from "./Health.js";
 
-/** What discovery says: something runs at this address. */
+/**
+ * What discovery says: something runs at this address.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export interface Instance {
   /** Its own among all that are listed. An address of a host name has `name:port@address`, as in `web:80@10.0.0.5`. */
   readonly id: string;
@@ -15,7 +20,12 @@ export interface Instance {
   readonly address: SocketAddress;
 }
 
-/** What an operator has chosen for a backend, whatever its health. */
+/**
+ * What an operator has chosen for a backend, whatever its health.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export type Admin =
   /** Normal: it takes new connections while it is healthy. */
   | "enabled"
@@ -24,7 +34,12 @@ export type Admin =
   /** Cut: no new connections, those it had were reset. */
   | "disabled";
 
-/** When an operator chose that, in monotonic milliseconds, and who it was. */
+/**
+ * When an operator chose that, in monotonic milliseconds, and who it was.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export interface Steered {
   readonly at: number;
   readonly by: string;
@@ -51,6 +66,9 @@ export interface Backend extends Instance, Member {
 /**
  * Since when it is what it is: up or down, or what an operator has chosen. In monotonic milliseconds; undefined while
  * nothing is known of it.
+ *
+ * @since 0.2.0
+ * @category accessors
  */
 export const since = ({ admin, health, steered }: Backend): number | undefined => {
   if (steered === undefined) return health.since;
@@ -60,8 +78,16 @@ export const since = ({ admin, health, steered }: Backend): number | undefined =
 /**
  * Identity is id and address together: an id that comes back with another address is another backend.
  * The separator cannot stand in an address, so no two pairs share a key.
+ *
+ * @since 0.2.0
+ * @category accessors
  */
 export const keyOf = (instance: Instance): string => `${format(instance.address)} ${instance.id}`;
 
-/** `id (address)`, as messages name it. */
+/**
+ * `id (address)`, as messages name it.
+ *
+ * @since 0.2.0
+ * @category accessors
+ */
 export const describe = (instance: Instance): string => `${instance.id} (${format(instance.address)})`;

@@ -61,6 +61,12 @@ const checked = (options: Options) =>
     ),
   });
 
+/**
+ * The only holder of the pool.
+ *
+ * @since 0.2.0
+ * @category tags
+ */
 export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/BackendRegistry")<
   BackendRegistry,
   {

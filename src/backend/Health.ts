@@ -99,7 +99,12 @@ export interface Run {
   readonly lastCheck: number | undefined;
 }
 
-/** Of a backend nothing is known of yet: its first success brings it up, whatever `rise` says. */
+/**
+ * Of a backend nothing is known of yet: its first success brings it up, whatever `rise` says.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
 export const unknown: Health = {
   up: false,
   checked: false,
@@ -108,7 +113,12 @@ export const unknown: Health = {
   why: undefined,
 };
 
-/** Before the first result. */
+/**
+ * Before the first result.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
 export const noRun: Run = { against: 0, from: 0, lastCheck: undefined };
 
 /** Reasons that need no second attempt: the answer would be the same. */
@@ -138,6 +148,9 @@ const wentDown = (before: Health, at: number, why: Failure): Health => ({
  * "In a row" means: with no success between them, a client's success included. An attempt that was under way when the first
  * failure of a run became known counts as one with it. Clients' failures alone never take down the last healthy backend:
  * that is left to the probes. What clients make of a backend that is down is not counted.
+ *
+ * @since 0.2.0
+ * @category accessors
  */
 export const observe = (
   health: Health,

@@ -19,7 +19,12 @@ export interface InvalidInstance {
   readonly why: string;
 }
 
-/** An instance that is to be listed from now on, and the leaving backend that it comes back to. */
+/**
+ * An instance that is to be listed from now on, and the leaving backend that it comes back to.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export interface Arrival {
   readonly instance: Instance;
   readonly key: string;

@@ -13,6 +13,9 @@ import type { Admin, Backend, Instance, Steered } from "./Backend.js";
 import * as Health from "./Health.js";
 import * as Listing from "./Listing.js";
 
+export type { Chunk, Slots } from "../balancing/Slots.js";
+export type { Arrival, InvalidInstance } from "./Listing.js";
+
 /**
  * `starting` until discovery has listed once.
  *

@@ -25,5 +25,10 @@ export const algorithms = {
  */
 export type AlgorithmName = keyof typeof algorithms;
 
-/** In the order in which they are listed for people. */
+/**
+ * In the order in which they are listed for people.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
 export const algorithmNames: ReadonlyArray<AlgorithmName> = Record.keys(algorithms);

@@ -20,20 +20,33 @@ import { isOpen, type Load } from "./Load.js";
 import { get, type Member, type Members, toArray } from "./Members.js";
 
 const bucketBits = 19;
-/** The number of buckets that clients are hashed to. */
+/**
+ * The number of buckets that clients are hashed to.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
 export const buckets = 1 << bucketBits;
 const bucketMask = buckets - 1;
 // A right shift by at least half the width is its own inverse under exclusive or.
 const halfShift = (bucketBits + 1) >> 1;
 
-/** The bucket of a client: of its address alone, an IPv4-mapped IPv6 address counting as IPv4. */
+/**
+ * The bucket of a client: of its address alone, an IPv4-mapped IPv6 address counting as IPv4.
+ *
+ * @since 0.2.0
+ * @category accessors
+ */
 export const bucketOf = (host: string): number => hash(canonical(host), 0) >>> (32 - bucketBits);
 
 /**
  * One backend's order of preference: three keyed rounds, each of them a bijection on the buckets. Plain numeric
  * fields and no arrays: these are read millions of times while a table is built.
+ *
+ * @since 0.2.0
+ * @category models
  */
-interface Preference {
+export interface Preference {
   readonly add1: number;
   readonly add2: number;
   readonly add3: number;
@@ -92,16 +105,26 @@ const rankOf = (p: Preference, bucket: number): number => {
   return (Math.imul(x, p.divide1) - p.add1) & bucketMask;
 };
 
-/** Who owns each bucket, for the eligible members of one moment. */
-interface Table {
+/**
+ * Who owns each bucket, for the eligible members of one moment.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Table {
   readonly preferences: ReadonlyMap<string, Preference>;
   readonly owners: ReadonlyArray<Pick<Member, "slot" | "key">>;
   /** For each bucket one more than an index into owners; 0 where it has none. */
   readonly owner: Int32Array;
 }
 
-/** The eligible members that a table leaves out, and the fingerprint of the members that this is true of. */
-interface Joined {
+/**
+ * The eligible members that a table leaves out, and the fingerprint of the members that this is true of.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Joined {
   readonly fingerprint: number;
   readonly members: ReadonlyArray<Pick<Member, "slot" | "key">>;
   readonly preferences: ReadonlyMap<string, Preference>;

@@ -7,7 +7,13 @@
  */
 import { chunkOf, chunkSize, placeOf } from "./Slots.js";
 
-interface Chunk {
+/**
+ * The connections of some neighbouring slots.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Chunk {
   readonly connections: ReadonlyArray<number>;
   readonly isOpen: ReadonlyArray<boolean>;
   /** Members that are open. */
@@ -30,7 +36,12 @@ export interface Load {
   readonly least: number;
 }
 
-/** No member is open. */
+/**
+ * No member is open.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
 export const empty: Load = { chunks: [], open: 0, least: Infinity };
 
 const emptyChunk: Chunk = {
@@ -58,7 +69,12 @@ export const connections = (load: Load, slot: number): number =>
 export const isOpen = (load: Load, slot: number): boolean =>
   load.chunks[chunkOf(slot)]?.isOpen[placeOf(slot)] ?? false;
 
-/** The same load with other values for one slot. */
+/**
+ * The same load with other values for one slot.
+ *
+ * @since 0.2.0
+ * @category accessors
+ */
 export const set = (load: Load, slot: number, connections: number, isOpen: boolean): Load => {
   const at = chunkOf(slot);
   const place = placeOf(slot);

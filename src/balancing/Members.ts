@@ -49,7 +49,12 @@ export interface Members<out A extends Member = Member> {
   readonly fingerprint: number;
 }
 
-/** No members. */
+/**
+ * No members.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
 export const empty: Members<never> = { slots: Slots.empty, eligible: 0, fingerprint: 0 };
 
 // Below half of what a number holds exactly, so that a sum of two is exact as well.
@@ -94,20 +99,40 @@ export const get = <A extends Member>(members: Members<A>, slot: number): A | un
  */
 export const toArray = <A extends Member>(members: Members<A>): Array<A> => Slots.toArray(members.slots);
 
-/** The slot for the next member: the lowest that is vacant. */
+/**
+ * The slot for the next member: the lowest that is vacant.
+ *
+ * @since 0.2.0
+ * @category accessors
+ */
 export const vacant = (members: Members): number => Slots.vacant(members.slots);
 
-/** Puts a member into its slot, which is {@link vacant}. */
+/**
+ * Puts a member into its slot, which is {@link vacant}.
+ *
+ * @since 0.2.0
+ * @category accessors
+ */
 export const insert = <A extends Member>(members: Members<A>, member: A): Members<A> =>
   changed(members, member.slot, undefined, member);
 
-/** Puts another value in place of the member in the same slot; nothing happens where there is none. */
+/**
+ * Puts another value in place of the member in the same slot; nothing happens where there is none.
+ *
+ * @since 0.2.0
+ * @category accessors
+ */
 export const replace = <A extends Member>(members: Members<A>, member: A): Members<A> => {
   const before = get(members, member.slot);
   return before === undefined || before === member ? members : changed(members, member.slot, before, member);
 };
 
-/** Takes the member out of a slot; nothing happens where there is none. */
+/**
+ * Takes the member out of a slot; nothing happens where there is none.
+ *
+ * @since 0.2.0
+ * @category accessors
+ */
 export const remove = <A extends Member>(members: Members<A>, slot: number): Members<A> => {
   const before = get(members, slot);
   return before === undefined ? members : changed(members, slot, before, undefined);

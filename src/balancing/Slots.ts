@@ -14,12 +14,24 @@ export const placeOf = (slot: number): number => slot & (chunkSize - 1);
 /** The chunk of a slot. */
 export const chunkOf = (slot: number): number => slot >> bits;
 
-interface Chunk<A> {
+/**
+ * The values of some neighbouring slots.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Chunk<A> {
   readonly values: ReadonlyArray<A | undefined>;
   /** Slots taken. */
   readonly size: number;
 }
 
+/**
+ * Values by slot, of which an older one stays as it was.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export interface Slots<out A> {
   readonly chunks: ReadonlyArray<Chunk<A>>;
   /** Slots taken. */

@@ -38,7 +38,12 @@ const check = <A>(
 ): Effect.Effect<A, InvalidOption> =>
   holds ? Effect.succeed(value) : Effect.fail(new InvalidOption({ option, value: shown, accepted }));
 
-/** A whole number within bounds, both included. */
+/**
+ * A whole number within bounds, both included.
+ *
+ * @since 0.2.0
+ * @category checks
+ */
 export const count = (
   option: string,
   value: number,
@@ -52,11 +57,21 @@ export const count = (
     `a whole number from ${least} to ${most}`,
   );
 
-/** A port to listen on: 0, which is any free port, to 65535. */
+/**
+ * A port to listen on: 0, which is any free port, to 65535.
+ *
+ * @since 0.2.0
+ * @category checks
+ */
 export const port = (option: string, value: number): Effect.Effect<number, InvalidOption> =>
   count(option, value, { least: 0, most: 65535 });
 
-/** An IP address in text without brackets; names are not looked up. Undefined (every address) passes. */
+/**
+ * An IP address in text without brackets; names are not looked up. Undefined (every address) passes.
+ *
+ * @since 0.2.0
+ * @category checks
+ */
 export const ipAddress = <A extends string | undefined>(
   option: string,
   value: A,
@@ -72,10 +87,18 @@ export const ipAddress = <A extends string | undefined>(
 /**
  * The longest duration that is accepted. Timers hold at most 2^31 - 1 ms (24.8 days) and fire after 1 ms beyond that;
  * intervals are jittered by a tenth, so this leaves room.
+ *
+ * @since 0.2.0
+ * @category checks
  */
 export const longestDuration: Duration.Duration = Duration.days(20);
 
-/** A duration in milliseconds, from `least` (1 ms unless said otherwise) to {@link longestDuration}. */
+/**
+ * A duration in milliseconds, from `least` (1 ms unless said otherwise) to {@link longestDuration}.
+ *
+ * @since 0.2.0
+ * @category checks
+ */
 export const duration = (
   option: string,
   value: Duration.DurationInput,
@@ -92,7 +115,12 @@ export const duration = (
     );
   });
 
-/** As {@link duration}, where a limit may be left out: undefined and infinity are none. */
+/**
+ * As {@link duration}, where a limit may be left out: undefined and infinity are none.
+ *
+ * @since 0.2.0
+ * @category checks
+ */
 export const durationOrNone = (
   option: string,
   value: Duration.DurationInput | undefined,
@@ -102,7 +130,12 @@ export const durationOrNone = (
     ? Effect.succeed(undefined)
     : duration(option, value, least);
 
-/** A token that can be sent in a header, of at least so many characters. Undefined (none) passes; none is shown. */
+/**
+ * A token that can be sent in a header, of at least so many characters. Undefined (none) passes; none is shown.
+ *
+ * @since 0.2.0
+ * @category checks
+ */
 export const token = <A extends Redacted.Redacted | undefined>(
   option: string,
   value: A,

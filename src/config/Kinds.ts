@@ -10,7 +10,12 @@ import { longestDuration } from "./InvalidOption.js";
 import * as Token from "./Token.js";
 import { quote, type Variable, withDefault, withoutDefault } from "./Variable.js";
 
-/** A whole number, with the bounds that hold for a caller of the library too. */
+/**
+ * A whole number, with the bounds that hold for a caller of the library too.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export interface Count extends Variable<number> {
   readonly bounds: { readonly least: number; readonly most: number };
 }

@@ -15,6 +15,9 @@ import * as Kinds from "./Kinds.js";
 import { leastAdminToken } from "./Token.js";
 import * as Variable from "./Variable.js";
 
+export type { Count } from "./Kinds.js";
+export type { Readable, Variable } from "./Variable.js";
+
 /**
  * The name of a balancing algorithm.
  *
@@ -23,19 +26,37 @@ import * as Variable from "./Variable.js";
  */
 export type { AlgorithmName };
 
-/** What the log looks like: JSON lines in production and staging, made for reading in development. */
+/**
+ * What the log looks like: JSON lines in production and staging, made for reading in development.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export type EnvironmentName = "development" | "staging" | "production";
 
 /**
  * Which transport moves the bytes. `auto` is `linux` where it runs and `node` elsewhere; `io_uring` is `linux` where the
  * kernel does not allow it.
+ *
+ * @since 0.2.0
+ * @category models
  */
 export type TransportName = "auto" | "linux" | "io_uring" | "node";
 
-/** Which connections are in the access log: none, those that did not end in order, or all. */
+/**
+ * Which connections are in the access log: none, those that did not end in order, or all.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export type AccessLogMode = "off" | "errors" | "all";
 
-/** Every variable, by the name of its field, in the order in which the documentation lists them. */
+/**
+ * Every variable, by the name of its field, in the order in which the documentation lists them.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
 export const table = {
   /** Where clients connect to; 0 is any free port. */
   port: Kinds.port("PORT", "8082", "the TCP port that clients connect to"),
@@ -204,7 +225,12 @@ type Field = keyof Settings;
 
 const fields: { readonly [F in Field]: Variable.Variable<Settings[F]> } = table;
 
-/** Every variable, in the order in which the documentation lists them. */
+/**
+ * Every variable, in the order in which the documentation lists them.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
 export const variables: ReadonlyArray<
   Pick<Variable.Readable<unknown>, "name" | "default" | "about" | "accepted">
 > = Object.values(table);
@@ -213,6 +239,7 @@ export const variables: ReadonlyArray<
  * What holds in an empty environment.
  *
  * @since 0.2.0
+ * @category accessors
  */
 export const defaults = Record.map(
   table,
@@ -224,11 +251,21 @@ const showField = <F extends Field>(settings: Settings, field: F): readonly [str
   fields[field].show(settings[field]),
 ];
 
-/** The settings by the names of their variables, as they may be printed: without any secret. */
+/**
+ * The settings by the names of their variables, as they may be printed: without any secret.
+ *
+ * @since 0.2.0
+ * @category accessors
+ */
 export const describe = (settings: Settings): Readonly<Record<string, string>> =>
   Object.fromEntries(Record.keys(table).map((field) => showField(settings, field)));
 
-/** A setting, or a pair of them that cannot be combined, that is wrong. */
+/**
+ * A setting, or a pair of them that cannot be combined, that is wrong.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export interface Problem {
   /** The variables concerned. */
   readonly names: ReadonlyArray<string>;
@@ -334,7 +371,12 @@ const lineOf = (accepted: string, name: string, error: ConfigError.ConfigError):
   return `${name} cannot be read: ${String(error).replace(/\s+/g, " ")}; accepted: ${accepted}`;
 };
 
-/** The settings that hold, and what was ignored in reading them. */
+/**
+ * The settings that hold, and what was ignored in reading them.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export interface Found {
   readonly settings: Settings;
   /** Wrong values that do not stop the start. */

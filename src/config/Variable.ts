@@ -4,7 +4,12 @@
  */
 import { Config, ConfigError, Either } from "effect";
 
-/** What reading an environment variable takes. */
+/**
+ * What reading an environment variable takes.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export interface Readable<A> {
   readonly name: string;
   /** What holds when it is unset, as one would write it; undefined when nothing does. */

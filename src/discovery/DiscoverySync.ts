@@ -81,7 +81,12 @@ export class DiscoverySync extends Context.Tag("zeitwork-load-balancer/Discovery
   }
 >() {}
 
-/** The longest pause after failures, unless the interval is longer. */
+/**
+ * The longest pause after failures, unless the interval is longer.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
 export const longestBackoff = Duration.seconds(30);
 
 /** How much of a text of somebody else's Discovery is logged. */
@@ -92,6 +97,9 @@ const mostShown = 500;
  * After a success it is the interval, a tenth more or less. After failures it doubles each time, up to
  * {@link longestBackoff}, and is shortened by up to a fifth: balancers that lost one Operator together do not come back
  * together.
+ *
+ * @since 0.2.0
+ * @category accessors
  */
 export const pause = (intervalMillis: number, failures: number, random: number): number => {
   if (failures === 0) return intervalMillis * (0.9 + 0.2 * random);

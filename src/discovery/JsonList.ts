@@ -11,7 +11,12 @@
  * ```
  */
 
-/** What is accepted of a list. */
+/**
+ * What is accepted of a list.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export interface Limits {
   /** The longest text, in bytes. */
   readonly bytes: number;

@@ -24,6 +24,8 @@ import { JsonList, type Limits, type Problem } from "./JsonList.js";
 import * as OperatorFailure from "./OperatorFailure.js";
 import { longestEntry, OperatorList } from "./OperatorList.js";
 
+export type { Limits };
+
 /**
  * @since 0.1.0
  * @category models
@@ -40,7 +42,12 @@ export interface Options {
   readonly timeout?: Duration.DurationInput;
 }
 
-/** What is accepted of an answer. */
+/**
+ * What is accepted of an answer.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
 export const limits: Limits = {
   bytes: 16 * 1024 * 1024,
   entries: 100_000,

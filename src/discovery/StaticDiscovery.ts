@@ -26,6 +26,8 @@ import { format, isHostName, isIpAddress, type SocketAddress } from "../net/Sock
 import { type Answer, Discovery, DiscoveryError, type Skipped } from "./Discovery.js";
 import * as NameLookup from "./NameLookup.js";
 
+export type { LookupError, NameLookup } from "./NameLookup.js";
+
 /**
  * @since 0.1.0
  * @category models

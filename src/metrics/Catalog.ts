@@ -162,6 +162,9 @@ export const catalog = {
  * What labels can be that take few values. Each of these series is there from the beginning, with a 0: of one that
  * begins with what happened first, Prometheus sees no increase.
  * https://prometheus.io/docs/practices/instrumentation/#avoid-missing-metrics
+ *
+ * @since 0.2.0
+ * @category constants
  */
 export const values = {
   refused: ["no-backend", "connect-failed"],
@@ -186,8 +189,26 @@ export const values = {
   polls: ["success", "unreachable", "timeout", "status", "too-large", "malformed", "defect"],
 } as const;
 
+/**
+ * Why a backend could not be connected to.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export type ConnectFailureReason = (typeof values.connectFailures)[number];
+/**
+ * Why a client was reset without a backend.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export type RefusedReason = (typeof values.refused)[number];
+/**
+ * How asking for the list of backends ended.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export type PollResult = (typeof values.polls)[number];
 
 /** Every family, in the order in which they are written out. */

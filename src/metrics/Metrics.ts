@@ -10,6 +10,18 @@
 import { Context, Layer } from "effect";
 import { globalRegistry, Recorder } from "./Recorder.js";
 
+export { type ConnectFailureReason, type PollResult, type RefusedReason, values } from "./Catalog.js";
+export type {
+  BackendRecorder,
+  Bytes,
+  Counter,
+  Histogram,
+  MakeRegistry,
+  Recorder,
+  Registry,
+  Subject,
+} from "./Recorder.js";
+
 /**
  * @since 0.2.0
  * @category tags

@@ -44,17 +44,39 @@ export interface Bytes {
   readonly sent: number;
 }
 
-type Counter = MetricHook.MetricHook.Counter<number>;
-type Histogram = MetricHook.MetricHook.Histogram;
+/**
+ * A counter that can be added to.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Counter = MetricHook.MetricHook.Counter<number>;
+/**
+ * A histogram that can be added to.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Histogram = MetricHook.MetricHook.Histogram;
 
-/** Where the series of one balancer, or of one backend, are kept. */
-interface Registry {
+/**
+ * Where the series of one balancer, or of one backend, are kept.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Registry {
   readonly counter: (key: MetricKey.MetricKey.Counter<number>) => Counter;
   readonly histogram: (key: MetricKey.MetricKey.Histogram) => Histogram;
   readonly snapshot: () => ReadonlyArray<MetricPair.MetricPair.Untyped>;
 }
 
-/** Makes the registry of a balancer, and one for each of its backends. */
+/**
+ * Makes the registry of a balancer, and one for each of its backends.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export type MakeRegistry = () => Registry;
 
 /** A registry of its own: its series go when it does. */

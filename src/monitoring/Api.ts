@@ -20,13 +20,23 @@ const healthFields = {
   healthy_backends: Count.annotations({ description: "Of those, the ones that take new connections." }),
 };
 
-/** 200: all listed backends are healthy, or some of them. */
+/**
+ * 200: all listed backends are healthy, or some of them.
+ *
+ * @since 0.2.0
+ * @category schemas
+ */
 export const Serving = Schema.Struct({
   status: Schema.Literal("healthy", "degraded"),
   ...healthFields,
 }).annotations({ identifier: "Serving", description: "All backends are healthy, or some of them." });
 
-/** 503: no backend is healthy (or there is none), or the balancer drains. Clients fail with it by its `_tag`. */
+/**
+ * 503: no backend is healthy (or there is none), or the balancer drains. Clients fail with it by its `_tag`.
+ *
+ * @since 0.2.0
+ * @category schemas
+ */
 export const NotServing = Schema.Struct({
   status: Schema.Literal("unhealthy", "draining"),
   ...healthFields,
@@ -34,6 +44,12 @@ export const NotServing = Schema.Struct({
   .annotations({ identifier: "NotServing", description: "No backend is healthy, or the balancer drains." })
   .pipe(Schema.attachPropertySignature("_tag", "NotServing"));
 
+/**
+ * A backend, as `GET /backends` lists it.
+ *
+ * @since 0.2.0
+ * @category schemas
+ */
 export const BackendView = Schema.Struct({
   id: Schema.String,
   address: Schema.String.annotations({ description: "host:port, or [v6]:port." }),
@@ -44,9 +60,26 @@ export const BackendView = Schema.Struct({
   }),
 }).annotations({ identifier: "Backend" });
 
+/**
+ * The answer of `GET /livez`.
+ *
+ * @since 0.2.0
+ * @category schemas
+ */
 export const Live = Schema.Struct({ status: Schema.Literal("live") });
+/**
+ * The answer of `GET /readyz` while the balancer takes clients.
+ *
+ * @since 0.2.0
+ * @category schemas
+ */
 export const Ready = Schema.Struct({ status: Schema.Literal("ready") });
-/** 503: new connections should not be sent here. */
+/**
+ * 503: new connections should not be sent here.
+ *
+ * @since 0.2.0
+ * @category schemas
+ */
 export const NotReady = Schema.Struct({
   status: Schema.Literal("starting", "draining"),
   why: Schema.String.annotations({ description: "What is waited for, or why no new connections are taken." }),
@@ -54,13 +87,23 @@ export const NotReady = Schema.Struct({
   .annotations({ identifier: "NotReady" })
   .pipe(Schema.attachPropertySignature("_tag", "NotReady"));
 
-/** Everything that is not an answer: a short reason. */
+/**
+ * Everything that is not an answer: a short reason.
+ *
+ * @since 0.2.0
+ * @category schemas
+ */
 export const Failure = Schema.Struct({ error: Schema.String });
 
 const Instant = Schema.String.annotations({ description: "RFC 3339, UTC." });
 const Bytes = Count.annotations({ description: "Bytes." });
 
-/** What is known of a backend, and what it has done. */
+/**
+ * What is known of a backend, and what it has done.
+ *
+ * @since 0.2.0
+ * @category schemas
+ */
 export const BackendStatus = Schema.Struct({
   id: Schema.String,
   address: Schema.String,
@@ -210,7 +253,12 @@ export const Sample = Schema.Struct({
   sent: Bytes,
 }).annotations({ identifier: "Sample" });
 
-/** 401: steering was asked for without the right token. */
+/**
+ * 401: steering was asked for without the right token.
+ *
+ * @since 0.2.0
+ * @category schemas
+ */
 export const Unauthorized = Schema.Struct({
   error: Schema.String,
   reason: Schema.Literal("unauthorized"),
@@ -218,7 +266,12 @@ export const Unauthorized = Schema.Struct({
   .annotations({ identifier: "Unauthorized" })
   .pipe(Schema.attachPropertySignature("_tag", "Unauthorized"));
 
-/** 403: nobody can steer, because no ADMIN_TOKEN is set. */
+/**
+ * 403: nobody can steer, because no ADMIN_TOKEN is set.
+ *
+ * @since 0.2.0
+ * @category schemas
+ */
 export const SteeringOff = Schema.Struct({
   error: Schema.String,
   reason: Schema.Literal("steering-off"),
@@ -226,7 +279,12 @@ export const SteeringOff = Schema.Struct({
   .annotations({ identifier: "SteeringOff" })
   .pipe(Schema.attachPropertySignature("_tag", "SteeringOff"));
 
-/** 404: no backend with this id is listed. */
+/**
+ * 404: no backend with this id is listed.
+ *
+ * @since 0.2.0
+ * @category schemas
+ */
 export const UnknownBackend = Schema.Struct({
   error: Schema.String,
   reason: Schema.Literal("unknown-backend"),
@@ -234,7 +292,12 @@ export const UnknownBackend = Schema.Struct({
   .annotations({ identifier: "UnknownBackend" })
   .pipe(Schema.attachPropertySignature("_tag", "UnknownBackend"));
 
-/** Lets through whoever has the ADMIN_TOKEN. */
+/**
+ * Lets through whoever has the ADMIN_TOKEN.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export class Steering extends HttpApiMiddleware.Tag<Steering>()("zeitwork-load-balancer/Steering", {
   failure: Schema.Union(
     Unauthorized.annotations(HttpApiSchema.annotations({ status: 401 })),
@@ -252,6 +315,12 @@ const steering = <Name extends string>(name: Name, summary: string) =>
     .addError(UnknownBackend, { status: 404 })
     .annotate(OpenApi.Summary, summary);
 
+/**
+ * The HTTP API of monitoring.
+ *
+ * @since 0.2.0
+ * @category schemas
+ */
 export const Api = HttpApi.make("monitoring")
   .add(
     HttpApiGroup.make("monitoring", { topLevel: true })

@@ -6,7 +6,12 @@
  * that was possible, and a short answer has ended by then.
  */
 
-/** How many connections are held. */
+/**
+ * How many connections are held.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export interface Limits {
   /** For longer than a moment. */
   readonly kept: number;

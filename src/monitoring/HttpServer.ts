@@ -14,6 +14,12 @@ import { failureOf, ListenError } from "../net/ListenError.js";
 import type { SocketAddress } from "../net/SocketAddress.js";
 import { Connections, type Limits } from "./Connections.js";
 
+/**
+ * Where the server listens, and how many connections it holds.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export interface Options {
   /** The address to listen on; undefined is every address, IPv6 and IPv4 (IPv4 alone on a host without IPv6). */
   readonly host?: string | undefined;

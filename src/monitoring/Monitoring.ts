@@ -22,6 +22,10 @@ import * as HttpServer from "./HttpServer.js";
 import * as Page from "./Page.js";
 import * as Steering from "./Steering.js";
 
+export type { Build, Program } from "../metrics/ProcessGauges.js";
+export type { Limits } from "./Connections.js";
+export type { Options as HttpServerOptions } from "./HttpServer.js";
+
 /**
  * @since 0.2.0
  * @category models

@@ -40,7 +40,13 @@ export type Message =
   /** What has changed since the last status or change. */
   | { readonly _tag: "Change"; readonly change: typeof Change.Type };
 
-type EventsError = HttpClientError | ParseResult.ParseError;
+/**
+ * What reading `GET /events` may fail with.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export type EventsError = HttpClientError | ParseResult.ParseError;
 
 /** What comes beside the functions of the endpoints. */
 interface Events {

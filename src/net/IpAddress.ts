@@ -3,7 +3,12 @@
  */
 import { isIPv4 } from "node:net";
 
-/** True of `0.0.0.0` and `::` in each of their spellings: who connects to them reaches this host. */
+/**
+ * True of `0.0.0.0` and `::` in each of their spellings: who connects to them reaches this host.
+ *
+ * @since 0.2.0
+ * @category predicates
+ */
 export const isUnspecified = (address: string): boolean => /^[0:.]+$/.test(canonical(address));
 
 // An IPv4 address in hexadecimal. `::ffff:5` has its ffff one group further right and carries none.
@@ -14,6 +19,9 @@ const twoGroups = /^([0-9a-f]{1,4}):([0-9a-f]{1,4})$/;
  * section 2.5.5.2) is the IPv4 address it carries, an IPv6 zone (`%eth0`) is left out because it names an
  * interface of this host and not the client, and letters are lower case. Every other text is taken as the
  * operating system wrote it, which is canonical already (RFC 5952).
+ *
+ * @since 0.2.0
+ * @category accessors
  */
 export const canonical = (text: string): string => {
   if (!text.includes(":")) return text;

@@ -4,9 +4,20 @@
 import { Data } from "effect";
 import { format, type SocketAddress } from "./SocketAddress.js";
 
+/**
+ * Why a port cannot be listened on.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export type ListenFailure = "in-use" | "not-permitted" | "no-such-address" | "other";
 
-/** The reason that a system error code stands for when it comes from listening. */
+/**
+ * The reason that a system error code stands for when it comes from listening.
+ *
+ * @since 0.2.0
+ * @category accessors
+ */
 export const failureOf = (code: string | undefined): ListenFailure => {
   switch (code) {
     case "EADDRINUSE":
@@ -22,6 +33,12 @@ export const failureOf = (code: string | undefined): ListenFailure => {
   }
 };
 
+/**
+ * A port cannot be listened on.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
 export class ListenError extends Data.TaggedError("ListenError")<{
   readonly reason: ListenFailure;
   /** What was asked for. */

@@ -59,7 +59,12 @@ export interface Snapshot {
   readonly bytesOf: (key: string) => Bytes;
 }
 
-/** The sessions of one listener, as they register here. */
+/**
+ * The sessions of one listener, as they register here.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export interface Group {
   readonly size: number;
   readonly phase: ListenerPhase;
@@ -70,7 +75,12 @@ export interface Group {
   readonly list: () => ReadonlyArray<OpenSession>;
 }
 
-/** What a listener says of its sessions. */
+/**
+ * What a listener says of its sessions.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export interface Registration {
   /** The id of the next session. */
   readonly unsafeNextId: () => number;

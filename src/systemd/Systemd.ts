@@ -9,6 +9,12 @@ import { quantity } from "../log/Quantity.js";
 import { Sessions, type Snapshot, layer as sessionsLayer } from "../proxy/Sessions.js";
 import { open } from "./NotifySocket.js";
 
+/**
+ * Where systemd listens, and what it asks for.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export interface Options {
   /** NOTIFY_SOCKET */
   readonly socket: string;
@@ -18,7 +24,12 @@ export interface Options {
   readonly pid: number;
 }
 
-/** What systemd asks this process for; undefined where it asks for nothing. */
+/**
+ * What systemd asks this process for; undefined where it asks for nothing.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
 export const fromEnvironment = (
   environment: Readonly<Record<string, string | undefined>> = process.env,
   pid: number = process.pid,
@@ -27,6 +38,12 @@ export const fromEnvironment = (
   return socket === undefined || socket === "" ? undefined : { socket, watchdogMicros, watchdogPid, pid };
 };
 
+/**
+ * What systemd is kept informed of.
+ *
+ * @since 0.2.0
+ * @category tags
+ */
 export class Systemd extends Context.Tag("zeitwork-load-balancer/Systemd")<
   Systemd,
   {
@@ -40,7 +57,12 @@ export class Systemd extends Context.Tag("zeitwork-load-balancer/Systemd")<
 /** The status is looked at, and sent when it is another, this often; so is what systemd did not take yet. */
 const everySecond = Schedule.spaced("1 second");
 
-/** From one sign of life to the next: half of what systemd waits for; undefined when it does not wait for any. */
+/**
+ * From one sign of life to the next: half of what systemd waits for; undefined when it does not wait for any.
+ *
+ * @since 0.2.0
+ * @category accessors
+ */
 export const watchdogInterval = ({
   pid,
   watchdogMicros = "",
@@ -51,7 +73,12 @@ export const watchdogInterval = ({
   return Duration.millis(Math.max(1, Number(watchdogMicros) / 2000));
 };
 
-/** One line for `systemctl status`. */
+/**
+ * One line for `systemctl status`.
+ *
+ * @since 0.2.0
+ * @category accessors
+ */
 export const statusOf = (pool: Pool.Pool, { draining, open }: Pick<Snapshot, "draining" | "open">): string =>
   `${draining ? "draining, " : ""}${Pool.healthy(pool)} of ${quantity(pool.listed, "backend")} healthy, ${quantity(open, "connection")} open`;
 
@@ -127,7 +154,12 @@ const make = (options: Options) =>
     });
   });
 
-/** To be provided to what systemd is notified of until it has ended. */
+/**
+ * To be provided to what systemd is notified of until it has ended.
+ *
+ * @since 0.2.0
+ * @category layers
+ */
 export const layer = (options: Options): Layer.Layer<Systemd, never, BackendRegistry> =>
   Layer.provide(Layer.scoped(Systemd, make(options)), sessionsLayer);
 
@@ -135,6 +167,9 @@ export const layer = (options: Options): Layer.Layer<Systemd, never, BackendRegi
  * Notifies systemd that the service is ready: when this is built, and every backend has been probed once or
  * `probesTimeout` is over. And that it is stopping, which may take as long as `stopTimeout`: when its scope closes, which
  * has to be the first to do so.
+ *
+ * @since 0.2.0
+ * @category layers
  */
 export const readiness = (options: {
   readonly probesTimeout: Duration.Duration;

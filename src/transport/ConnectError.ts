@@ -66,6 +66,7 @@ export class ConnectError extends Data.TaggedError("ConnectError")<{
  * Whether the cause is this process or host, so that the failure says nothing about the backend.
  *
  * @since 0.2.0
+ * @category predicates
  */
 export const isLocal = (reason: ConnectFailure): reason is "exhausted" | "no-free-port" =>
   reason === "exhausted" || reason === "no-free-port";

@@ -49,7 +49,12 @@ import { selfTest } from "./SelfTest.js";
 import { keepAlive, Socket } from "./Socket.js";
 import { Wakeup } from "./Wakeup.js";
 
-/** Why this transport cannot run here. */
+/**
+ * Why this transport cannot run here.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export type Unavailable =
   /** Not Linux, or neither x86-64 nor 64-bit ARM. */
   | "unsupported-platform"
@@ -62,6 +67,12 @@ export type Unavailable =
   /** All is there, but what was relayed to try it did not arrive as it was sent. */
   | "self-test-failed";
 
+/**
+ * The Linux transport cannot run here.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
 export class TransportUnavailable extends Data.TaggedError("TransportUnavailable")<{
   readonly reason: Unavailable;
   /** What was found, in words. */
@@ -80,6 +91,7 @@ const explain: Record<Unavailable, string> = {
   "self-test-failed": "its self-test failed",
 };
 
+/** @internal */
 export interface Options {
   /** How many clients may be connected at once, with room for a backend each. */
   readonly capacity: number;
@@ -104,7 +116,11 @@ const socketOf = (connection: Connection): Socket => {
   throw new TypeError("a connection of another transport was given to the Linux transport");
 };
 
-/** The transport over the given system calls and loop; everything it opened ends with the scope. */
+/**
+ * The transport over the given system calls and loop; everything it opened ends with the scope.
+ *
+ * @internal
+ */
 export const make = (
   options: Options,
 ): Effect.Effect<Context.Tag.Service<typeof Transport>, TransportUnavailable, Libc | Wakeup | Scope.Scope> =>
@@ -304,7 +320,11 @@ const callable = <A>(make: () => A): Effect.Effect<A, TransportUnavailable> =>
     catch: (cause) => new TransportUnavailable({ reason: "not-callable", detail: wordsOf(cause) }),
   });
 
-/** The system calls of this process and its loop, through koffi. */
+/**
+ * The system calls of this process and its loop, through koffi.
+ *
+ * @internal
+ */
 export const system: Layer.Layer<Libc | Wakeup, TransportUnavailable> = Layer.unwrapEffect(
   Effect.map(load, (koffi) =>
     Layer.merge(
@@ -320,7 +340,11 @@ export const system: Layer.Layer<Libc | Wakeup, TransportUnavailable> = Layer.un
   ),
 );
 
-/** The transport over given system calls; fails where what it relays to try itself does not arrive. */
+/**
+ * The transport over given system calls; fails where what it relays to try itself does not arrive.
+ *
+ * @internal
+ */
 export const tested = (options: Options): Layer.Layer<Transport, TransportUnavailable, Libc | Wakeup> =>
   Layer.scoped(
     Transport,
@@ -335,6 +359,9 @@ export const tested = (options: Options): Layer.Layer<Transport, TransportUnavai
 /**
  * Linux's own sockets by io_uring, and by epoll where that is better; fails where this kernel does not allow io_uring,
  * and after a self-test that failed.
+ *
+ * @since 0.2.0
+ * @category layers
  */
 export const ioUring: Layer.Layer<Transport, TransportUnavailable> = Layer.unwrapEffect(
   Effect.flatMap(load, (koffi) =>
@@ -352,7 +379,12 @@ export const ioUring: Layer.Layer<Transport, TransportUnavailable> = Layer.unwra
   ),
 );
 
-/** Linux's own sockets: in a process whose C library and loop can be called, after a self-test. */
+/**
+ * Linux's own sockets: in a process whose C library and loop can be called, after a self-test.
+ *
+ * @since 0.2.0
+ * @category layers
+ */
 export const layer: Layer.Layer<Transport, TransportUnavailable> = Layer.suspend(() =>
   Layer.provide(tested({ capacity: capacity() }), system),
 );
