@@ -8,6 +8,7 @@ import {
   addressSize,
   type Block,
   EBADF,
+  EINTR,
   EPOLL_CTL_ADD,
   EPOLL_CTL_DEL,
   EPOLL_CTL_MOD,
@@ -197,22 +198,26 @@ export class Engine implements Source {
 
   poll(): boolean {
     for (;;) {
-      if (this.#at === this.#end && !this.#look()) return false;
+      if (this.#at === this.#end) {
+        const count = this.#look();
+        if (count <= 0) return count === -EINTR;
+      }
       const batch = this.#end / epollEvent.words;
       if (!this.#handle()) return true;
-      if (batch === eventsPerLook) return true;
+      // Then the kernel has to say that there is no more.
+      if (batch === eventsPerLook || this.scheduler.reading) return true;
       // Where bulk waits, the kernel is asked again after its next slice.
       if (batch < worthAnotherLook || this.scheduler.busy || this.scheduler.spent()) return false;
     }
   }
 
-  /** Asks the kernel for events; whether there are any. After EINTR the descriptor is still readable, and wakes again. */
-  #look(): boolean {
-    if (this.#closed) return false;
+  /** Asks the kernel for events. */
+  #look(): Result {
+    if (this.#closed) return 0;
     const count = this.libc.epollWait(this.#epoll, this.#events, eventsPerLook, 0);
     this.#at = 0;
     this.#end = count > 0 ? count * epollEvent.words : 0;
-    return count > 0;
+    return count;
   }
 
   /** Handles the events at hand; false where the turn's time was over before their end. */

@@ -94,6 +94,11 @@ export class Scheduler {
     return this.#at < this.#current.length || this.#next.length > 0;
   }
 
+  /** Whether something waits for all input to be handled. */
+  get reading(): boolean {
+    return this.#afterInput.length > 0;
+  }
+
   /** Whether the time of this turn is over. Reads the clock. */
   spent(): boolean {
     return this.#closed || this.#wakeup.now() >= this.#until;

@@ -94,6 +94,10 @@ class Tcp extends Descriptor {
   linger = false;
   /** Sent, and not yet read by the peer. */
   queued = 0;
+  /** Its connection was made while the process had stalled. */
+  answeredInStall = false;
+  /** The process was told so. */
+  reported = false;
   /** What TCP_INFO says of it. */
   info: Omit<ConnectionInfo, "state"> = { sinceAckMillis: 0, unacked: 0, retransmits: 0, probes: 0 };
   /** A write found no room: an event is due when there is some. */
@@ -289,6 +293,8 @@ export class Kernel {
   #connecting: Array<Tcp> = [];
   /** Calls made in this turn, to see that none does too much. */
   calls = 0;
+  /** What was closed last had connected during a stall, and the process was not told. */
+  answerLost = false;
   /** How long a call takes, in milliseconds. */
   callMillis = 0;
   /** The buffers of sockets from now on, in bytes, where they are not to be left to chance. */
@@ -543,6 +549,7 @@ export class Kernel {
       const found = this.#descriptors.get(fd);
       if (found === undefined) throw new Violation(`descriptor ${fd} was closed, and is not open`);
       this.besides?.closing(fd);
+      this.answerLost = found instanceof Tcp && found.answeredInStall && !found.reported;
       this.#descriptors.delete(fd);
       this.#numbers.delete(found);
       this.#epoll?.ready.delete(found);
@@ -688,6 +695,7 @@ export class Kernel {
         if (mask === 0 || interest === undefined || (interest.events & (EPOLLET >>> 0)) !== 0)
           this.#epoll?.ready.delete(found);
         if (mask === 0 || interest === undefined) continue;
+        if (found instanceof Tcp) found.reported = true;
         const at = count * epollEvent.words;
         words[at + epollEvent.events] = mask;
         words[at + epollEvent.fd] = this.#numbers.get(found) ?? 0;
@@ -769,6 +777,25 @@ export class Kernel {
       };
     },
   };
+
+  /**
+   * The process does not run for so long, and then runs its timers before it looks at input, as Node's loop does.
+   * Connections are made meanwhile.
+   */
+  stall(millis: number): void {
+    this.#now += millis;
+    const connecting = [...this.#connecting];
+    while (this.settle()) {}
+    for (const socket of connecting) socket.answeredInStall = socket.state === "established";
+    const due = this.#timers.filter(({ at }) => at <= this.#now);
+    for (const timer of due) {
+      const at = this.#timers.indexOf(timer);
+      // One may have cancelled another.
+      if (at < 0) continue;
+      this.#timers.splice(at, 1);
+      timer.task();
+    }
+  }
 
   /** A connection that is being made comes to something. */
   settle(): boolean {

@@ -145,6 +145,11 @@ export const run = (seed: number, log?: Array<string>): void => {
         life.failed = true;
         life.late = () => attempt.cancel();
         check(result.reason !== "other" || stopped, () => `failed for no reason: ${result.message}`);
+        // The ring closes a socket later, when its operation has ended.
+        check(
+          result.reason !== "timeout" || ring !== undefined || !kernel.answerLost,
+          () => "timed out, though it was answered during a stall",
+        );
         refuse();
         return;
       }
@@ -183,9 +188,21 @@ export const run = (seed: number, log?: Array<string>): void => {
   // A loop that turns seldom has much to do in one turn.
   const laziness = random.pick([1, 1, 1, 10]);
   const interrupts = random.oneIn(4);
+  const stalls = random.oneIn(8);
+  // Not where descriptors are so few that eight spare pipes are all of them.
+  const hogs = random.oneIn(8) && limit > 100;
+  const holder = { giveBack: () => false };
+  /** Somebody takes all pipes there are, those of readers that have stalled included, and gives them back. */
+  const hog = (): void => {
+    kernel.elapse(1_000);
+    const pipes = Array.from({ length: 400 }, () => engine.pipes.acquire(holder));
+    for (const pipe of pipes) if (pipe !== undefined) engine.pipes.release(pipe);
+  };
   // The engine is shut down about after so many steps; 0 for when all is over.
   const stops = random.oneIn(10) ? random.pick([20, 100, 500]) : 0;
   const happen = (): boolean => {
+    if (stalls && random.oneIn(100)) kernel.stall(random.between(100, 50_000));
+    if (hogs && random.oneIn(100)) hog();
     switch (random.below(8)) {
       case 0:
         if (coming === 0) return false;
