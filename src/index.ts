@@ -37,5 +37,6 @@ export * as LoadBalancer from "./proxy/LoadBalancer.js";
 export * as Sessions from "./proxy/Sessions.js";
 export * as Systemd from "./systemd/Systemd.js";
 export * as LinuxTransport from "./transport/linux/LinuxTransport.js";
+export * as MemoryTransport from "./transport/MemoryTransport.js";
 export * as NodeTransport from "./transport/node/NodeTransport.js";
 export * as Transport from "./transport/Transport.js";

@@ -103,7 +103,7 @@ const transport = (name: TransportName): Layer.Layer<Transport, Refusal> => {
     case "linux":
       return linux;
     case "io_uring":
-      return withFallback(LinuxTransport.ioUring, linux, "epoll is used in place of io_uring");
+      return withFallback(LinuxTransport.layerIoUring, linux, "epoll is used in place of io_uring");
     case "auto":
       return withFallback(LinuxTransport.layer, NodeTransport.layer, "Node's sockets are used");
   }

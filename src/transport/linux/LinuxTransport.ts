@@ -325,7 +325,7 @@ const callable = <A>(make: () => A): Effect.Effect<A, TransportUnavailable> =>
  *
  * @internal
  */
-export const system: Layer.Layer<Libc | Wakeup, TransportUnavailable> = Layer.unwrapEffect(
+export const layerSystem: Layer.Layer<Libc | Wakeup, TransportUnavailable> = Layer.unwrapEffect(
   Effect.map(load, (koffi) =>
     Layer.merge(
       Layer.effect(
@@ -345,7 +345,7 @@ export const system: Layer.Layer<Libc | Wakeup, TransportUnavailable> = Layer.un
  *
  * @internal
  */
-export const tested = (options: Options): Layer.Layer<Transport, TransportUnavailable, Libc | Wakeup> =>
+export const layerWith = (options: Options): Layer.Layer<Transport, TransportUnavailable, Libc | Wakeup> =>
   Layer.scoped(
     Transport,
     Effect.tap(make(options), (transport) =>
@@ -363,17 +363,17 @@ export const tested = (options: Options): Layer.Layer<Transport, TransportUnavai
  * @since 0.2.0
  * @category layers
  */
-export const ioUring: Layer.Layer<Transport, TransportUnavailable> = Layer.unwrapEffect(
+export const layerIoUring: Layer.Layer<Transport, TransportUnavailable> = Layer.unwrapEffect(
   Effect.flatMap(load, (koffi) =>
     Effect.map(
       callable(() => KoffiLibc.makeUring(koffi)),
       (uring) =>
         Layer.provide(
-          tested({
+          layerWith({
             capacity: capacity(),
             ring: (engine) => new KernelRing(uring, engine),
           }),
-          system,
+          layerSystem,
         ),
     ),
   ),
@@ -386,5 +386,5 @@ export const ioUring: Layer.Layer<Transport, TransportUnavailable> = Layer.unwra
  * @category layers
  */
 export const layer: Layer.Layer<Transport, TransportUnavailable> = Layer.suspend(() =>
-  Layer.provide(tested({ capacity: capacity() }), system),
+  Layer.provide(layerWith({ capacity: capacity() }), layerSystem),
 );

@@ -14,7 +14,7 @@ import {
   Libc,
   type Service as LibcService,
 } from "../../../src/transport/linux/Libc.js";
-import { ioUring, layer, system, tested } from "../../../src/transport/linux/LinuxTransport.js";
+import { layer, layerIoUring, layerSystem, layerWith } from "../../../src/transport/linux/LinuxTransport.js";
 import type { Wakeup } from "../../../src/transport/linux/Wakeup.js";
 import {
   type AcceptError,
@@ -30,7 +30,7 @@ conformance("Linux", layer, { probesUnseen: true });
 /** With epoll alone, and with io_uring beside it. */
 const both = [
   ["Linux", layer],
-  ["io_uring", ioUring],
+  ["io_uring", layerIoUring],
 ] as const;
 
 const second = 1_000;
@@ -40,18 +40,18 @@ const listening = { host: "127.0.0.1", port: 0, backlog: 4096, onAcceptError: ()
 /** The system with some of its calls replaced. */
 const altered = (change: (libc: LibcService) => Partial<LibcService>): Layer.Layer<Libc | Wakeup> =>
   Layer.merge(
-    system,
+    layerSystem,
     Layer.provide(
       Layer.effect(
         Libc,
         Effect.map(Libc, (libc) => ({ ...libc, ...change(libc) })),
       ),
-      system,
+      layerSystem,
     ),
   ).pipe(Layer.orDie);
 
 const over = (libc: Layer.Layer<Libc | Wakeup>, capacity = 1_000) =>
-  Layer.orDie(Layer.provide(tested({ capacity }), libc));
+  Layer.orDie(Layer.provide(layerWith({ capacity }), libc));
 
 /** A relay on a fresh port, with the outcomes of what went through it. */
 const relayTo = (backendPort: number, onAcceptError: (error: AcceptError) => void = () => {}) =>
@@ -544,7 +544,7 @@ describe("Linux transport: listening", () => {
 
 describe("Linux transport: availability", () => {
   const unavailable = (change: (libc: LibcService) => Partial<LibcService>) =>
-    Effect.flip(Effect.scoped(Layer.build(Layer.provide(tested({ capacity: 10 }), altered(change)))));
+    Effect.flip(Effect.scoped(Layer.build(Layer.provide(layerWith({ capacity: 10 }), altered(change)))));
 
   it.scopedLive("a system that delivers other bytes than were sent fails the self-test", () =>
     Effect.gen(function* () {

@@ -4,7 +4,7 @@ import { assert, describe, it } from "@effect/vitest";
 import { Effect } from "effect";
 import koffi from "koffi";
 import { Libc } from "../../../src/transport/linux/Libc.js";
-import { system } from "../../../src/transport/linux/LinuxTransport.js";
+import { layerSystem } from "../../../src/transport/linux/LinuxTransport.js";
 import { make } from "../../../src/transport/linux/NodeWakeup.js";
 
 const turn = Effect.promise(() => new Promise<void>((resume) => void setImmediate(resume)));
@@ -22,7 +22,7 @@ const pipe = Effect.acquireRelease(
       closeSync(from);
       closeSync(to);
     }),
-).pipe(Effect.provide(system));
+).pipe(Effect.provide(layerSystem));
 
 describe("Node's loop", () => {
   it.scopedLive("calls back while the descriptor is readable, and never after it was told to stop", () =>

@@ -6,13 +6,13 @@ import type { Engine } from "../../../src/transport/linux/Engine.js";
 import { KernelRing } from "../../../src/transport/linux/KernelRing.js";
 import * as KoffiLibc from "../../../src/transport/linux/KoffiLibc.js";
 import { EINVAL, EPERM, Libc } from "../../../src/transport/linux/Libc.js";
-import { ioUring, system, tested } from "../../../src/transport/linux/LinuxTransport.js";
+import { layerIoUring, layerSystem, layerWith } from "../../../src/transport/linux/LinuxTransport.js";
 import { params, type Uring } from "../../../src/transport/linux/Uring.js";
 import { Transport } from "../../../src/transport/Transport.js";
 import { descriptors, dial, receive, serve } from "../../support/Sockets.js";
 import { conformance } from "../conformance.js";
 
-conformance("io_uring", ioUring, { probesUnseen: true });
+conformance("io_uring", layerIoUring, { probesUnseen: true });
 
 const on = (uring: Uring) => ({
   capacity: 1_000,
@@ -34,8 +34,8 @@ describe("io_uring transport: what it leaves to epoll", () => {
           },
         })),
       );
-      const transport = tested(on(KoffiLibc.makeUring(koffi))).pipe(
-        Layer.provide(Layer.merge(system, Layer.provide(counting, system))),
+      const transport = layerWith(on(KoffiLibc.makeUring(koffi))).pipe(
+        Layer.provide(Layer.merge(layerSystem, Layer.provide(counting, layerSystem))),
       );
       const { forward, listen } = yield* Layer.build(transport).pipe(
         Effect.map((built) => Context.get(built, Transport)),
@@ -75,7 +75,7 @@ describe("io_uring transport: availability", () => {
   const real = KoffiLibc.makeUring(koffi);
 
   const unavailable = (uring: Uring) =>
-    Effect.flip(Layer.build(Layer.provide(tested(on(uring)), system))).pipe(
+    Effect.flip(Layer.build(Layer.provide(layerWith(on(uring)), layerSystem))).pipe(
       Effect.tap((error) => assert.strictEqual(error.reason, "no-io_uring")),
       Effect.map(({ detail }) => detail),
     );
