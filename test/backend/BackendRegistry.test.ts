@@ -1,5 +1,5 @@
 import { describe, it } from "@effect/vitest";
-import { Chunk, Deferred, Effect, Fiber, Layer, LogLevel, Option, Stream, TestClock } from "effect";
+import { Chunk, Deferred, Effect, Fiber, Layer, Logger, LogLevel, Option, Stream, TestClock } from "effect";
 import { assert } from "vitest";
 import { type Admin, type Backend, type Instance, since } from "../../src/backend/Backend.js";
 import { BackendRegistry, layer } from "../../src/backend/BackendRegistry.js";
@@ -160,6 +160,89 @@ describe("BackendRegistry", () => {
           ["INFO", "backend removed", { backend: "a (10.0.0.1:3000)", connections: 1 }],
         ]);
       }).pipe(Effect.provide(Layer.merge(registry(roundRobin), log.layer)));
+    }),
+  );
+
+  it.effect("sums up a long list in one line, and its first checks in another", () =>
+    Effect.gen(function* () {
+      const log = yield* CapturedLog.make;
+      yield* Effect.gen(function* () {
+        const { discovered, observed } = yield* BackendRegistry;
+        yield* discover("a");
+        yield* observe("a", up);
+        log.take();
+        const many = Array.from({ length: 100 }, (_, n) => instance(`n${n}`));
+        const { added } = yield* discovered([instance("a"), ...many]);
+        for (const [n, backend] of added.entries()) yield* observed(backend, n < 40 ? down : up);
+        const lines = log.take(LogLevel.Info);
+        assert.lengthOf(lines, 12);
+        assert.deepStrictEqual(lines[0]?.annotations, { added: 100, removed: 0, backends: 101 });
+        assert.lengthOf(
+          lines.filter(({ message }) => message === "backend is down"),
+          10,
+        );
+        assert.deepStrictEqual(lines[11]?.annotations, { healthy: "61 of 101 backends" });
+        // From now on each change counts for itself.
+        yield* observe("n99", down, down, down);
+        assert.lengthOf(log.take(LogLevel.Info), 1);
+      }).pipe(Effect.provide(Layer.merge(registry(roundRobin), log.layer)));
+    }),
+  );
+
+  it.effect("leaves out what cannot be a backend, and warns of it once", () =>
+    Effect.gen(function* () {
+      const log = yield* CapturedLog.make;
+      yield* Effect.gen(function* () {
+        const { discovered, pool } = yield* BackendRegistry;
+        const wrong = [instance("b", 91036), { id: "c", address: { host: "localhost", port: 80 } }];
+        for (let n = 0; n < 3; n++) yield* discovered([instance("a"), ...wrong]);
+        assert.deepStrictEqual(
+          Pool.backends(yield* pool).map(({ id }) => id),
+          ["a"],
+        );
+        assert.deepStrictEqual(
+          log
+            .take(LogLevel.Warning)
+            .map(({ message, annotations }) => [message, annotations["instance"], annotations["field"]]),
+          [
+            ["instance skipped", "b", "port"],
+            ["instance skipped", "c", "host"],
+          ],
+        );
+      }).pipe(Effect.provide(Layer.merge(registry(roundRobin), log.layer)));
+    }),
+  );
+
+  it.effect("takes a long list over in slices, and one list after the other", () =>
+    Effect.gen(function* () {
+      const { discovered, pool } = yield* BackendRegistry;
+      const many = Array.from({ length: 1_000 }, (_, n) => instance(`n${n}`));
+      const long = yield* Effect.fork(discovered(many));
+      const short = yield* Effect.fork(discovered([instance("a")]));
+      let turns = 0;
+      while (Option.isNone(yield* Fiber.poll(short))) {
+        yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)));
+        turns += 1;
+        if (turns > 100_000) assert.fail("the second list was not taken over");
+      }
+      assert.lengthOf((yield* Fiber.join(long)).added, 1_000);
+      assert.lengthOf((yield* Fiber.join(short)).removed, 1_000);
+      // So many turns had the event loop meanwhile: one after each few of 1,000 that came, and of 1,000 that went.
+      assert.isAtLeast(turns, 30);
+      assert.strictEqual((yield* pool).listed, 1);
+    }).pipe(Effect.provide(registry(roundRobin)), Logger.withMinimumLogLevel(LogLevel.None)),
+  );
+
+  it.effect("refuses a rise or fall that cannot be reached, by its name", () =>
+    Effect.gen(function* () {
+      for (const [option, wrong] of [
+        ["rise", { rise: 0 }],
+        ["fall", { fall: 1_001 }],
+        ["fall", { fall: Number.NaN }],
+      ] as const) {
+        const error = yield* layer(wrong).pipe(Layer.build, Effect.scoped, Effect.flip);
+        assert.strictEqual(error.option, option);
+      }
     }),
   );
 

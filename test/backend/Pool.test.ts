@@ -434,4 +434,72 @@ describe("Pool", () => {
       [3, 3, 3],
     );
   });
+
+  describe("failed connects of clients", () => {
+    const byClient = failedWith("refused", "refused", "client");
+    const observe = (pool: Pool.Pool, id: string, observation: Observation, at = 0): Pool.Pool =>
+      Pool.observed(pool, found(pool, id), observation, at)[0];
+
+    it("take down all backends but the last healthy one, which is left to the probes", () => {
+      let pool = serving(["a", "b"]);
+      for (let n = 0; n < 10; n++) pool = observe(observe(pool, "a", byClient), "b", byClient);
+      assert.deepStrictEqual(
+        Pool.backends(pool).map(({ health }) => health.up),
+        [false, true],
+      );
+      pool = observe(pool, "b", failed);
+      assert.strictEqual(Pool.healthy(pool), 0);
+    });
+
+    it("do not add up where others succeed in between, and a success costs nothing where none has failed", () => {
+      const pool = serving(["a", "b"]);
+      assert.strictEqual(Pool.connected(pool, found(pool, "a"), 1), pool);
+      let later = pool;
+      for (let n = 0; n < 30; n++) {
+        later = observe(observe(later, "a", byClient, n), "a", byClient, n);
+        assert.strictEqual(later.failing, 1);
+        later = Pool.connected(later, found(later, "a"), n);
+        assert.strictEqual(later.failing, 0);
+      }
+      assert.strictEqual(Pool.healthy(later), 2);
+    });
+
+    it("count as one where they were under way at the same time", () => {
+      let pool = serving(["a", "b"]);
+      for (let n = 0; n < 50; n++) pool = observe(pool, "a", { ...byClient, began: n - 100 }, n);
+      assert.strictEqual(Pool.healthy(pool), 2);
+    });
+  });
+
+  it("keeps where a rotation stands when a table has been prepared", () => {
+    let pool = serving(["a", "b", "c"]);
+    [pool] = assign(pool);
+    pool = Pool.prepared(pool, { into: (state) => state });
+    assert.strictEqual(assign(pool)[1].id, "b");
+  });
+
+  it("steers every backend with a name, and one alone by its id", () => {
+    const web = ["10.0.0.1", "10.0.0.2"].map((host) => ({
+      id: `web:80@${host}`,
+      name: "web:80",
+      address: { host, port: 80 },
+    }));
+    const [pool] = Pool.discovered(Pool.make(roundRobin, thresholds), [...web, instance("a")]);
+    const by = { at: 1, by: "10.0.0.9" };
+    const drained = (idOrName: string): ReadonlyArray<string> => {
+      const [after, changes] = Pool.steered(pool, idOrName, "draining", by);
+      const ids = Pool.backends(after)
+        .filter(({ admin }) => admin === "draining")
+        .map(({ id }) => id);
+      assert.deepStrictEqual(
+        changes.map(({ backend }) => backend.id),
+        ids,
+      );
+      return ids;
+    };
+    assert.deepStrictEqual(drained("web:80"), ["web:80@10.0.0.1", "web:80@10.0.0.2"]);
+    assert.deepStrictEqual(drained("web:80@10.0.0.2"), ["web:80@10.0.0.2"]);
+    assert.deepStrictEqual(drained("a"), ["a"]);
+    assert.deepStrictEqual(drained("web"), []);
+  });
 });
