@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { isBuiltin } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { defineConfig } from "vite";
+import { defineConfig, type Plugin } from "vite";
 import { licences } from "./vite.licences.js";
 
 const root = fileURLToPath(new URL(".", import.meta.url));
@@ -29,6 +29,17 @@ const modules = readdirSync(join(root, "src"), { recursive: true, encoding: "utf
 
 rmSync(join(root, "dist/bundled"), { recursive: true, force: true });
 
+/** Keeps what our modules import from each other as they have written it: the output has the folders of src. */
+const keepRelative: Plugin = {
+  name: "keep-relative",
+  enforce: "pre",
+  resolveId(specifier, importer) {
+    if (!specifier.startsWith(".") || importer === undefined || importer.includes("/node_modules/"))
+      return null;
+    return { id: specifier, external: "absolute" };
+  },
+};
+
 /**
  * Compiles the modules that import packages which only the program needs once more, with these packages bundled in.
  * They take the place of what tsc made of them. All else they import stays an import: modules of ours, and what
@@ -37,7 +48,7 @@ rmSync(join(root, "dist/bundled"), { recursive: true, force: true });
 export default defineConfig({
   root,
   publicDir: false,
-  plugins: [licences("bundled/licences.txt")],
+  plugins: [keepRelative, licences("bundled/licences.txt")],
   ssr: { noExternal: true },
   build: {
     ssr: true,
@@ -48,9 +59,7 @@ export default defineConfig({
     sourcemap: true,
     rollupOptions: {
       input: Object.fromEntries(modules.map((name) => [name.replace(/\.ts$/, ""), join(root, "src", name)])),
-      external: (specifier, importer) =>
-        isInstalled(specifier) ||
-        (specifier.startsWith(".") && importer !== undefined && !importer.includes("/node_modules/")),
+      external: isInstalled,
       output: { entryFileNames: "[name].js", chunkFileNames: "bundled/[name].js" },
     },
   },

@@ -21,6 +21,8 @@ const closeDebugger = (): void => {
 
 closeDebugger();
 try {
+  // Node opens the files of a module graph at once. Loaded in two parts they need fewer descriptors.
+  await import("effect/Effect");
   await import("./main.js");
 } catch (error) {
   const { stack = String(error) } = error instanceof Error ? error : {};

@@ -123,9 +123,12 @@ export const choose = <State>(
   client: Client,
 ): Choice<State> | undefined => {
   const choice = algorithm.choose(members, load, state, client);
-  if (choice === undefined || Load.isOpen(load, choice.slot)) return choice;
+  if (choice === undefined) return choice;
   const { slot } = choice;
-  const member = Members.get(members, slot);
+  // A slot with a fraction, or NaN, would be taken for its whole part.
+  const isSlot = Number.isInteger(slot);
+  if (isSlot && Load.isOpen(load, slot)) return choice;
+  const member = isSlot ? Members.get(members, slot) : undefined;
   const reason =
     member === undefined
       ? "no-member"

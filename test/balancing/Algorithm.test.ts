@@ -50,8 +50,8 @@ describe("a choice", () => {
 describe("the algorithms", () => {
   it("stand in the table by the names that they have", () => {
     assert.deepStrictEqual(
-      algorithmNames.map((name) => algorithms[name].name),
-      algorithmNames,
+      algorithmNames.map((name): string => algorithms[name].name),
+      [...algorithmNames],
     );
   });
 
