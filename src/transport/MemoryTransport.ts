@@ -28,7 +28,12 @@ import {
   Transport,
 } from "./Transport.js";
 
-/** How the other side of a peer has ended. */
+/**
+ * How the other side of a peer has ended.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export type PeerEnd = "fin" | "reset";
 
 /**
@@ -128,7 +133,12 @@ const pair = (client: SocketAddress, server: SocketAddress): readonly [End, End]
   return [near, far];
 };
 
-/** What a target does to those who connect. */
+/**
+ * What a target does to those who connect.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export type Behaviour = ((peer: Peer) => void) | "refuse" | "silence";
 
 /**
