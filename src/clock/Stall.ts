@@ -14,7 +14,7 @@ export const stallMillis = 500;
 export const longestExtension = 30_000;
 
 /** How often a running deadline looks for stalls, in milliseconds. */
-const lookMillis = 250;
+export const lookMillis = 250;
 
 /** Waits for so long, and for as long as stalls took away from that. */
 const deadline = (millis: number): Effect.Effect<void> =>

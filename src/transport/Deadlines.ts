@@ -2,7 +2,7 @@
  * The deadlines of connects and probes, with one timer for all of them and no fiber for any. Stalls extend them (see
  * clock/Stall), and after one nothing expires before a full round of input was looked at.
  */
-import { longestExtension, stallMillis } from "../clock/Stall.js";
+import { longestExtension, lookMillis, stallMillis } from "../clock/Stall.js";
 
 /** Something with a deadline. All but `expire` belongs to {@link Deadlines}; begin with zeros and undefined. */
 export interface Expiring {
@@ -26,9 +26,6 @@ export interface Loop {
   /** Runs the task once all input that has arrived by now was looked at. */
   readonly afterInput: (task: () => void) => void;
 }
-
-/** While there are deadlines, stalls are looked for this often, in milliseconds. */
-const lookMillis = 250;
 
 export class Deadlines {
   #earliest: Expiring | undefined;
