@@ -31,18 +31,28 @@ export const Serving = Schema.Struct({
   ...healthFields,
 }).annotations({ identifier: "Serving", description: "All backends are healthy, or some of them." });
 
-/**
- * 503: no backend is healthy (or there is none), or the balancer drains. Clients fail with it by its `_tag`.
- *
- * @since 0.2.0
- * @category schemas
- */
-export const NotServing = Schema.Struct({
+const notServing = Schema.Struct({
   status: Schema.Literal("unhealthy", "draining"),
   ...healthFields,
-})
-  .annotations({ identifier: "NotServing", description: "No backend is healthy, or the balancer drains." })
-  .pipe(Schema.attachPropertySignature("_tag", "NotServing"));
+}).annotations({
+  identifier: "NotServing",
+  description: "No backend is healthy, or the balancer drains.",
+});
+
+/**
+ * 503: no backend is healthy (or there is none), or the balancer drains.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class NotServing extends Schema.TaggedError<NotServing>("zeitwork-load-balancer/NotServing")(
+  "NotServing",
+  notServing,
+) {
+  override get message(): string {
+    return `the load balancer is ${this.status}: ${this.healthy_backends} of ${this.total_backends} backends are healthy`;
+  }
+}
 
 /**
  * A backend, as `GET /backends` lists it.
@@ -74,18 +84,25 @@ export const Live = Schema.Struct({ status: Schema.Literal("live") });
  * @category schemas
  */
 export const Ready = Schema.Struct({ status: Schema.Literal("ready") });
+const notReady = Schema.Struct({
+  status: Schema.Literal("starting", "draining"),
+  why: Schema.String.annotations({ description: "What is waited for, or why no new connections are taken." }),
+}).annotations({ identifier: "NotReady" });
+
 /**
  * 503: new connections should not be sent here.
  *
  * @since 0.2.0
- * @category schemas
+ * @category errors
  */
-export const NotReady = Schema.Struct({
-  status: Schema.Literal("starting", "draining"),
-  why: Schema.String.annotations({ description: "What is waited for, or why no new connections are taken." }),
-})
-  .annotations({ identifier: "NotReady" })
-  .pipe(Schema.attachPropertySignature("_tag", "NotReady"));
+export class NotReady extends Schema.TaggedError<NotReady>("zeitwork-load-balancer/NotReady")(
+  "NotReady",
+  notReady,
+) {
+  override get message(): string {
+    return `the load balancer is ${this.status}: ${this.why}`;
+  }
+}
 
 /**
  * Everything that is not an answer: a short reason.
@@ -253,44 +270,84 @@ export const Sample = Schema.Struct({
   sent: Bytes,
 }).annotations({ identifier: "Sample" });
 
+const unauthorized = Schema.Struct({
+  error: Schema.String,
+  reason: Schema.Literal("unauthorized"),
+}).annotations({ identifier: "Unauthorized" });
+
 /**
  * 401: steering was asked for without the right token.
  *
  * @since 0.2.0
- * @category schemas
+ * @category errors
  */
-export const Unauthorized = Schema.Struct({
+export class Unauthorized extends Schema.TaggedError<Unauthorized>("zeitwork-load-balancer/Unauthorized")(
+  "Unauthorized",
+  unauthorized,
+) {
+  override get message(): string {
+    return this.error;
+  }
+}
+
+const steeringOff = Schema.Struct({
   error: Schema.String,
-  reason: Schema.Literal("unauthorized"),
-})
-  .annotations({ identifier: "Unauthorized" })
-  .pipe(Schema.attachPropertySignature("_tag", "Unauthorized"));
+  reason: Schema.Literal("steering-off"),
+}).annotations({ identifier: "SteeringOff" });
 
 /**
  * 403: nobody can steer, because no ADMIN_TOKEN is set.
  *
  * @since 0.2.0
- * @category schemas
+ * @category errors
  */
-export const SteeringOff = Schema.Struct({
+export class SteeringOff extends Schema.TaggedError<SteeringOff>("zeitwork-load-balancer/SteeringOff")(
+  "SteeringOff",
+  steeringOff,
+) {
+  override get message(): string {
+    return this.error;
+  }
+}
+
+const unknownBackend = Schema.Struct({
   error: Schema.String,
-  reason: Schema.Literal("steering-off"),
-})
-  .annotations({ identifier: "SteeringOff" })
-  .pipe(Schema.attachPropertySignature("_tag", "SteeringOff"));
+  reason: Schema.Literal("unknown-backend"),
+}).annotations({ identifier: "UnknownBackend" });
 
 /**
  * 404: no backend with this id is listed.
  *
  * @since 0.2.0
- * @category schemas
+ * @category errors
  */
-export const UnknownBackend = Schema.Struct({
-  error: Schema.String,
-  reason: Schema.Literal("unknown-backend"),
-})
-  .annotations({ identifier: "UnknownBackend" })
-  .pipe(Schema.attachPropertySignature("_tag", "UnknownBackend"));
+export class UnknownBackend extends Schema.TaggedError<UnknownBackend>(
+  "zeitwork-load-balancer/UnknownBackend",
+)("UnknownBackend", unknownBackend) {
+  override get message(): string {
+    return this.error;
+  }
+}
+
+/**
+ * How an error is answered: as its fields without the tag, which is for programs. HTTP has the status for that.
+ */
+const answered = {
+  notServing: Schema.compose(Schema.attachPropertySignature(notServing, "_tag", "NotServing"), NotServing),
+  notReady: Schema.compose(Schema.attachPropertySignature(notReady, "_tag", "NotReady"), NotReady),
+  unauthorized: Schema.compose(
+    Schema.attachPropertySignature(unauthorized, "_tag", "Unauthorized"),
+    Unauthorized,
+  ),
+  steeringOff: Schema.compose(
+    Schema.attachPropertySignature(steeringOff, "_tag", "SteeringOff"),
+    SteeringOff,
+  ),
+  unknownBackend: Schema.compose(
+    Schema.attachPropertySignature(unknownBackend, "_tag", "UnknownBackend"),
+    UnknownBackend,
+  ),
+};
 
 /**
  * Lets through whoever has the ADMIN_TOKEN.
@@ -300,8 +357,8 @@ export const UnknownBackend = Schema.Struct({
  */
 export class Steering extends HttpApiMiddleware.Tag<Steering>()("zeitwork-load-balancer/Steering", {
   failure: Schema.Union(
-    Unauthorized.annotations(HttpApiSchema.annotations({ status: 401 })),
-    SteeringOff.annotations(HttpApiSchema.annotations({ status: 403 })),
+    answered.unauthorized.annotations(HttpApiSchema.annotations({ status: 401 })),
+    answered.steeringOff.annotations(HttpApiSchema.annotations({ status: 403 })),
   ),
   security: { token: HttpApiSecurity.bearer },
 }) {}
@@ -312,7 +369,7 @@ const steering = <Name extends string>(name: Name, summary: string) =>
   HttpApiEndpoint.post(name, `/backends/:id/${name}`)
     .setPath(Id)
     .addSuccess(BackendStatus)
-    .addError(UnknownBackend, { status: 404 })
+    .addError(answered.unknownBackend, { status: 404 })
     .annotate(OpenApi.Summary, summary);
 
 /**
@@ -327,7 +384,7 @@ export const Api = HttpApi.make("monitoring")
       .add(
         HttpApiEndpoint.get("health", "/health")
           .addSuccess(Serving)
-          .addError(NotServing, { status: 503 })
+          .addError(answered.notServing, { status: 503 })
           .annotate(OpenApi.Summary, "Whether clients are being served"),
       )
       .add(
@@ -343,7 +400,7 @@ export const Api = HttpApi.make("monitoring")
       .add(
         HttpApiEndpoint.get("readyz", "/readyz")
           .addSuccess(Ready)
-          .addError(NotReady, { status: 503 })
+          .addError(answered.notReady, { status: 503 })
           .annotate(
             OpenApi.Summary,
             "Whether new connections should be sent here: a list of backends was had and it is not draining",

@@ -16,7 +16,7 @@ import * as Exposition from "../metrics/Exposition.js";
 import { Metrics } from "../metrics/Metrics.js";
 import { loopDelays, type Program } from "../metrics/ProcessGauges.js";
 import { Sessions } from "../proxy/Sessions.js";
-import { Api } from "./Api.js";
+import { Api, NotReady, NotServing, UnknownBackend } from "./Api.js";
 import { Feed } from "./Feed.js";
 import * as Gauges from "./Gauges.js";
 import * as Json from "./Json.js";
@@ -90,7 +90,7 @@ const monitoring = (program: Program) =>
           Effect.gen(function* () {
             const health = Views.health(yield* pool, yield* draining);
             return health.status === "unhealthy" || health.status === "draining"
-              ? yield* Effect.fail({ _tag: "NotServing", ...health, status: health.status } as const)
+              ? yield* new NotServing({ ...health, status: health.status })
               : { ...health, status: health.status };
           }),
         )
@@ -101,9 +101,7 @@ const monitoring = (program: Program) =>
         .handle("readyz", () =>
           Effect.gen(function* () {
             const why = Views.notReady(yield* pool, yield* draining);
-            return why === undefined
-              ? ({ status: "ready" } as const)
-              : yield* Effect.fail({ _tag: "NotReady", ...why } as const);
+            return why === undefined ? ({ status: "ready" } as const) : yield* new NotReady(why);
           }),
         )
         .handleRaw("metrics", ({ request }) => {
@@ -143,11 +141,10 @@ const steering = HttpApiBuilder.group(Api, "steering", (handlers) =>
         // Of a name with several addresses all are steered; the first is answered.
         const [backend] = yield* steer(id, admin, by);
         if (backend === undefined) {
-          return yield* Effect.fail({
+          return yield* new UnknownBackend({
             error: `no backend with the id ${JSON.stringify(id)} is listed; GET /backends lists them`,
-            _tag: "UnknownBackend",
             reason: "unknown-backend",
-          } as const);
+          });
         }
         const now = yield* pool;
         const bytes = Views.bytesOfBackends({ pool: now, metrics, sessions: yield* sessions.snapshot });

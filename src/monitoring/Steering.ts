@@ -9,7 +9,7 @@ import { leastAdminToken } from "../config/Token.js";
 import * as LogThrottle from "../log/LogThrottle.js";
 import { Metrics } from "../metrics/Metrics.js";
 import * as IpAddress from "../net/IpAddress.js";
-import { Steering } from "./Api.js";
+import { Steering, SteeringOff, Unauthorized } from "./Api.js";
 
 /** How long a wrong token waits for its answer, so that nobody tries many. */
 export const wrongTokenDelay = Duration.seconds(1);
@@ -27,17 +27,21 @@ export const clientOf: Effect.Effect<string, never, HttpServerRequest.HttpServer
   ({ remoteAddress }) => IpAddress.canonical(Option.getOrElse(remoteAddress, () => "an unknown address")),
 );
 
-const off = Effect.fail({
-  error: `steering is off; set ADMIN_TOKEN to a secret of at least ${leastAdminToken} characters to turn it on`,
-  _tag: "SteeringOff",
-  reason: "steering-off",
-} as const);
+const off = Effect.suspend(
+  () =>
+    new SteeringOff({
+      error: `steering is off; set ADMIN_TOKEN to a secret of at least ${leastAdminToken} characters to turn it on`,
+      reason: "steering-off",
+    }),
+);
 
-const unauthorized = Effect.fail({
-  error: "send the ADMIN_TOKEN: Authorization: Bearer <token>",
-  _tag: "Unauthorized",
-  reason: "unauthorized",
-} as const);
+const unauthorized = Effect.suspend(
+  () =>
+    new Unauthorized({
+      error: "send the ADMIN_TOKEN: Authorization: Bearer <token>",
+      reason: "unauthorized",
+    }),
+);
 
 /** Lets those steer who send this token; without one nobody may. Fails when it is too short to be a secret. */
 export const layer = (

@@ -13,7 +13,7 @@ import type { BackendStatus, BackendView, NotReady, NotServing, Serving, Status 
 export const health = (
   pool: Pool.Pool,
   draining: boolean,
-): typeof Serving.Encoded | typeof NotServing.Encoded => {
+): typeof Serving.Encoded | Omit<typeof NotServing.Encoded, "_tag"> => {
   const healthy = Pool.healthy(pool);
   const fields = {
     type: "L4",
@@ -50,7 +50,7 @@ const whyNotReady = {
 export const notReady = (
   { notListed, phase }: Pool.Pool,
   draining: boolean,
-): typeof NotReady.Encoded | undefined => {
+): Omit<typeof NotReady.Encoded, "_tag"> | undefined => {
   const status = draining ? "draining" : phase === "serving" ? undefined : phase;
   if (status === undefined) return undefined;
   return { status, why: (status === "starting" ? notListed : undefined) ?? whyNotReady[status] };

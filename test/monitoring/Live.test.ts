@@ -19,7 +19,7 @@ import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
 import * as Pool from "../../src/backend/Pool.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
 import { Metrics } from "../../src/metrics/Metrics.js";
-import { Status } from "../../src/monitoring/Api.js";
+import { NotServing, Status, Unauthorized, UnknownBackend } from "../../src/monitoring/Api.js";
 import * as Monitoring from "../../src/monitoring/Monitoring.js";
 import * as MonitoringClient from "../../src/monitoring/MonitoringClient.js";
 import * as Sessions from "../../src/proxy/Sessions.js";
@@ -223,11 +223,10 @@ describe("the client", () => {
       assert.strictEqual((yield* client.steering.drain({ path: { id: "b b" } })).admin, "draining");
       assert.strictEqual((yield* client.live.status()).healthy_backends, 1);
       const unknown = yield* Effect.flip(client.steering.enable({ path: { id: "c" } }));
-      assert.include(unknown, { reason: "unknown-backend" });
+      assert.instanceOf(unknown, UnknownBackend);
+      assert.strictEqual(unknown.message, 'no backend with the id "c" is listed; GET /backends lists them');
       const stranger = yield* MonitoringClient.make({ url: origin });
-      assert.include(yield* Effect.flip(stranger.steering.enable({ path: { id: "a" } })), {
-        reason: "unauthorized",
-      });
+      assert.instanceOf(yield* Effect.flip(stranger.steering.enable({ path: { id: "a" } })), Unauthorized);
     }).pipe(Effect.provide(FetchHttpClient.layer)),
   );
 });
@@ -258,6 +257,14 @@ describe("the client's errors and streams", () => {
         Effect.catchTag("NotServing", ({ status }) => Effect.succeed(status)),
       );
       assert.strictEqual(why, "unhealthy");
+      const error = yield* Effect.flip(client.health());
+      assert.instanceOf(error, NotServing);
+      assert.strictEqual(
+        String(error),
+        "NotServing: the load balancer is unhealthy: 0 of 2 backends are healthy",
+      );
+      // The tag is for programs: HTTP has the status.
+      assert.notProperty((yield* ask(`${origin}/health`)).body, "_tag");
     }).pipe(Effect.provide(FetchHttpClient.layer)),
   );
 });
