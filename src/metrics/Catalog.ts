@@ -56,9 +56,11 @@ export const catalog = {
     "connections_open",
     "Connections open now, those that are still looking for a backend included.",
   ),
-  refused: counter("connections_refused", "Connections reset because no backend could take them.", [
-    "reason",
-  ]),
+  refused: counter(
+    "connections_refused",
+    "Connections reset because no backend could take them, or there were as many as there can be.",
+    ["reason"],
+  ),
   acceptErrors: counter("accept_errors", "Connections that could not be accepted."),
   ended: counter("connections_ended", "Connections that have ended, by who ended them and in which phase.", [
     "by",
@@ -167,7 +169,7 @@ export const catalog = {
  * @category constants
  */
 export const values = {
-  refused: ["no-backend", "connect-failed"],
+  refused: ["no-backend", "connect-failed", "at-capacity"],
   /** `by/phase`, of connections that were relayed; those that the balancer ends otherwise begin with their first. */
   ended: ["client", "backend", "client-reset", "backend-reset"].flatMap((by) => [
     `${by}/relaying`,

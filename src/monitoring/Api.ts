@@ -148,7 +148,8 @@ export const BackendStatus = Schema.Struct({
 }).annotations({ identifier: "BackendStatus" });
 
 const Refusals = Schema.Record({ key: Schema.String, value: Count }).annotations({
-  description: "Connections reset since the start because no backend could take them, by reason.",
+  description:
+    "Connections reset since the start because no backend could take them, or there were as many as there can be, by reason.",
 });
 
 const Uptime = Schema.Number.annotations({
@@ -167,7 +168,9 @@ const totals = {
   healthy_backends: Count.annotations({ description: "Those that take new connections." }),
   open: Count.annotations({ description: "Connections open now." }),
   total: Count.annotations({ description: "Connections accepted since the start." }),
-  refused: Count.annotations({ description: "Of those, reset because no backend could take them." }),
+  refused: Count.annotations({
+    description: "Of those, reset because no backend could take them, or there were as many as there can be.",
+  }),
   refusals: Refusals,
   last_refused: Schema.NullOr(Instant).annotations({ description: "When one was last reset so." }),
   received: Bytes,

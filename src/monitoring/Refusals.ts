@@ -65,6 +65,7 @@ export const looked = (
 const reasons: Readonly<Record<string, string>> = {
   "no-backend": "no backend is healthy",
   "connect-failed": "no backend can be connected to",
+  "at-capacity": "there are as many connections as there can be",
 };
 
 /** A reason in words. */

@@ -42,6 +42,7 @@ const charts: ReadonlyArray<Chart> = [
     lines: [
       { title: "no healthy backend", colour: "--line-3", of: ({ noBackend }) => noBackend },
       { title: "none could be connected to", colour: "--line-2", of: ({ connectFailed }) => connectFailed },
+      { title: "no place left", colour: "--line-1", of: ({ atCapacity }) => atCapacity },
     ],
     text: Format.perSecond,
     least: 4,

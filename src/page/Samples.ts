@@ -11,6 +11,7 @@ export interface Sample {
   readonly served: number;
   readonly noBackend: number;
   readonly connectFailed: number;
+  readonly atCapacity: number;
   readonly received: number;
   readonly sent: number;
 }
@@ -35,7 +36,7 @@ export const origin = (at: string, uptimeSeconds: number): Origin => Date.parse(
 export type Rates = Readonly<Record<Rate, number>>;
 
 /** Rates are differences of these. */
-const counted = ["served", "noBackend", "connectFailed", "received", "sent"] as const;
+const counted = ["served", "noBackend", "connectFailed", "atCapacity", "received", "sent"] as const;
 type Rate = (typeof counted)[number];
 
 /** How far back is kept, in milliseconds: as far as the balancer's own history goes. */
@@ -56,6 +57,7 @@ export const sample = (
   served: total - sum(Object.values(refusals)),
   noBackend: refusals["no-backend"] ?? 0,
   connectFailed: refusals["connect-failed"] ?? 0,
+  atCapacity: refusals["at-capacity"] ?? 0,
   received,
   sent,
 });
@@ -91,6 +93,7 @@ export const between = (earlier: Sample, later: Sample): Rates | undefined => {
     served: rate("served"),
     noBackend: rate("noBackend"),
     connectFailed: rate("connectFailed"),
+    atCapacity: rate("atCapacity"),
     received: rate("received"),
     sent: rate("sent"),
   };
@@ -115,6 +118,7 @@ export const columns = (samples: ReadonlyArray<Sample>): Columns => {
     served: column("served"),
     noBackend: column("noBackend"),
     connectFailed: column("connectFailed"),
+    atCapacity: column("atCapacity"),
     received: column("received"),
     sent: column("sent"),
   };

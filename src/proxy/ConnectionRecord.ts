@@ -24,6 +24,8 @@ export type EndedBy =
   | "no-backend"
   /** The balancer: none of the backends that it may try could be connected to. */
   | "connect-failed"
+  /** The balancer: it had as many connections as it can have, and none of them ended for long. */
+  | "at-capacity"
   /** The balancer: DRAIN_TIMEOUT was over. */
   | "drain-timeout"
   /** The balancer: an operator disabled the backend. */

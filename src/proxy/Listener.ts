@@ -25,6 +25,8 @@ const backlog = 4096;
 /** At most one line about failed accepts in so long. */
 const logInterval = Duration.seconds(5);
 
+const atCapacity = "there are as many connections as there can be, and none of them has ended for long";
+
 /** Listens until the scope closes, or until it is closed. */
 export const listen = ({
   host,
@@ -43,6 +45,10 @@ export const listen = ({
       inherited,
       backlog,
       onConnection: sessions.unsafeServe,
+      onRefused: (client) => {
+        const rest = sessions.unsafeRefuse(client, "at-capacity", atCapacity);
+        if (rest !== undefined) run(rest);
+      },
       onAcceptError: (error) => {
         metrics.acceptFailed();
         run(

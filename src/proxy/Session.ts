@@ -61,7 +61,7 @@ export class Session {
 }
 
 /** Why a session is refused. */
-export type Refusal = "no-backend" | "connect-failed";
+export type Refusal = "no-backend" | "connect-failed" | "at-capacity";
 
 /** What follows from an attempt. */
 export type Decision =

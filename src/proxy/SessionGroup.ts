@@ -12,7 +12,7 @@ import type { Connection } from "../transport/Transport.js";
 import * as AccessLog from "./AccessLog.js";
 import { ByteSlots } from "./ByteSlots.js";
 import { type ConnectionRecord, codeOf, isClean } from "./ConnectionRecord.js";
-import { type Decision, Session } from "./Session.js";
+import { type Decision, type Refusal, Session } from "./Session.js";
 import { type Ending, type SessionFiber, SessionFibers } from "./SessionFibers.js";
 import type { Group, ListenerPhase, OpenSession, Sessions } from "./Sessions.js";
 
@@ -39,6 +39,8 @@ export interface SessionGroup {
   readonly setPhase: (phase: ListenerPhase) => Effect.Effect<void>;
   /** Serves a client that was accepted. */
   readonly unsafeServe: (client: Connection) => void;
+  /** Refuses a client that was accepted: it is reset, and has a record. Answers what is left to be done: logging. */
+  readonly unsafeRefuse: (client: Connection, by: Refusal, why: string) => Effect.Effect<void> | undefined;
   /** The open ones, the oldest first. */
   readonly list: Effect.Effect<ReadonlyArray<OpenSession>>;
   /** As `Sessions.ended`, of this listener. */
@@ -170,6 +172,11 @@ export const make = ({
       (_session, record) => accessLine(record),
     ];
 
+    const begin = (client: Connection): Session => {
+      metrics.opened();
+      return new Session(registration.unsafeNextId(), client, now(), slots.acquire());
+    };
+
     /** The one exit: every session leaves through it, once. */
     const end = (session: Session, ending: Ending): Effect.Effect<void> | undefined => {
       const record = recordOf(session, ending);
@@ -228,12 +235,12 @@ export const make = ({
           return registration.phaseChanged;
         }),
       unsafeServe: (client) => {
-        metrics.opened();
-        const session = new Session(registration.unsafeNextId(), client, now(), slots.acquire());
+        const session = begin(client);
         const fiber = fibers.acquire();
         open.set(session, fiber);
         fiber.serve(session);
       },
+      unsafeRefuse: (client, by, why) => end(begin(client), { _tag: "Refuse", by, why }),
       cut: (holds) =>
         Effect.suspend(() => {
           const chosen = [...open].filter(

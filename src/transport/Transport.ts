@@ -61,6 +61,13 @@ export interface ListenOptions {
   readonly onConnection: (connection: Connection) => void;
   /** Called when accepting failed. The listener goes on by itself, after a pause. Must not throw. */
   readonly onAcceptError: (error: AcceptError) => void;
+  /**
+   * Called for each client that was accepted only to be reset, because there are as many as there can be and nobody has
+   * left for long: ten seconds, and from then on a second at most. It has been reset when this returns. Where it is
+   * undefined, nobody is refused: clients wait until there is a place. Node's own sockets cannot let them wait, and end
+   * each for whom there is no place at once. Must not throw.
+   */
+  readonly onRefused?: ((connection: Connection) => void) | undefined;
 }
 
 /**

@@ -152,7 +152,7 @@ describe("the feed of a viewer", () => {
       const history = (yield* until("history")).data;
       assert.deepInclude((history as ReadonlyArray<unknown>).at(-1), {
         total: 5,
-        refusals: { "no-backend": 5, "connect-failed": 0 },
+        refusals: { "no-backend": 5, "connect-failed": 0, "at-capacity": 0 },
       });
       assert.deepInclude((yield* until("event")).data, { kind: "refusals-began", reason: "no-backend" });
       assert.deepInclude((yield* until("event")).data, {

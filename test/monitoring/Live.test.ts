@@ -309,7 +309,7 @@ describe("GET /status", () => {
         open: 1,
         total: 1,
         refused: 0,
-        refusals: { "no-backend": 0, "connect-failed": 0 },
+        refusals: { "no-backend": 0, "connect-failed": 0, "at-capacity": 0 },
         last_refused: null,
         received: 10,
         sent: 20,

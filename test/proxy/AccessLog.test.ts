@@ -26,6 +26,7 @@ const everyEnd: Readonly<Record<EndedBy, boolean>> = {
   "backend-reset": false,
   "no-backend": false,
   "connect-failed": false,
+  "at-capacity": false,
   "drain-timeout": false,
   disabled: false,
   defect: false,

@@ -58,7 +58,7 @@ const make = Effect.gen(function* () {
       return { balancer, connect, relays, transport, stop };
     });
   const lines = (message: string) => log.lines.filter((line) => line.message === message);
-  return { registry, sessions, discover, listen, lines };
+  return { registry, metrics, sessions, discover, listen, lines };
 });
 
 const test = (title: string, body: Effect.Effect<void, unknown, Scope.Scope>) =>
@@ -174,6 +174,36 @@ describe("a listener", () => {
         "2 backend/relaying",
         "3 backend-reset/relaying",
       ]);
+    }),
+  );
+
+  test(
+    "has a record of a client that was refused for want of a place, counts it and says so",
+    Effect.gen(function* () {
+      const { discover, lines, listen, metrics, sessions } = yield* make;
+      yield* discover;
+      const { balancer, connect, transport } = yield* listen({ accessLog: "all" });
+      yield* connect(1);
+      const records = yield* Effect.tap(
+        Effect.fork(Stream.runCollect(Stream.take(balancer.ended, 1))),
+        asleep,
+      );
+      let resets = 0;
+      const { onRefused } = yield* transport.listening;
+      onRefused?.(
+        ScriptedTransport.client(2, () => {
+          resets += 1;
+        }),
+      );
+      const [record] = Chunk.toReadonlyArray(yield* Fiber.join(records));
+      assert.deepInclude(record, { by: "at-capacity", phase: "choosing", backend: undefined });
+      assert.strictEqual(record?.client.port, 2);
+      assert.strictEqual(resets, 1);
+      yield* eventually(() => lines("connection").length === 1);
+      assert.strictEqual(lines("connection")[0]?.annotations["code"], "at-capacity/choosing");
+      assert.lengthOf(lines("connection refused"), 1);
+      assert.strictEqual(metrics.refusalsByReason.get("at-capacity"), 1);
+      assert.deepStrictEqual([metrics.total, yield* sessions.open], [2, 1]);
     }),
   );
 

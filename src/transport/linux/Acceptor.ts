@@ -1,11 +1,13 @@
 /**
  * A listening socket: takes what the kernel has accepted, a bounded number at a time, and pauses when the process is
- * out of descriptors or memory.
+ * out of descriptors or memory, or has as many clients as it can have. Where none of them leaves for long, it refuses
+ * some of those who wait.
  */
 import { AcceptError, type Connection } from "../Transport.js";
 import type { Engine, Watched } from "./Engine.js";
 import { format } from "./InetAddress.js";
 import {
+  AF_INET,
   EAGAIN,
   EBADF,
   ECONNABORTED,
@@ -15,6 +17,7 @@ import {
   EMFILE,
   ENETDOWN,
   ENETUNREACH,
+  ENFILE,
   ENONET,
   ENOPROTOOPT,
   EOPNOTSUPP,
@@ -25,6 +28,7 @@ import {
   readAddress,
 } from "./Libc.js";
 import { Socket } from "./Socket.js";
+import { Standstill } from "./Standstill.js";
 import type { Timer } from "./Wakeup.js";
 
 /** Accepted in one turn. */
@@ -55,17 +59,27 @@ export class Acceptor implements Watched {
   #pause = shortestPause;
   #timer: Timer | undefined;
   #closed = false;
+  /** Closed for a moment to accept a client that is refused, where descriptors have run out. Below zero for none. */
+  #spare: Result = -EMFILE;
+  readonly #standstill = new Standstill();
 
   constructor(
     readonly engine: Engine,
     readonly fd: number,
     readonly onConnection: (connection: Connection) => void,
     readonly onAcceptError: (error: AcceptError) => void,
+    /** Is handed clients that have to be reset; undefined where nobody is refused. */
+    readonly onRefused?: ((connection: Connection) => void) | undefined,
   ) {}
 
   /** Starts to accept. Level-triggered: what one turn leaves comes again. */
   start(): Result {
+    this.#keepSpare();
     return this.engine.add(this, EPOLLIN);
+  }
+
+  #keepSpare(): void {
+    if (this.#spare < 0 && this.onRefused !== undefined) this.#spare = this.engine.libc.socket(AF_INET);
   }
 
   onEvents(): void {
@@ -88,10 +102,15 @@ export class Acceptor implements Watched {
     return 0;
   }
 
-  #accepted(fd: number): void {
+  /** The client whose address the kernel has just told. One that is refused takes no place. */
+  #client(fd: number, refused: boolean): Socket {
     const address = readAddress(this.engine.address);
     const remote = address === undefined ? { host: "", port: 0 } : format(address);
-    const socket = new Socket(this.engine, fd, remote, true);
+    return new Socket(this.engine, fd, remote, !refused);
+  }
+
+  #accepted(fd: number): void {
+    const socket = this.#client(fd, false);
     try {
       this.onConnection(socket);
     } catch (fault) {
@@ -100,11 +119,37 @@ export class Acceptor implements Watched {
     }
   }
 
+  /** There is no place for those who wait. Some of them are refused where nobody has left for long. */
+  #full(): void {
+    const { engine, onRefused } = this;
+    if (onRefused === undefined) return;
+    let left = this.#standstill.full(engine.wakeup.now(), engine.left);
+    while (left > 0 && !this.#closed) {
+      let fd = engine.libc.accept(this.fd, engine.address);
+      if ((fd === -EMFILE || fd === -ENFILE) && this.#spare >= 0) {
+        engine.libc.close(this.#spare);
+        this.#spare = -EMFILE;
+        fd = engine.libc.accept(this.fd, engine.address);
+      }
+      if (fd >= 0) {
+        left -= 1;
+        const socket = this.#client(fd, true);
+        try {
+          onRefused(socket);
+        } finally {
+          socket.reset();
+        }
+      } else if (!ofTheConnection.has(fd)) break;
+    }
+    this.#keepSpare();
+  }
+
   #failed(result: Result): void {
     this.engine.remove(this);
     this.#timer = this.engine.wakeup.after(this.#pause, () => this.#resume());
     this.#pause = Math.min(2 * this.#pause, longestPause);
     this.onAcceptError(new AcceptError({ code: errnoName(result) }));
+    if (result === -EMFILE || result === -ENFILE) this.#full();
   }
 
   #resume(): void {
@@ -149,5 +194,7 @@ export class Acceptor implements Watched {
     this.#closed = true;
     this.#timer?.cancel();
     this.engine.close(this);
+    if (this.#spare >= 0) this.engine.libc.close(this.#spare);
+    this.#spare = -EMFILE;
   }
 }

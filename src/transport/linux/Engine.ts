@@ -85,6 +85,8 @@ export class Engine implements Source {
   readonly info: Block;
   /** Clients connected now. */
   clients = 0;
+  /** Clients that have left since the start. */
+  left = 0;
 
   readonly #epoll: number;
   readonly #events: Block;

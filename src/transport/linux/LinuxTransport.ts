@@ -216,7 +216,13 @@ export const make = (
         const opened = raw === undefined ? () => openEvery(options) : () => open(raw, options);
         const fd = inherited === undefined ? opened() : adopt(inherited, options);
         if (fd < 0) return fail(errnoName(fd));
-        const acceptor = new Acceptor(engine, fd, options.onConnection, options.onAcceptError);
+        const acceptor = new Acceptor(
+          engine,
+          fd,
+          options.onConnection,
+          options.onAcceptError,
+          options.onRefused,
+        );
         const started = acceptor.start();
         if (started >= 0) return Effect.succeed(acceptor);
         acceptor.close();

@@ -81,7 +81,7 @@ export class Socket implements Connection, Watched {
     readonly engine: Engine,
     readonly fd: number,
     readonly remote: SocketAddress,
-    /** A client's, which counts towards the engine's capacity. */
+    /** A client's that is served, which counts towards the engine's capacity. */
     readonly accepted: boolean,
   ) {
     this.#kept = accepted;
@@ -168,7 +168,10 @@ export class Socket implements Connection, Watched {
     if (this.closed) return;
     this.closed = true;
     this.owner = undefined;
-    if (this.accepted) this.engine.clients -= 1;
+    if (this.accepted) {
+      this.engine.clients -= 1;
+      this.engine.left += 1;
+    }
     // From its beginning on it would be reset, so that a peer of a killed process does not take what it has for all.
     if (!reset) this.engine.libc.resetOnClose(this.fd, false);
     this.engine.close(this);

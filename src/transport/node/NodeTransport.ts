@@ -42,7 +42,10 @@ const socketOf = (connection: Connection): net.Socket => {
   throw new TypeError("a connection of another transport was given to the node transport");
 };
 
-const open = ({ host, port, inherited, backlog, onConnection, onAcceptError }: ListenOptions) =>
+/** A connection that has ended. */
+const ended = (remote: SocketAddress): Connection => ({ remote, close: () => {}, reset: () => {} });
+
+const open = ({ host, port, inherited, backlog, onConnection, onAcceptError, onRefused }: ListenOptions) =>
   Effect.async<Listening, ListenError>((resume) => {
     const server = net.createServer({
       allowHalfOpen: true,
@@ -68,9 +71,12 @@ const open = ({ host, port, inherited, backlog, onConnection, onAcceptError }: L
         onAcceptError(new AcceptError({ code: "ECONNABORTED" }));
       } else onConnection(new NodeConnection(socket, { host: canonical(remoteAddress), port: remotePort }));
     });
-    server.on("drop", () => {
+    server.on("drop", (dropped) => {
       listening.taken += 1;
-      onAcceptError(new AcceptError({ code: "EMFILE" }));
+      const { remoteAddress, remotePort } = dropped ?? {};
+      if (onRefused === undefined || remoteAddress === undefined || remotePort === undefined) {
+        onAcceptError(new AcceptError({ code: "EMFILE" }));
+      } else onRefused(ended({ host: canonical(remoteAddress), port: remotePort }));
     });
     server.once("error", (cause) => {
       const code = codeOf(cause);

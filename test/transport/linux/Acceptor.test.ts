@@ -10,6 +10,8 @@ import {
   errnoName,
   type Result,
 } from "../../../src/transport/linux/Libc.js";
+import type { Connection } from "../../../src/transport/Transport.js";
+import type { Kernel } from "./simulation/Kernel.js";
 import { simulated } from "./simulation/Simulated.js";
 
 describe("Acceptor", () => {
@@ -131,6 +133,87 @@ describe("Acceptor", () => {
       assert.deepStrictEqual(go(3), [0, 10, 30]);
     });
   }
+
+  describe("where as many clients are there as can be", () => {
+    /** Time goes by until it looks for clients again, which it does at most a second later. */
+    const waited = (kernel: Kernel, millis: number): void => {
+      const until = kernel.wakeup.now() + millis;
+      while (kernel.wakeup.now() < until && kernel.pass()) kernel.turn();
+    };
+
+    const full = (capacity: number, descriptors = 1_000) => {
+      const served: Array<Connection> = [];
+      const refused: Array<{ readonly at: number }> = [];
+      const setting = simulated(() => ({}), { capacity, descriptors });
+      const listener = setting.listen(
+        (connection) => served.push(connection),
+        () => {},
+        () => refused.push({ at: setting.kernel.wakeup.now() }),
+      );
+      return { ...setting, ...listener, served, refused };
+    };
+
+    it("lets those who come then wait for ten seconds, and then refuses some, ever more each time", () => {
+      const { connect, kernel, refused, served } = full(2);
+      const clients = Array.from({ length: 40 }, () => connect());
+      kernel.turn();
+      waited(kernel, 9_500);
+      assert.deepStrictEqual([served.length, refused.length], [2, 0]);
+      while (refused.length < 15) waited(kernel, 1);
+      const atOnce = new Map<number, number>();
+      for (const { at } of refused) atOnce.set(at, (atOnce.get(at) ?? 0) + 1);
+      assert.deepStrictEqual([...atOnce.values()], [1, 2, 4, 8]);
+      assert.isAtMost(kernel.wakeup.now(), 15_000);
+      assert.deepStrictEqual(
+        clients.map(({ resetArrived }) => resetArrived),
+        clients.map((_, place) => place >= 2 && place < 17),
+      );
+    });
+
+    it("gives the place of one who leaves to the next who waits, and refuses nobody", () => {
+      const { connect, kernel, refused, served } = full(2);
+      for (let i = 0; i < 20; i++) connect();
+      kernel.turn();
+      // Longer in all than anybody would wait without that.
+      while (served.length < 12) {
+        waited(kernel, 9_000);
+        served[served.length - 2]?.close();
+        waited(kernel, 1);
+      }
+      assert.lengthOf(refused, 0);
+    });
+
+    it("accepts one to refuse it where the process has no descriptor left", () => {
+      // The engine's, the listener's and its spare one, and one for each client.
+      const { acceptor, connect, engine, kernel, refused, served } = full(1_000, 6);
+      for (let i = 0; i < 10; i++) connect();
+      kernel.turn();
+      assert.deepStrictEqual([served.length, kernel.open], [3, 6]);
+      while (refused.length < 3) waited(kernel, 1_000);
+      // The spare one is there again.
+      assert.deepStrictEqual([served.length, kernel.open], [3, 6]);
+      acceptor.close();
+      for (const connection of served) connection.close();
+      engine.shutdown();
+      assert.deepStrictEqual([engine.clients, kernel.open], [0, 0]);
+    });
+
+    it("resets one whose refusal throws", () => {
+      const { kernel, listen } = simulated(() => ({}), { capacity: 1 });
+      const { connect } = listen(
+        () => {},
+        () => {},
+        () => {
+          throw new Error("a test");
+        },
+      );
+      connect();
+      const client = connect();
+      kernel.turn();
+      assert.throws(() => waited(kernel, 20_000), "a test");
+      assert.isTrue(client.resetArrived);
+    });
+  });
 
   it("goes on at once after an error that was the connection's alone", () => {
     const answers: Array<Result> = [-ECONNABORTED, -EINTR];

@@ -37,6 +37,19 @@ interface Life {
   readonly meter: { received: number; sent: number };
 }
 
+const begin = (client: Peer): Life => ({
+  client,
+  backend: undefined,
+  interrupt: undefined,
+  late: undefined,
+  ended: 0,
+  outcome: undefined,
+  interrupted: false,
+  stopped: false,
+  failed: false,
+  meter: { received: 0, sent: 0 },
+});
+
 const check = (holds: boolean, what: () => string): void => {
   if (!holds) throw new Violation(what());
 };
@@ -121,18 +134,7 @@ export const run = (seed: number, log?: Array<string>): void => {
     const client = connection as Socket; // as was checked
     const found = kernel.peerOf(client.fd);
     if (found === undefined) throw new Violation("a connection of nobody");
-    const life: Life = {
-      client: found.peer,
-      backend: undefined,
-      interrupt: undefined,
-      late: undefined,
-      ended: 0,
-      outcome: undefined,
-      interrupted: false,
-      stopped: false,
-      failed: false,
-      meter: { received: 0, sent: 0 },
-    };
+    const life = begin(found.peer);
     lives.push(life);
     const refuse = (): void => {
       over(life);
@@ -177,7 +179,14 @@ export const run = (seed: number, log?: Array<string>): void => {
 
   const later: Array<() => void> = [];
   const listener = kernel.listening();
-  const acceptor = new Acceptor(engine, listener.fd, serve, () => {});
+  const refuse = (connection: Connection): void => {
+    check(connection instanceof Socket, () => "a connection that is no socket");
+    const client = kernel.peerOf((connection as Socket).fd)?.peer; // as was checked
+    if (client === undefined) throw new Violation("a connection of nobody");
+    lives.push({ ...begin(client), ended: 1 });
+    connection.reset();
+  };
+  const acceptor = new Acceptor(engine, listener.fd, serve, () => {}, refuse);
   // Where even this has trouble, it is tried again.
   while (acceptor.start() < 0) {}
   kernel.elsewhere = () => {

@@ -14,7 +14,13 @@ import { Random } from "./Random.js";
 import { Stream } from "./Stream.js";
 
 /** A kernel without troubles, and an engine on it. */
-export const simulated = (change: (libc: LibcService) => Partial<LibcService> = () => ({})) => {
+export const simulated = (
+  change: (libc: LibcService) => Partial<LibcService> = () => ({}),
+  {
+    capacity = 1_000,
+    descriptors = 1_000,
+  }: { readonly capacity?: number; readonly descriptors?: number } = {},
+) => {
   const random = new Random(1);
   let place = 0;
   const peer = (name: string): Peer => {
@@ -25,7 +31,7 @@ export const simulated = (change: (libc: LibcService) => Partial<LibcService> = 
   const kernel = new Kernel(
     random,
     0,
-    1_000,
+    descriptors,
     () => {
       const backend = peer("backend");
       backends.push(backend);
@@ -33,18 +39,25 @@ export const simulated = (change: (libc: LibcService) => Partial<LibcService> = 
     },
     false,
   );
-  const engine = new Engine({ ...kernel.libc, ...change(kernel.libc) }, kernel.wakeup, 1_000, (fault) =>
+  const engine = new Engine({ ...kernel.libc, ...change(kernel.libc) }, kernel.wakeup, capacity, (fault) =>
     assert.fail(String(fault)),
   );
 
   const listen = (
     onConnection: (connection: Connection) => void,
     onAcceptError: (error: AcceptError) => void = () => {},
+    onRefused?: (connection: Connection) => void,
   ) => {
     const { fd, connect } = kernel.listening();
-    const acceptor = new Acceptor(engine, fd, onConnection, onAcceptError);
+    const acceptor = new Acceptor(engine, fd, onConnection, onAcceptError, onRefused);
     assert.strictEqual(acceptor.start(), 0);
-    return { acceptor, connect: (client = peer("client")) => connect(client) };
+    return {
+      acceptor,
+      connect: (client = peer("client")): Peer => {
+        connect(client);
+        return client;
+      },
+    };
   };
 
   /** A client and a backend, connected and not relayed yet. */
