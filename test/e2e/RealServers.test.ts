@@ -2,10 +2,13 @@ import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { Agent, get, request } from "node:http";
+import { connect } from "node:net";
 import { join } from "node:path";
 import * as tls from "node:tls";
 import { assert, describe, it } from "@effect/vitest";
-import { Effect } from "effect";
+import { Cause, Effect, Exit } from "effect";
+import { checkedAgain } from "../support/Backends.js";
+import * as Namespace from "../support/Namespace.js";
 import * as Ports from "../support/Ports.js";
 import * as Real from "../support/RealServer.js";
 import * as Program from "../support/RunningProgram.js";
@@ -19,8 +22,10 @@ const behind = (transport: string, ...ports: ReadonlyArray<number>) =>
     ({ healthy }) => healthy(ports.length),
   );
 
-const skippable = (packages: Readonly<Record<string, string>>) => {
-  const why = Real.missing(packages);
+const skippable = (
+  packages: Readonly<Record<string, string>>,
+  why: string | undefined = Real.missing(packages),
+) => {
   return (title: string, body: Parameters<typeof it.scopedLive>[1], timeout = 60_000) =>
     why === undefined ? it.scopedLive(title, body, timeout) : it.skip(`${title} (${why})`, () => {});
 };
@@ -33,8 +38,8 @@ for (const transport of Program.transports) {
         Effect.gen(function* () {
           const data = yield* Real.folder;
           const port = yield* Ports.unused;
-          yield* Real.give(data);
-          const [init, ...initArgs] = Real.unprivileged("initdb", [
+          yield* Real.give("postgres", data);
+          const [init, ...initArgs] = Real.unprivileged("postgres", "initdb", [
             "-D",
             data,
             "-U",
@@ -44,7 +49,7 @@ for (const transport of Program.transports) {
             "-N",
           ]);
           yield* Real.run(init, initArgs);
-          const [command, ...args] = Real.unprivileged("postgres", [
+          const [command, ...args] = Real.unprivileged("postgres", "postgres", [
             ...["-D", data, "-k", data, "-h", "127.0.0.1", "-p", String(port), "-F"],
           ]);
           yield* Real.serving(command, args, port);
@@ -105,6 +110,67 @@ for (const transport of Program.transports) {
           });
           assert.include(String(message), "hello");
         }),
+    );
+
+    const mariadb = { mariadbd: "mariadb-server", mariadb: "mariadb-client" };
+    skippable(
+      mariadb,
+      transport === "node"
+        ? "node's health checks are connections like others, which MariaDB counts"
+        : Namespace.available
+          ? Real.missing(mariadb)
+          : "it takes a network namespace, and so root",
+    )("MariaDB blocks no host whose health checks it would count as broken connections", () =>
+      Effect.gen(function* () {
+        // It counts no connection from loopback, and none from an address that has no name.
+        const host = "10.79.0.1";
+        yield* Namespace.isolated;
+        yield* Namespace.run(`ip address add ${host}/32 dev lo`);
+        const data = yield* Real.folder;
+        const [tables, socket, hosts] = [join(data, "tables"), join(data, "socket"), join(data, "hosts")];
+        writeFileSync(hosts, `127.0.0.1 localhost\n${host} balancer\n`);
+        yield* Real.give("mysql", data);
+        const [install, ...installArgs] = Real.unprivileged("mysql", "mariadb-install-db", [
+          ...["--no-defaults", `--datadir=${tables}`, "--auth-root-authentication-method=normal"],
+        ]);
+        yield* Real.run(install, installArgs);
+        const port = yield* Ports.unused;
+        const most = 10;
+        const server = Real.unprivileged("mysql", "mariadbd", [
+          ...["--no-defaults", `--datadir=${tables}`, `--socket=${socket}`, `--pid-file=${tables}/pid`],
+          ...[`--port=${port}`, "--bind-address=0.0.0.0", `--max-connect-errors=${most}`],
+        ]);
+        yield* Real.serving(
+          "unshare",
+          ["-m", "sh", "-c", `mount --bind ${hosts} /etc/hosts && exec "$0" "$@"`, ...server],
+          port,
+        );
+        const query = (sql: string, ...where: ReadonlyArray<string>) =>
+          Real.run("mariadb", ["--no-defaults", "-N", ...where, "-e", sql]);
+        yield* query("create user me@'%'", "-S", socket, "-u", "root");
+
+        const address = `${host}:${port}`;
+        const program = yield* Program.start(transport, { BACKENDS: address });
+        yield* program.healthy(1);
+        const ask = query("select 42", "-h", "127.0.0.1", "-P", String(program.port), "-u", "me");
+        yield* checkedAgain(program, address, 3 * most);
+        assert.strictEqual(yield* ask, "42\n");
+
+        // It does block one that connects and leaves so often.
+        const leave = Effect.promise(async () => {
+          for (let n = 0; n <= most; n++) {
+            const client = connect({ host, port, localAddress: host });
+            await once(client, "connect");
+            client.destroy();
+          }
+        });
+        const refusal = yield* Program.until(
+          Effect.map(Effect.zipRight(leave, Effect.exit(ask)), (exit) =>
+            Exit.isFailure(exit) ? Cause.pretty(exit.cause) : undefined,
+          ),
+        );
+        assert.include(refusal, "is blocked");
+      }),
     );
 
     skippable({ nginx: "nginx" })("nginx answers many requests over one connection, and 50 MB whole", () =>

@@ -29,6 +29,44 @@ export const run = (command: string): Effect.Effect<void> =>
     if (status !== 0) throw new Error(`${command}: ${stderr}`);
   });
 
+/** Why there can be no named ones, which networks of several are made of; undefined where there can be. */
+export const unnamed: string | undefined =
+  process.platform !== "linux"
+    ? "network namespaces are Linux's"
+    : process.getuid?.() !== 0
+      ? "network namespaces take root"
+      : spawnSync("ip", ["netns", "list"]).status === 0
+        ? undefined
+        : "ip netns is not to be had (apt install iproute2)";
+
+/** A namespace that `ip netns` knows by this name, and that goes with the scope. */
+export const named = (name: string): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.acquireRelease(run(`ip netns add ${name}`), () => Effect.orDie(run(`ip netns delete ${name}`)));
+
+const enter = (path: string): (() => void) => {
+  const before = openSync("/proc/thread-self/ns/net", "r");
+  const there = openSync(path, "r");
+  const { setns } = calls();
+  const result = setns(there, CLONE_NEWNET);
+  closeSync(there);
+  if (result !== 0) throw new Error(`${path} cannot be entered`);
+  return () => {
+    setns(before, CLONE_NEWNET);
+    closeSync(before);
+  };
+};
+
+/**
+ * Sockets that this thread opens and processes that it starts meanwhile are in the namespace of this name. All fibers
+ * run on this thread.
+ */
+export const inside = <A, E, R>(name: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.acquireUseRelease(
+    Effect.sync(() => enter(`/run/netns/${name}`)),
+    () => effect,
+    (leave) => Effect.sync(leave),
+  );
+
 /** Sets one of its parameters: `net/ipv4/ip_local_port_range`. */
 export const set = (parameter: string, value: string): Effect.Effect<void> =>
   Effect.sync(() => writeFileSync(`/proc/sys/${parameter}`, value));

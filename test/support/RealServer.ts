@@ -106,17 +106,18 @@ export const run = (
     return (await running).stdout;
   });
 
-/** The user to run a server as that refuses to run as root. */
+/** The command by which this user, whom the server's package made, runs a server that refuses to run as root. */
 export const unprivileged = (
+  user: string,
   command: string,
   args: ReadonlyArray<string>,
 ): readonly [string, ...Array<string>] =>
   process.getuid?.() === 0
-    ? ["runuser", "-u", "postgres", "--", pathOf(command), ...args]
+    ? ["runuser", "-u", user, "--", pathOf(command), ...args]
     : [pathOf(command), ...args];
 
 /** Gives a folder to that user. */
-export const give = (path: string): Effect.Effect<void> =>
+export const give = (user: string, path: string): Effect.Effect<void> =>
   Effect.sync(() => {
-    if (process.getuid?.() === 0) spawnSync("chown", ["-R", "postgres", path]);
+    if (process.getuid?.() === 0) spawnSync("chown", ["-R", user, path]);
   });
