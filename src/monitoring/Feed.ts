@@ -111,7 +111,7 @@ export class Feed extends Context.Tag("zeitwork-load-balancer/Feed")<
      * `status` again where it has missed a change. It ends with {@link end}.
      */
     readonly messages: Stream.Stream<Uint8Array>;
-    /** Ends every viewer's stream: the server is about to stop. */
+    /** Ends every viewer's stream: the server is about to stop. The end of the scope does the same. */
     readonly end: Effect.Effect<void>;
   }
 >() {}
@@ -291,10 +291,12 @@ const make = (build: Build | undefined) =>
       );
     });
 
+    const end = Effect.asVoid(Deferred.succeed(over, undefined));
+    yield* Effect.addFinalizer(() => end);
     return Feed.of({
       status,
       messages: Stream.interruptWhenDeferred(Stream.unwrapScoped(viewer), over),
-      end: Effect.asVoid(Deferred.succeed(over, undefined)),
+      end,
     });
   });
 

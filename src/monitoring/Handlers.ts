@@ -1,6 +1,7 @@
 /**
  * The answers of {@link Api}: read off the pool, and what was recorded.
  */
+import type * as HttpApi from "@effect/platform/HttpApi";
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest";
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
@@ -51,8 +52,12 @@ const respond = (
 
 const json = "application/json";
 
-const monitoring = (program: Program) =>
-  HttpApiBuilder.group(Api, "monitoring", (handlers) =>
+/** An API with the groups of {@link Api}: itself, or one of a team's own that they were added to. */
+export type Described<Id extends string> =
+  typeof Api extends HttpApi.HttpApi<string, infer Groups, infer E> ? HttpApi.HttpApi<Id, Groups, E> : never;
+
+const monitoring = <Id extends string>(api: Described<Id>, program: Program) =>
+  HttpApiBuilder.group(api, "monitoring", (handlers) =>
     Effect.gen(function* () {
       const { pool } = yield* BackendRegistry;
       const metrics = yield* Metrics;
@@ -113,49 +118,52 @@ const monitoring = (program: Program) =>
     }),
   );
 
-const live = HttpApiBuilder.group(Api, "live", (handlers) =>
-  Effect.map(Feed, ({ messages, status }) =>
-    handlers
-      .handleRaw("status", ({ request }) =>
-        Effect.flatMap(status, (rendering) => respond(rendering, request, json)),
-      )
-      .handleRaw("events", ({ request }) =>
-        Effect.succeed(
-          HttpServerResponse.stream(request.method === "HEAD" ? Stream.empty : messages, {
-            contentType: "text/event-stream; charset=utf-8",
-          }),
+const live = <Id extends string>(api: Described<Id>) =>
+  HttpApiBuilder.group(api, "live", (handlers) =>
+    Effect.map(Feed, ({ messages, status }) =>
+      handlers
+        .handleRaw("status", ({ request }) =>
+          Effect.flatMap(status, (rendering) => respond(rendering, request, json)),
+        )
+        .handleRaw("events", ({ request }) =>
+          Effect.succeed(
+            HttpServerResponse.stream(request.method === "HEAD" ? Stream.empty : messages, {
+              contentType: "text/event-stream; charset=utf-8",
+            }),
+          ),
         ),
-      ),
-  ),
-);
+    ),
+  );
 
-const steering = HttpApiBuilder.group(Api, "steering", (handlers) =>
-  Effect.gen(function* () {
-    const { pool, steer } = yield* BackendRegistry;
-    const metrics = yield* Metrics;
-    const sessions = yield* Sessions;
-    const converter = yield* WallClock.make;
-    const chosen = (id: string, admin: Admin) =>
-      Effect.gen(function* () {
-        const by = yield* clientOf;
-        // Of a name with several addresses all are steered; the first is answered.
-        const [backend] = yield* steer(id, admin, by);
-        if (backend === undefined) {
-          return yield* new UnknownBackend({
-            error: `no backend with the id ${JSON.stringify(id)} is listed; GET /backends lists them`,
-            reason: "unknown-backend",
-          });
-        }
-        const now = yield* pool;
-        const bytes = Views.bytesOfBackends({ pool: now, metrics, sessions: yield* sessions.snapshot });
-        return Views.backendStatus(now, backend, metrics, bytes(backend.key), converter());
-      });
-    return handlers
-      .handle("drain", ({ path }) => chosen(path.id, "draining"))
-      .handle("disable", ({ path }) => chosen(path.id, "disabled"))
-      .handle("enable", ({ path }) => chosen(path.id, "enabled"));
-  }),
-);
+const steering = <Id extends string>(api: Described<Id>) =>
+  HttpApiBuilder.group(api, "steering", (handlers) =>
+    Effect.gen(function* () {
+      const { pool, steer } = yield* BackendRegistry;
+      const metrics = yield* Metrics;
+      const sessions = yield* Sessions;
+      const converter = yield* WallClock.make;
+      const chosen = (id: string, admin: Admin) =>
+        Effect.gen(function* () {
+          const by = yield* clientOf;
+          // Of a name with several addresses all are steered; the first is answered.
+          const [backend] = yield* steer(id, admin, by);
+          if (backend === undefined) {
+            return yield* new UnknownBackend({
+              error: `no backend with the id ${JSON.stringify(id)} is listed; GET /backends lists them`,
+              reason: "unknown-backend",
+            });
+          }
+          const now = yield* pool;
+          const bytes = Views.bytesOfBackends({ pool: now, metrics, sessions: yield* sessions.snapshot });
+          return Views.backendStatus(now, backend, metrics, bytes(backend.key), converter());
+        });
+      return handlers
+        .handle("drain", ({ path }) => chosen(path.id, "draining"))
+        .handle("disable", ({ path }) => chosen(path.id, "disabled"))
+        .handle("enable", ({ path }) => chosen(path.id, "enabled"));
+    }),
+  );
 
 /** Answers from the registry and the feed; the metrics also tell of the program. */
-export const layer = (program: Program) => Layer.mergeAll(monitoring(program), live, steering);
+export const layer = <Id extends string>(api: Described<Id>, program: Program) =>
+  Layer.mergeAll(monitoring(api, program), live(api), steering(api));

@@ -1,7 +1,9 @@
 /**
  * Monitoring over HTTP: the answers of {@link Api}, the page and the descriptions, on a server of its own.
  */
+import type * as HttpApi from "@effect/platform/HttpApi";
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
+import type * as HttpApiGroup from "@effect/platform/HttpApiGroup";
 import * as HttpApiSwagger from "@effect/platform/HttpApiSwagger";
 import type * as HttpApp from "@effect/platform/HttpApp";
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest";
@@ -118,20 +120,22 @@ const guarded = <R>(app: HttpApp.Default<never, R>, page: Page.Page) =>
     ),
   );
 
-/** What the described answers are built from. */
-const services = ({ adminToken, ...program }: AppOptions) =>
+/** The described answers. */
+const handlers = <Id extends string>(api: Handlers.Described<Id>, { adminToken, ...program }: AppOptions) =>
+  Layer.provide(Handlers.layer(api, program), Steering.layer(adminToken));
+
+/** What the described answers are served with. */
+const services = (options: AppOptions) =>
   HttpApiSwagger.layer({ path: docsPath }).pipe(
     Layer.provideMerge(
       Layer.mergeAll(
-        HttpApiBuilder.api(Api).pipe(
-          Layer.provide(Layer.provide(Handlers.layer(program), Steering.layer(adminToken))),
-        ),
+        Layer.provide(HttpApiBuilder.api(Api), handlers(Api, options)),
         HttpApiBuilder.Middleware.layer,
         NodeHttpServer.layerContext,
       ),
     ),
     Layer.provideMerge(HttpApiBuilder.Router.Live),
-    Layer.provideMerge(feedLayer(program.build)),
+    Layer.provideMerge(feedLayer(options.build)),
   );
 
 /** The answers, and what ends the streams among them. */
@@ -162,12 +166,47 @@ export const httpApp = (
   HttpApp.Default,
   InvalidOption.InvalidOption,
   BackendRegistry | Metrics | Sessions | Scope.Scope
-> =>
-  Effect.gen(function* () {
-    const { app, end } = yield* build(options);
-    yield* Effect.addFinalizer(() => end);
-    return app;
-  });
+> => Effect.map(build(options), ({ app }) => app);
+
+/** What an API lacks whose groups are not all there. */
+type WithMonitoring<Groups> = ["monitoring" | "live" | "steering"] extends [
+  HttpApiGroup.HttpApiGroup.Name<Groups>,
+]
+  ? unknown
+  : { readonly addHttpApi: "MonitoringApi.Api is to be added to this API" };
+
+/**
+ * What `MonitoringApi.Api` describes, for an `HttpApi` of one's own that it was added to: under a prefix or not, beside
+ * groups of one's own, and in its OpenAPI and its derived client. The page, and the short JSON of {@link httpApp} for
+ * unknown paths and methods, are not in it.
+ *
+ * Streams of events end with its scope: provide the server below it, so that they end before the server waits for its
+ * last answer.
+ *
+ * ```ts
+ * const Ours = HttpApi.make("ours").add(Orders).addHttpApi(MonitoringApi.Api.prefix("/balancer"))
+ * const api = HttpApiBuilder.api(Ours).pipe(
+ *   Layer.provide([orders, Monitoring.layerHandlers(Ours, { adminToken })])
+ * )
+ * ```
+ *
+ * @since 0.2.0
+ * @category layers
+ */
+export const layerHandlers = <Id extends string, Groups extends HttpApiGroup.HttpApiGroup.Any, E, R>(
+  api: HttpApi.HttpApi<Id, Groups, E, R> & WithMonitoring<Groups>,
+  options: AppOptions,
+): Layer.Layer<
+  | HttpApiGroup.ApiGroup<Id, "monitoring">
+  | HttpApiGroup.ApiGroup<Id, "live">
+  | HttpApiGroup.ApiGroup<Id, "steering">,
+  InvalidOption.InvalidOption,
+  BackendRegistry | Metrics | Sessions
+> => {
+  // Nothing is asked of it but these groups, which its type says it has.
+  const described = api as unknown as Handlers.Described<Id>;
+  return Layer.provide(handlers(described, options), feedLayer(options.build));
+};
 
 const make = (options: Options) =>
   Effect.gen(function* () {
