@@ -87,6 +87,13 @@ export const keyOf = (instance: Instance): string => `${format(instance.address)
 /**
  * `id (address)`, as messages name it.
  *
+ * @example
+ * ```ts
+ * import { Backend } from "zeitwork-load-balancer"
+ *
+ * Backend.describe({ id: "web-1", address: { host: "10.0.0.1", port: 80 } }) // "web-1 (10.0.0.1:80)"
+ * ```
+ *
  * @since 0.2.0
  * @category accessors
  */

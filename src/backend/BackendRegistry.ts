@@ -1,6 +1,19 @@
 /**
  * The only holder of the pool: every change is one synchronous step by a pure function of {@link Pool}. This module adds the
  * clock, the log, the metrics and the events.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { BackendRegistry, Pool, roundRobin } from "zeitwork-load-balancer"
+ *
+ * const program = Effect.gen(function* () {
+ *   const registry = yield* BackendRegistry.BackendRegistry
+ *   yield* registry.discovered([{ id: "a", address: { host: "10.0.0.1", port: 80 } }])
+ *   yield* Effect.log(`${Pool.healthy(yield* registry.pool)} healthy`)
+ *   yield* Stream.runForEach(yield* registry.events, (event) => Effect.log(event._tag))
+ * }).pipe(Effect.scoped, Effect.provide(BackendRegistry.layer({ algorithm: roundRobin })))
+ * ```
  */
 import {
   Config,
@@ -322,6 +335,17 @@ export const layer = (
 
 /**
  * {@link layer} with options from a ConfigProvider.
+ *
+ * @example
+ * ```ts
+ * import { Config } from "effect"
+ * import { BackendRegistry, Settings } from "zeitwork-load-balancer"
+ *
+ * const registry = BackendRegistry.layerConfig({
+ *   rise: Config.map(Settings.config, ({ healthCheckRise }) => healthCheckRise),
+ *   fall: Config.integer("FALL").pipe(Config.withDefault(3)),
+ * })
+ * ```
  *
  * @since 0.2.0
  * @category layers

@@ -149,6 +149,15 @@ const wentDown = (before: Health, at: number, why: Failure): Health => ({
  * failure of a run became known counts as one with it. Clients' failures alone never take down the last healthy backend:
  * that is left to the probes. What clients make of a backend that is down is not counted.
  *
+ * @example
+ * ```ts
+ * import { Health } from "zeitwork-load-balancer"
+ *
+ * const thresholds: Health.Thresholds = { rise: 2, fall: 3 }
+ * const success: Health.Observation = { by: "probe", began: 1_000, failure: undefined }
+ * const observed = Health.observe(Health.unknown, Health.noRun, success, 1_001, thresholds, false)
+ * ```
+ *
  * @since 0.2.0
  * @category accessors
  */

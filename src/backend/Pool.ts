@@ -91,6 +91,17 @@ export const make = (algorithm: Algorithm, thresholds: Health.Thresholds): Pool 
 /**
  * How many listed backends are up and enabled.
  *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { BackendRegistry, Pool } from "zeitwork-load-balancer"
+ *
+ * const busiest = Effect.gen(function* () {
+ *   const pool = yield* Effect.flatMap(BackendRegistry.BackendRegistry, (registry) => registry.pool)
+ *   return Math.max(0, ...Pool.backends(pool).map((backend) => Pool.connections(pool, backend)))
+ * })
+ * ```
+ *
  * @since 0.2.0
  * @category getters
  */

@@ -8,6 +8,13 @@ import type { Phase } from "./Pool.js";
 /**
  * One change of the pool.
  *
+ * @example
+ * ```ts
+ * import type { PoolEvent } from "zeitwork-load-balancer"
+ *
+ * const isFailure = (event: PoolEvent): boolean => event._tag === "Down"
+ * ```
+ *
  * @since 0.2.0
  * @category models
  */

@@ -2,9 +2,12 @@
  * What it takes to be a balancing algorithm: a pure function from the members, their load and what the algorithm remembers
  * to a choice.
  *
+ * @example
  * ```ts
+ * import { type Algorithm, Load } from "zeitwork-load-balancer"
+ *
  * // The first open member takes everything, the others stand by.
- * const first: Algorithm<undefined> = {
+ * const first: Algorithm.Algorithm<undefined> = {
  *   name: "first",
  *   initial: undefined,
  *   choose: (_members, load) => {

@@ -10,6 +10,13 @@ import { roundRobin } from "./RoundRobin.js";
 /**
  * Those that the setting LB_ALGORITHM chooses from.
  *
+ * @example
+ * ```ts
+ * import { type AlgorithmName, algorithms, BackendRegistry } from "zeitwork-load-balancer"
+ *
+ * const registryWith = (name: AlgorithmName) => BackendRegistry.layer({ algorithm: algorithms[name] })
+ * ```
+ *
  * @since 0.2.0
  * @category constructors
  */

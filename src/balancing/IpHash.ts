@@ -275,6 +275,13 @@ const withJoined = (state: State, members: Members): State => {
  * never shows in the answer: members that joined since are asked for their ranks, and for the clients of one that is not
  * open all are asked.
  *
+ * @example
+ * ```ts
+ * import { BackendRegistry, ipHash } from "zeitwork-load-balancer"
+ *
+ * const registry = BackendRegistry.layer({ algorithm: ipHash })
+ * ```
+ *
  * @since 0.2.0
  * @category constructors
  */

@@ -8,6 +8,13 @@ import { nextLeastLoaded } from "./Load.js";
  * Connections count from the moment they are assigned, so a burst spreads before the first of it has connected. Members
  * that tie are taken in turn, so an idle pool shares its load as round-robin does. It remembers the slot that it chose last.
  *
+ * @example
+ * ```ts
+ * import { BackendRegistry, leastConnections } from "zeitwork-load-balancer"
+ *
+ * const registry = BackendRegistry.layer({ algorithm: leastConnections })
+ * ```
+ *
  * @since 0.2.0
  * @category constructors
  */

@@ -134,6 +134,15 @@ const next = (load: Load, after: number, most: number): number | undefined => {
  * The first open slot behind slot `after` (-1 is before the first), going round from the last to the first; undefined
  * where none is open.
  *
+ * @example
+ * ```ts
+ * import { Load } from "zeitwork-load-balancer"
+ *
+ * const load = Load.set(Load.set(Load.empty, 0, 7, true), 1, 2, true)
+ * Load.nextOpen(load, 0) // 1
+ * Load.nextLeastLoaded(load, -1) // 1: it has two connections, the other seven
+ * ```
+ *
  * @since 0.2.0
  * @category getters
  */

@@ -85,6 +85,19 @@ const changed = <A extends Member>(
 /**
  * The member in a slot; undefined where there is none.
  *
+ * @example
+ * ```ts
+ * import { type Algorithm, Members } from "zeitwork-load-balancer"
+ *
+ * // The member in a slot of one's choice, where there is one that may be chosen.
+ * const pinned = (slot: number): Algorithm.Algorithm<undefined> => ({
+ *   name: "pinned",
+ *   initial: undefined,
+ *   choose: (members) =>
+ *     Members.get(members, slot)?.eligible ? { slot, state: undefined } : undefined,
+ * })
+ * ```
+ *
  * @since 0.2.0
  * @category getters
  */

@@ -2,8 +2,16 @@
  * Checks of what callers of the library pass as options, with the same bounds as the program's settings: a number that
  * is no port, or a duration that no timer can hold, is a typed error where the layer is built, and not a surprise later.
  *
+ * @example
  * ```ts
- * const rise = yield* InvalidOption.count("rise", options.rise, { least: 1, most: 1000 })
+ * import { Effect } from "effect"
+ * import { type InvalidOption, LoadBalancer } from "zeitwork-load-balancer"
+ *
+ * const explain = (error: InvalidOption): string => `${error.option} cannot be used: ${error.message}`
+ *
+ * const checked = LoadBalancer.make({ port: 91036 }).pipe(
+ *   Effect.catchTag("InvalidOption", (error) => Effect.logError(explain(error))),
+ * )
  * ```
  */
 import { Data, Duration, Effect, Redacted } from "effect";

@@ -4,8 +4,22 @@
  *
  * Settings are read through Effect's Config: from the process environment, or from another ConfigProvider.
  *
+ * @example
  * ```ts
- * const { connectTimeout } = yield* Settings.config
+ * import { Config, ConfigProvider, Effect } from "effect"
+ * import { Settings } from "zeitwork-load-balancer"
+ *
+ * const program = Effect.gen(function* () {
+ *   const { settings, team } = yield* Config.all({ settings: Settings.config, team: Config.string("TEAM") })
+ *   yield* Effect.log(`${team} listens on port ${settings.port}`)
+ * })
+ *
+ * // The same with a prefix for all variables: LB_PORT, LB_TEAM. (ConfigProvider.nested cuts every value at its commas, and
+ * // so does not do for BACKENDS.)
+ * const prefixed = Effect.withConfigProvider(
+ *   program,
+ *   ConfigProvider.mapInputPath(ConfigProvider.fromEnv(), (name) => `LB_${name}`),
+ * )
  * ```
  */
 import { isIPv4 } from "node:net";

@@ -2,7 +2,14 @@
  * Discovery: where the balancer learns which backends there are. A source that is asked implements `list`, and
  * {@link DiscoverySync} polls it; one that pushes (a watch) implements `changes` as well, which is followed instead.
  *
+ * @example
  * ```ts
+ * import { Effect, Layer, Stream } from "effect"
+ * import { Discovery } from "zeitwork-load-balancer"
+ *
+ * declare const readBackends: Effect.Effect<Discovery.Answer, Discovery.DiscoveryError>
+ * declare const watchBackends: Stream.Stream<Discovery.Answer, Discovery.DiscoveryError>
+ *
  * const fromFile = Layer.succeed(Discovery.Discovery, { source: "backends.json", list: readBackends })
  * const fromWatch = Discovery.layerChanges({ source: "the watch", changes: watchBackends })
  * ```
@@ -123,6 +130,19 @@ export const layerChanges = ({
 
 /**
  * Discovery for tests: lists what the ref holds, and fails with the error that it holds. What is set is pushed at once.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Layer, SubscriptionRef } from "effect"
+ * import { type Backend, Discovery } from "zeitwork-load-balancer"
+ *
+ * const test = Effect.gen(function* () {
+ *   const listed = yield* SubscriptionRef.make<ReadonlyArray<Backend.Instance> | Discovery.DiscoveryError>([])
+ *   const discovery = Discovery.layerTest(listed)
+ *   yield* SubscriptionRef.set(listed, [{ id: "a", address: { host: "10.0.0.1", port: 80 } }])
+ *   return discovery
+ * })
+ * ```
  *
  * @since 0.2.0
  * @category layers

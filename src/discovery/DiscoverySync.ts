@@ -2,8 +2,18 @@
  * Keeps the registry in step with {@link Discovery}: asks it again and again or, where it pushes, follows its changes.
  * A discovery that fails changes nothing in the registry: the last list stands.
  *
+ * @example
  * ```ts
- * const synced = DiscoverySync.layer({ interval: "5 seconds" }).pipe(Layer.provide(discovery))
+ * import { Config, Layer } from "effect"
+ * import { BackendRegistry, DiscoverySync, StaticDiscovery } from "zeitwork-load-balancer"
+ *
+ * const discovery = StaticDiscovery.layer({ backends: [{ host: "web.internal", port: 3000 }] })
+ *
+ * const synced = DiscoverySync.layer({ interval: "5 seconds" }).pipe(
+ *   Layer.provide(discovery),
+ *   Layer.provideMerge(BackendRegistry.layer({})),
+ * )
+ * const configured = DiscoverySync.layerConfig({ interval: Config.duration("POLL_INTERVAL") })
  * ```
  */
 import {

@@ -1,10 +1,19 @@
 /**
  * Discovery from an Operator service: `GET {url}/api/v1/instances?state=running` answers a JSON list of instances.
  *
+ * @example
  * ```ts
+ * import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
+ * import { Config, Layer } from "effect"
+ * import { OperatorDiscovery } from "zeitwork-load-balancer"
+ *
  * const discovery = OperatorDiscovery.layer({ url: new URL("http://operator.internal:8080") }).pipe(
  *   Layer.provide(NodeHttpClient.layer),
  * )
+ * const configured = OperatorDiscovery.layerConfig({
+ *   url: Config.url("OPERATOR_URL"),
+ *   token: Config.redacted("OPERATOR_TOKEN"),
+ * })
  * ```
  */
 import { STATUS_CODES } from "node:http";

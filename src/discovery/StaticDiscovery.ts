@@ -2,8 +2,15 @@
  * Discovery from a fixed list of addresses. Those that are names are looked up again each time it is asked, each by
  * itself: a name whose name server is silent keeps no other waiting, and an answer that comes late is kept.
  *
+ * @example
  * ```ts
+ * import { Config } from "effect"
+ * import { Settings, StaticDiscovery } from "zeitwork-load-balancer"
+ *
  * const discovery = StaticDiscovery.layer({ backends: [{ host: "web.internal", port: 3000 }] })
+ * const configured = StaticDiscovery.layerConfig({
+ *   backends: Config.map(Settings.config, ({ backends = [] }) => backends),
+ * })
  * ```
  */
 import {

@@ -2,11 +2,16 @@
  * Health checking: at every interval each backend's address is probed, which is to ask whether its port can be connected
  * to. How many results it takes to believe a backend up or down is decided by the pool (see backend/Health).
  *
+ * @example
  * ```ts
- * const balancer = LoadBalancer.layer({ port: 8082 }).pipe(
- *   Layer.provide(HealthChecker.layer({ interval: "2 seconds" })),
- *   // and discovery, a registry and a transport
+ * import { Config, Layer } from "effect"
+ * import { BackendRegistry, HealthChecker, NodeTransport } from "zeitwork-load-balancer"
+ *
+ * const checked = HealthChecker.layer({ interval: "2 seconds", timeout: "500 millis" }).pipe(
+ *   Layer.provideMerge(BackendRegistry.layer({ rise: 1, fall: 1 })),
+ *   Layer.provide(NodeTransport.layer),
  * )
+ * const configured = HealthChecker.layerConfig({ interval: Config.duration("PROBE_INTERVAL") })
  * ```
  */
 import {
@@ -295,6 +300,21 @@ export const layerConfig = (
 
 /**
  * For tests: finds every backend well as soon as it is listed, and connects to none.
+ *
+ * @example
+ * ```ts
+ * import { Layer } from "effect"
+ * import { BackendRegistry, HealthChecker, LoadBalancer, MemoryTransport } from "zeitwork-load-balancer"
+ *
+ * const network = new MemoryTransport.Network()
+ *
+ * // A balancer for a test without a network: what the test lists is healthy at once.
+ * const balancer = LoadBalancer.layer({ port: 8082 }).pipe(
+ *   Layer.provide(HealthChecker.layerTest),
+ *   Layer.provideMerge(BackendRegistry.layer({})),
+ *   Layer.provide(MemoryTransport.layer(network)),
+ * )
+ * ```
  *
  * @since 0.2.0
  * @category layers

@@ -2,9 +2,15 @@
  * The metrics of one balancer, as a service: what is recorded while things happen. A registry of backends brings its
  * own, so that two balancers in one program never share a count.
  *
+ * @example
  * ```ts
- * const metrics = yield* Metrics
- * metrics.total // connections accepted since the start
+ * import { Effect, Layer } from "effect"
+ * import { BackendRegistry, Metrics } from "zeitwork-load-balancer"
+ *
+ * const accepted = Effect.map(Metrics.Metrics, (metrics) => metrics.total)
+ *
+ * // A registry whose metrics also go to Effect's own, for the exporter of a program.
+ * const exported = BackendRegistry.layerWithoutDependencies({}).pipe(Layer.provideMerge(Metrics.layerEffect()))
  * ```
  */
 import { Context, Layer } from "effect";

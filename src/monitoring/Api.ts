@@ -1,6 +1,16 @@
 /**
  * What monitoring answers, described apart from how it is found out: the contract of {@link Handlers}, and the
  * source of `/openapi.json`.
+ *
+ * @example
+ * ```ts
+ * import * as HttpApi from "@effect/platform/HttpApi"
+ * import * as OpenApi from "@effect/platform/OpenApi"
+ * import { MonitoringApi } from "zeitwork-load-balancer"
+ *
+ * const Ours = HttpApi.make("ours").addHttpApi(MonitoringApi.Api.prefix("/balancer"))
+ * const paths = Object.keys(OpenApi.fromApi(Ours).paths) // "/balancer/health", …
+ * ```
  */
 import * as HttpApi from "@effect/platform/HttpApi";
 import * as HttpApiEndpoint from "@effect/platform/HttpApiEndpoint";

@@ -1,5 +1,20 @@
 /**
  * Monitoring over HTTP: the answers of {@link Api}, the page and the descriptions, on a server of its own.
+ *
+ * @example
+ * ```ts
+ * import { Config, Layer } from "effect"
+ * import { BackendRegistry, LoadBalancer, Monitoring, NodeTransport } from "zeitwork-load-balancer"
+ *
+ * const balancer = LoadBalancer.layer({ port: 8082 }).pipe(
+ *   // Below the balancer: it answers until draining has ended.
+ *   Layer.provide(
+ *     Monitoring.layerConfig({ port: Config.port("MONITORING_PORT"), adminToken: Config.redacted("ADMIN_TOKEN") }),
+ *   ),
+ *   Layer.provideMerge(BackendRegistry.layer({})),
+ *   Layer.provide(NodeTransport.layer),
+ * )
+ * ```
  */
 import type * as HttpApi from "@effect/platform/HttpApi";
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
@@ -152,9 +167,15 @@ const build = (options: AppOptions) =>
  * errors included. Streams of events end with the scope. The limits of {@link layer} are not in it: they are the
  * server's.
  *
+ * @example
  * ```ts
- * const app = yield* Monitoring.httpApp({ adminToken })
- * const router = HttpRouter.empty.pipe(HttpRouter.mountApp("/monitoring", app))
+ * import * as HttpRouter from "@effect/platform/HttpRouter"
+ * import { Effect } from "effect"
+ * import { Monitoring } from "zeitwork-load-balancer"
+ *
+ * const router = Effect.map(Monitoring.httpApp({}), (app) =>
+ *   HttpRouter.empty.pipe(HttpRouter.mountApp("/monitoring", app)),
+ * )
  * ```
  *
  * @since 0.2.0
@@ -183,11 +204,15 @@ type WithMonitoring<Groups> = ["monitoring" | "live" | "steering"] extends [
  * Streams of events end with its scope: provide the server below it, so that they end before the server waits for its
  * last answer.
  *
+ * @example
  * ```ts
- * const Ours = HttpApi.make("ours").add(Orders).addHttpApi(MonitoringApi.Api.prefix("/balancer"))
- * const api = HttpApiBuilder.api(Ours).pipe(
- *   Layer.provide([orders, Monitoring.layerHandlers(Ours, { adminToken })])
- * )
+ * import * as HttpApi from "@effect/platform/HttpApi"
+ * import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
+ * import { Layer } from "effect"
+ * import { Monitoring, MonitoringApi } from "zeitwork-load-balancer"
+ *
+ * const Ours = HttpApi.make("ours").addHttpApi(MonitoringApi.Api.prefix("/balancer"))
+ * const api = HttpApiBuilder.api(Ours).pipe(Layer.provide(Monitoring.layerHandlers(Ours, {})))
  * ```
  *
  * @since 0.2.0

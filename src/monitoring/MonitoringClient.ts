@@ -1,10 +1,18 @@
 /**
  * A client of monitoring, derived from the description that the server is held to.
  *
+ * @example
  * ```ts
- * const client = yield* MonitoringClient.make({ url: "http://localhost:8083" })
- * yield* client.health().pipe(Effect.catchTag("NotServing", ({ status }) => Effect.log(status)))
- * yield* client.statuses.pipe(Stream.runForEach(({ open }) => Effect.log(open)))
+ * import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
+ * import { Effect, Stream } from "effect"
+ * import { MonitoringClient } from "zeitwork-load-balancer"
+ *
+ * const program = Effect.gen(function* () {
+ *   const client = yield* MonitoringClient.make({ url: "http://localhost:8083" })
+ *   const { status } = yield* client.health().pipe(Effect.catchTag("NotServing", Effect.succeed))
+ *   yield* Effect.log(status)
+ *   yield* client.statuses.pipe(Stream.runForEach(({ open }) => Effect.log(open)))
+ * }).pipe(Effect.provide(FetchHttpClient.layer))
  * ```
  */
 import * as HttpApiClient from "@effect/platform/HttpApiClient";

@@ -20,6 +20,13 @@ const twoGroups = /^([0-9a-f]{1,4}):([0-9a-f]{1,4})$/;
  * interface of this host and not the client, and letters are lower case. Every other text is taken as the
  * operating system wrote it, which is canonical already (RFC 5952).
  *
+ * @example
+ * ```ts
+ * import { IpAddress } from "zeitwork-load-balancer"
+ *
+ * IpAddress.canonical("::ffff:10.0.0.1") // "10.0.0.1"
+ * ```
+ *
  * @since 0.2.0
  * @category accessors
  */

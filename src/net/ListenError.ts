@@ -36,6 +36,16 @@ export const failureOf = (code: string | undefined): ListenFailure => {
 /**
  * A port cannot be listened on.
  *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { LoadBalancer } from "zeitwork-load-balancer"
+ *
+ * const listening = LoadBalancer.make({ port: 8082 }).pipe(
+ *   Effect.catchTag("ListenError", ({ message, reason }) => Effect.logError(message, reason)),
+ * )
+ * ```
+ *
  * @since 0.2.0
  * @category errors
  */

@@ -76,6 +76,14 @@ export const isHostName = (host: string): boolean => {
  * Reads `host:port` or `[v6]:port`. The port is 1 to 65535.
  * Answers what is wrong, in words that can end a sentence, when the text is neither.
  *
+ * @example
+ * ```ts
+ * import { SocketAddress } from "zeitwork-load-balancer"
+ *
+ * SocketAddress.parse("[::1]:80") // { host: "::1", port: 80 }
+ * SocketAddress.format({ host: "::1", port: 80 }) // "[::1]:80"
+ * ```
+ *
  * @since 0.2.0
  * @category constructors
  */

@@ -80,6 +80,20 @@ export interface ConnectionRecord {
 /**
  * The termination code, as the access log and the metrics have it: `client/relaying`.
  *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { ConnectionRecord, LoadBalancer } from "zeitwork-load-balancer"
+ *
+ * // A line for each connection that did not end in order.
+ * const unclean = Effect.flatMap(LoadBalancer.LoadBalancer, ({ ended }) =>
+ *   ended.pipe(
+ *     Stream.filter((record) => !ConnectionRecord.isClean(record)),
+ *     Stream.runForEach((record) => Effect.log(ConnectionRecord.codeOf(record), record.client.host)),
+ *   ),
+ * )
+ * ```
+ *
  * @since 0.2.0
  * @category accessors
  */

@@ -1,11 +1,27 @@
 /**
  * The load balancer: a listener whose sessions are relayed to the backends of a registry, and draining.
  *
+ * @example
  * ```ts
+ * import { Effect, Layer } from "effect"
+ * import {
+ *   BackendRegistry,
+ *   DiscoverySync,
+ *   HealthChecker,
+ *   LoadBalancer,
+ *   NodeTransport,
+ *   roundRobin,
+ *   StaticDiscovery,
+ * } from "zeitwork-load-balancer"
+ *
+ * const discovery = StaticDiscovery.layer({ backends: [{ host: "10.0.0.1", port: 80 }] })
+ *
  * const balancer = LoadBalancer.layer({ port: 8082 }).pipe(
- *   Layer.provide([HealthChecker.layer({}), DiscoverySync.layer({}).pipe(Layer.provide(discovery))]),
+ *   Layer.provide([HealthChecker.layer({}), Layer.provide(DiscoverySync.layer({}), discovery)]),
  *   Layer.provide([BackendRegistry.layer({ algorithm: roundRobin }), NodeTransport.layer]),
  * )
+ *
+ * const reset = Effect.flatMap(LoadBalancer.LoadBalancer, ({ drain }) => drain).pipe(Effect.provide(balancer))
  * ```
  */
 import {
@@ -269,6 +285,17 @@ export const layer = (
 
 /**
  * The same with options from a ConfigProvider.
+ *
+ * @example
+ * ```ts
+ * import { Config } from "effect"
+ * import { LoadBalancer, Settings } from "zeitwork-load-balancer"
+ *
+ * const balancer = LoadBalancer.layerConfig({
+ *   port: Config.map(Settings.config, ({ port }) => port),
+ *   drainTimeout: Config.duration("DRAIN").pipe(Config.withDefault("10 seconds")),
+ * })
+ * ```
  *
  * @since 0.2.0
  * @category layers

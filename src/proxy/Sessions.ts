@@ -2,9 +2,14 @@
  * Who is open: the sessions of every listener of a balancer, what they carry, and what became of those that are over.
  * Listeners register here; monitoring and the program read it.
  *
+ * @example
  * ```ts
- * const sessions = yield* Sessions
- * const { open, draining } = yield* sessions.snapshot
+ * import { Effect } from "effect"
+ * import { Sessions } from "zeitwork-load-balancer"
+ *
+ * const open = Effect.flatMap(Sessions.Sessions, ({ snapshot }) => snapshot).pipe(
+ *   Effect.map((snapshot) => snapshot.open),
+ * )
  * ```
  */
 import { Context, Effect, Layer, Mailbox, type Scope, Stream, SubscriptionRef } from "effect";

@@ -1,6 +1,16 @@
 /**
  * The notifications of a service of `Type=notify` (sd_notify(3)): that it is ready, its status, that it is stopping, and
  * that its loop still turns (sd_watchdog_enabled(3)).
+ *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { BackendRegistry, Systemd } from "zeitwork-load-balancer"
+ *
+ * const notify = Systemd.fromEnvironment()
+ * const notifying = notify === undefined ? Layer.empty : Systemd.layer(notify)
+ * const program = Effect.never.pipe(Effect.provide(notifying), Effect.provide(BackendRegistry.layer({})))
+ * ```
  */
 import { Context, Duration, Effect, Layer, Schedule } from "effect";
 import { BackendRegistry } from "../backend/BackendRegistry.js";

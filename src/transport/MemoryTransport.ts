@@ -2,12 +2,22 @@
  * A transport without a network, for tests of programs that use the library: backends are functions, and clients are
  * made by {@link Network.dial}.
  *
+ * @example
  * ```ts
+ * import { Layer } from "effect"
+ * import { BackendRegistry, LoadBalancer, MemoryTransport } from "zeitwork-load-balancer"
+ *
  * const network = new MemoryTransport.Network()
  * network.serve({ host: "10.0.0.1", port: 80 }, (peer) => peer.onData((bytes) => peer.write(bytes)))
+ *
+ * const balancer = LoadBalancer.layer({ port: 8082 }).pipe(
+ *   Layer.provideMerge(BackendRegistry.layer({})),
+ *   Layer.provide(MemoryTransport.layer(network)),
+ * )
+ *
+ * // Once the balancer listens:
  * const client = network.dial(8082)
  * client?.write(new TextEncoder().encode("hello"))
- * // and below: Effect.provide(MemoryTransport.layer(network))
  * ```
  *
  * It keeps half-close, resets, order and counts as the others do. What it leaves out: a slow reader does not slow its

@@ -2,11 +2,28 @@
  * The mechanism below a load balancer: it listens, probes, connects, and relays bytes between two connections. It
  * knows no backend, no algorithm and no metric, and fibers above it cannot tell one implementation from another.
  *
+ * @example
  * ```ts
- * const transport = yield* Transport.Transport
- * yield* transport.listen({ host: undefined, port: 8082, backlog: 4096, onAcceptError: () => {}, onConnection })
- * // and for each connection, in a fiber of its own:
- * const outcome = yield* transport.forward(client, { host: "10.0.0.1", port: 80 }, { timeoutMillis: 5_000 }, meter)
+ * import { Effect } from "effect"
+ * import { type Meter, NodeTransport, Transport } from "zeitwork-load-balancer"
+ *
+ * // Every client that connects is relayed to one address.
+ * const program = Effect.gen(function* () {
+ *   const transport = yield* Transport.Transport
+ *   const runtime = yield* Effect.runtime()
+ *   yield* transport.listen({
+ *     host: undefined,
+ *     port: 8082,
+ *     backlog: 4096,
+ *     onAcceptError: () => {},
+ *     onConnection: (client) => {
+ *       const meter: Meter = { received: 0, sent: 0 }
+ *       const target = { host: "10.0.0.1", port: 80 }
+ *       Effect.runCallback(Effect.provide(transport.forward(client, target, { timeoutMillis: 5_000 }, meter), runtime))
+ *     },
+ *   })
+ *   return yield* Effect.never
+ * }).pipe(Effect.scoped, Effect.provide(NodeTransport.layer))
  * ```
  */
 import { Context, Data, Effect, type Scope } from "effect";

@@ -388,6 +388,18 @@ export const layerIoUring: Layer.Layer<Transport, TransportUnavailable> = Layer.
 /**
  * Linux's own sockets: in a process whose C library and loop can be called, after a self-test.
  *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { LinuxTransport, NodeTransport } from "zeitwork-load-balancer"
+ *
+ * // Linux's calls where they can be made, and Node's sockets elsewhere.
+ * const transport = LinuxTransport.layer.pipe(
+ *   Layer.tapError(({ message }) => Effect.logWarning(message)),
+ *   Layer.orElse(() => NodeTransport.layer),
+ * )
+ * ```
+ *
  * @since 0.2.0
  * @category layers
  */

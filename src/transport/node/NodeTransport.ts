@@ -279,6 +279,16 @@ const make: Effect.Effect<Context.Tag.Service<typeof Transport>, never, Scope.Sc
 /**
  * Node's own sockets.
  *
+ * @example
+ * ```ts
+ * import { Layer } from "effect"
+ * import { BackendRegistry, LoadBalancer, NodeTransport } from "zeitwork-load-balancer"
+ *
+ * const balancer = LoadBalancer.layer({ port: 8082 }).pipe(
+ *   Layer.provide([BackendRegistry.layer({}), NodeTransport.layer]),
+ * )
+ * ```
+ *
  * @since 0.2.0
  * @category layers
  */
