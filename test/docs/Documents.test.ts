@@ -58,8 +58,8 @@ describe("docs/", () => {
     assert.deepStrictEqual(rows(read("docs/metrics.md")), families.map(metricRow));
   });
 
-  it("shows the example that is tested", () => {
-    assert.include(read("docs/library.md"), `\`\`\`ts\n${read("test/examples/PrimaryStandby.ts")}\`\`\``);
+  it.each(["PrimaryStandby", "WithoutNetwork"])("shows the example %s, which is tested", (name) => {
+    assert.include(read("docs/library.md"), `\`\`\`ts\n${read(`test/examples/${name}.ts`)}\`\`\``);
   });
 });
 
