@@ -130,17 +130,19 @@ export const make = ({
           visit({ backend: assigned ? backend : undefined, bytes });
         }
       },
-      list: () => {
+      list: function* () {
         const at = now();
-        return [...open.keys()].map((session) => ({
-          id: session.id,
-          client: session.client.remote,
-          backend: session.backend,
-          ageMillis: at - session.accepted,
-          received: session.bytes.received,
-          sent: session.bytes.sent,
-          phase: session.phase(phase === "draining"),
-        }));
+        for (const session of open.keys()) {
+          yield {
+            id: session.id,
+            client: session.client.remote,
+            backend: session.backend,
+            ageMillis: at - session.accepted,
+            received: session.bytes.received,
+            sent: session.bytes.sent,
+            phase: session.phase(phase === "draining"),
+          };
+        }
       },
     };
     const registration = yield* sessions.register(group);
@@ -226,7 +228,7 @@ export const make = ({
 
     return {
       open: Effect.sync(() => open.size),
-      list: Effect.sync(group.list),
+      list: registration.list,
       ended: registration.ended,
       phase: Effect.sync(() => phase),
       setPhase: (next) =>

@@ -14,6 +14,7 @@
  */
 import { Context, Effect, Layer, Mailbox, type Scope, Stream, SubscriptionRef } from "effect";
 import type { Backend } from "../backend/Backend.js";
+import * as EventLoop from "../clock/EventLoop.js";
 import type { Bytes } from "../metrics/Recorder.js";
 import type { SocketAddress } from "../net/SocketAddress.js";
 import type { ConnectionRecord, Phase } from "./ConnectionRecord.js";
@@ -77,7 +78,8 @@ export interface Group {
   readonly forEach: (
     visit: (session: { readonly backend: Backend | undefined; readonly bytes: Bytes }) => void,
   ) => void;
-  readonly list: () => ReadonlyArray<OpenSession>;
+  /** The open sessions, the oldest first. May be left and gone on with while sessions come and go. */
+  readonly list: () => Iterable<OpenSession>;
 }
 
 /**
@@ -91,6 +93,8 @@ export interface Registration {
   readonly unsafeNextId: () => number;
   /** A session is over. Called on its path. */
   readonly unsafePublish: (record: ConnectionRecord) => void;
+  /** As {@link Sessions.list}, of this listener alone. */
+  readonly list: Effect.Effect<ReadonlyArray<OpenSession>>;
   /** As {@link Sessions.ended}, of this listener alone. */
   readonly ended: Stream.Stream<ConnectionRecord>;
   /** The group's phase has changed. */
@@ -110,7 +114,7 @@ export class Sessions extends Context.Tag("zeitwork-load-balancer/Sessions")<
     /** Sessions that are open now. */
     readonly open: Effect.Effect<number>;
     readonly snapshot: Effect.Effect<Snapshot>;
-    /** Every open session, the oldest first. */
+    /** Every open session, the oldest first. Gathered in slices: one that ends meanwhile may be missing. */
     readonly list: Effect.Effect<ReadonlyArray<OpenSession>>;
     /**
      * What becomes of sessions from now on, as they end. A reader that is more than 1,024 records behind misses the
@@ -133,6 +137,23 @@ const phaseOf = (groups: ReadonlySet<Group>): ListenerPhase | undefined => {
   if (phases.has("listening")) return "listening";
   return phases.has("waiting") ? "waiting" : phases.has("draining") ? "draining" : undefined;
 };
+
+/** Sessions in one slice of a list. */
+const sessionsPerSlice = 2_000;
+
+/** Those up to this id: who comes while it is gathered is not waited for. */
+function* listOf(groups: ReadonlySet<Group>, lastId: number): Generator<void, ReadonlyArray<OpenSession>> {
+  const listed: Array<OpenSession> = [];
+  for (const group of groups) {
+    for (const session of group.list()) {
+      if (session.id > lastId) break;
+      listed.push(session);
+      if (listed.length % sessionsPerSlice === 0) yield;
+    }
+  }
+  // Ids are given in the order of acceptance.
+  return listed.sort((one, other) => one.id - other.id);
+}
 
 // A hundred thousand sessions are added up at once: with objects of their own for each, that would hold them up.
 const snapshotOf = (groups: ReadonlySet<Group>): Snapshot => {
@@ -197,6 +218,8 @@ export const make: Effect.Effect<typeof Sessions.Service> = Effect.gen(function*
       Stream.unwrapScoped,
     );
 
+  const list = (of: ReadonlySet<Group>) => Effect.suspend(() => EventLoop.inSlices(listOf(of, lastId)));
+
   const registration = (group: Group): Registration => ({
     unsafeNextId: () => {
       lastId += 1;
@@ -207,6 +230,7 @@ export const make: Effect.Effect<typeof Sessions.Service> = Effect.gen(function*
         if (of === undefined || of === group) reader.unsafeOffer(record);
       }
     },
+    list: list(new Set([group])),
     ended: ended(group),
     phaseChanged,
   });
@@ -214,9 +238,7 @@ export const make: Effect.Effect<typeof Sessions.Service> = Effect.gen(function*
   return Sessions.of({
     open,
     snapshot: Effect.sync(() => snapshotOf(groups)),
-    list: Effect.sync(() =>
-      [...groups].flatMap((group) => group.list()).sort((a, b) => b.ageMillis - a.ageMillis),
-    ),
+    list: list(groups),
     ended: ended(undefined),
     phase: SubscriptionRef.get(phase),
     phases: Stream.changes(phase.changes),

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest";
 import { Chunk, Effect, Exit, Fiber, FiberStatus, Scope, Stream } from "effect";
+import * as EventLoop from "../../src/clock/EventLoop.js";
 import type { ConnectionRecord } from "../../src/proxy/ConnectionRecord.js";
 import * as Sessions from "../../src/proxy/Sessions.js";
 import * as OpenSessions from "../support/OpenSessions.js";
@@ -68,6 +69,60 @@ describe("Sessions", () => {
       assert.strictEqual(read.at(-1), 2_000);
       assert.isAtLeast(read[0] ?? 0, 2_000 - 1_024);
     }),
+  );
+
+  it.scoped(
+    "are listed in slices, the oldest of all listeners first, without those that come meanwhile",
+    () =>
+      Effect.gen(function* () {
+        const sessions = yield* Sessions.make;
+        const ids = [new Set<number>(), new Set<number>()] as const;
+        const listener = (of: ReadonlySet<number>) =>
+          sessions.register({
+            ...OpenSessions.group("listening"),
+            list: function* () {
+              for (const id of of) {
+                yield {
+                  id,
+                  client: { host: "10.0.0.1", port: 5 },
+                  backend: undefined,
+                  ageMillis: 0,
+                  received: 0,
+                  sent: 0,
+                  phase: "choosing",
+                };
+              }
+            },
+          });
+        const listeners = [yield* listener(ids[0]), yield* listener(ids[1])] as const;
+        const open = (count: number): void => {
+          for (let n = 0; n < count; n++) ids[n % 2 === 0 ? 0 : 1].add(listeners[0].unsafeNextId());
+        };
+        open(10_000);
+        let turns = 0;
+        const meanwhile = yield* Effect.fork(
+          Effect.forever(
+            Effect.zipRight(
+              EventLoop.turn,
+              Effect.sync(() => {
+                turns += 1;
+                open(10);
+              }),
+            ),
+          ),
+        );
+        const listed = (yield* sessions.list).map(({ id }) => id);
+        const ofOne = (yield* listeners[1].list).map(({ id }) => id);
+        yield* Fiber.interrupt(meanwhile);
+        assert.deepStrictEqual(
+          listed.slice(0, 10_000),
+          Array.from({ length: 10_000 }, (_, n) => n + 1),
+        );
+        // Those that the first turn may have brought before it was asked.
+        assert.isBelow(listed.length, 10_000 + 10 * 2);
+        assert.isTrue(ofOne.every((id) => id % 2 === 0));
+        assert.isAtLeast(turns, 4);
+      }),
   );
 
   it.scoped("drain once every listener does, and not when one of two does", () =>

@@ -43,16 +43,24 @@ export class Backend {
   static deaths = 0;
   #server: Server | undefined;
   readonly #open = new Set<Socket>();
+  /** It accepts, and breaks off at once. */
+  resetting = false;
   port = 0;
+
+  /** Connections that the kernel holds for it. */
+  constructor(readonly backlog = 511) {}
 
   async start(): Promise<void> {
     const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
       this.#open.add(socket);
       socket.on("close", () => this.#open.delete(socket));
-      serve(socket);
+      if (this.resetting) {
+        socket.on("error", () => {});
+        socket.resetAndDestroy();
+      } else serve(socket);
     });
     this.#server = server;
-    server.listen(this.port, "127.0.0.1");
+    server.listen({ port: this.port, host: "127.0.0.1", backlog: this.backlog });
     await once(server, "listening");
     this.port = (server.address() as AddressInfo).port; // it listens on a port
   }

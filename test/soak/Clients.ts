@@ -99,6 +99,24 @@ const echo =
     judged(seen, sent, await ended);
   };
 
+/** Asks for more than is held for it on the way, reads nothing for a while, and then all. */
+const stalling = async (port: number, random: Random): Promise<void> => {
+  const stream = new Stream(random.next());
+  const socket = opened(port);
+  const ended = end(socket);
+  const seen = expecting(socket, stream);
+  socket.pause();
+  socket.write(Uint8Array.of(ask.echo));
+  const sent = random.between(100_000, 8_000_000);
+  const reads = sleep(random.between(500, 4_000)).then(() => socket.resume());
+  for (let at = 0; at < sent && !socket.destroyed; at += 100_000) {
+    await write(socket, stream.bytes(at, Math.min(100_000, sent - at)));
+  }
+  socket.end();
+  await reads;
+  judged(seen, sent, await ended);
+};
+
 const breaking = async (port: number, random: Random): Promise<void> => {
   const stream = new Stream(random.next());
   const socket = opened(port);
@@ -172,6 +190,7 @@ export const clients: readonly [
     (random) => random.between(100_000, 1_000_000),
     true,
   ),
+  stalling,
   breaking,
   broken,
   leaving,

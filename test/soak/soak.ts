@@ -1,6 +1,6 @@
 /**
- * `npm run test:soak -- --minutes 10 --transport linux`: the built program under a mixed load for so long, and whether
- * its memory and its descriptors are flat then.
+ * `npm run test:soak -- --minutes 10 --transport linux`: the built program for so long under a mixed load, backends that
+ * fail in several ways, stalls of its own and scrapers; and whether its memory and its descriptors are flat then.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -12,6 +12,7 @@ import { parseArgs } from "node:util";
 import { Random } from "../transport/linux/simulation/Random.js";
 import { Backend } from "./Backend.js";
 import { clients } from "./Clients.js";
+import { scrapers } from "./Scrapers.js";
 
 const { values } = parseArgs({
   options: {
@@ -24,7 +25,7 @@ const minutes = Number(values.minutes);
 const seed = values.seed === undefined ? Math.floor(Math.random() * 4_000_000_000) : Number(values.seed);
 if (!(minutes > 0) || !Number.isSafeInteger(seed) || seed < 0) {
   process.stderr.write(
-    "usage: npm run test:soak -- [--minutes NUMBER] [--transport linux|node] [--seed NUMBER]\n",
+    "usage: npm run test:soak -- [--minutes NUMBER] [--transport linux|io_uring|node] [--seed NUMBER]\n",
   );
   process.exit(64);
 }
@@ -55,9 +56,23 @@ const memory = ({ pid }: ChildProcess): number =>
 
 const megabytes = (bytes: number): string => (bytes / 1024 / 1024).toFixed(1);
 
+/** A backend in a process of its own, which can be stopped: its queue is short, and then nobody who connects is answered. */
+const stoppable = async (): Promise<{ readonly process: ChildProcess; readonly port: number }> => {
+  const child = spawn(process.execPath, [fileURLToPath(new URL("Stoppable.js", import.meta.url))], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  process.on("exit", () => child.kill("SIGKILL"));
+  const [line] = (await once(createInterface(child.stdout), "line")) as [string]; // its port
+  return { process: child, port: Number(line) };
+};
+
 const run = async (): Promise<boolean> => {
-  const backends = [new Backend(), new Backend(), new Backend()];
-  for (const backend of backends) await backend.start();
+  const dying = new Backend();
+  const resetting = new Backend();
+  const own = [dying, resetting, new Backend()];
+  for (const backend of own) await backend.start();
+  const frozen = await stoppable();
+  const backends = [...own, frozen];
   const child = spawn(program, [], {
     env: {
       PATH: process.env["PATH"],
@@ -68,6 +83,8 @@ const run = async (): Promise<boolean> => {
       HEALTH_PORT: "0",
       ENVIRONMENT: "production",
       HEALTH_CHECK_INTERVAL: "500ms",
+      HEALTH_CHECK_TIMEOUT: "500ms",
+      CONNECT_TIMEOUT: "1s",
       ACCESS_LOG: "off",
       LB_TRANSPORT: values.transport,
     },
@@ -98,6 +115,7 @@ const run = async (): Promise<boolean> => {
   const until = performance.now() + minutes * 60_000;
   const lasting = (): boolean => performance.now() < until && child.exitCode === null;
   let done = 0;
+  let troubled = 0;
 
   const client = async (random: Random): Promise<void> => {
     while (lasting()) {
@@ -105,13 +123,63 @@ const run = async (): Promise<boolean> => {
       done += 1;
     }
   };
-  const death = async (random: Random): Promise<void> => {
-    const backend = backends[0];
-    while (lasting() && backend !== undefined) {
-      await sleep(random.between(2_000, 8_000));
-      await backend.die();
-      await sleep(random.between(500, 4_000));
-      await backend.start();
+  /** Something goes wrong for a while, again and again, and is well at the end. */
+  const trouble = async (
+    random: Random,
+    every: readonly [number, number],
+    lasts: readonly [number, number],
+    begin: () => unknown,
+    end: () => unknown,
+  ): Promise<void> => {
+    while (lasting()) {
+      await sleep(random.between(...every));
+      await begin();
+      await sleep(random.between(...lasts));
+      await end();
+    }
+  };
+  const troubles = (random: () => Random): ReadonlyArray<Promise<void>> => [
+    // Refused, and what is open breaks.
+    trouble(
+      random(),
+      [2_000, 8_000],
+      [500, 4_000],
+      () => dying.die(),
+      () => dying.start(),
+    ),
+    // Accepted, and reset at once.
+    trouble(
+      random(),
+      [5_000, 15_000],
+      [500, 3_000],
+      () => {
+        resetting.resetting = true;
+      },
+      () => {
+        resetting.resetting = false;
+      },
+    ),
+    // Not answered, and what is open stands still.
+    trouble(
+      random(),
+      [5_000, 15_000],
+      [1_000, 5_000],
+      () => frozen.process.kill("SIGSTOP"),
+      () => frozen.process.kill("SIGCONT"),
+    ),
+    // The balancer itself stands still.
+    trouble(
+      random(),
+      [15_000, 40_000],
+      [600, 3_000],
+      () => child.kill("SIGSTOP"),
+      () => child.kill("SIGCONT"),
+    ),
+  ];
+  const scraper = async (scrape: (typeof scrapers)[number], random: Random): Promise<void> => {
+    while (lasting()) {
+      await scrape(ports.get("monitoring") ?? 0, random);
+      await sleep(random.below(500));
     }
   };
   const sizes: Array<number> = [];
@@ -128,7 +196,8 @@ const run = async (): Promise<boolean> => {
   };
   await Promise.all([
     ...Array.from({ length: atOnce }, (_, i) => client(new Random(seed + i))),
-    death(new Random(seed + atOnce)),
+    ...scrapers.map((scrape, i) => scraper(scrape, new Random(seed + 1_000 + i))),
+    ...troubles(() => new Random(seed + 2_000 + troubled++)),
     watch(),
   ]);
   if (child.exitCode !== null) throw new Error(`the load balancer ended with exit code ${child.exitCode}`);
@@ -142,7 +211,8 @@ const run = async (): Promise<boolean> => {
   const [middle, end] = [median(sizes.slice(third, 2 * third)), median(sizes.slice(2 * third))];
   child.kill("SIGTERM");
   await exited;
-  for (const backend of backends) await backend.die();
+  for (const backend of own) await backend.die();
+  frozen.process.kill("SIGKILL");
   const steady = after <= before + spareDescriptors && end <= flat(middle);
   say(
     `${done} connections; descriptors: ${before} before, ${after} after; memory: ${megabytes(middle)} MB in the second third, ${megabytes(end)} MB in the last: ${steady ? "flat" : "NOT FLAT"}`,
