@@ -1,6 +1,6 @@
 /** Clients on raw sockets: many that stay open, one after the other, and a steady rate of requests. */
 import { createConnection, type Socket } from "node:net";
-import { Data, Effect, type Scope } from "effect";
+import { Data, Deferred, Effect, type Scope } from "effect";
 import { smallBytes } from "./Origin.js";
 
 export class ClientError extends Data.TaggedError("ClientError")<{
@@ -128,6 +128,69 @@ export const pings = (
         }),
       ),
     ),
+  );
+
+/** How many connections, and how often each sends a request. */
+export interface Beat {
+  readonly connections: number;
+  readonly intervalMillis: number;
+}
+
+/**
+ * The latencies in milliseconds of requests that each connection sends at an interval while something goes on, whether
+ * or not earlier ones were answered: a stall shows in every request that it holds up. The sender sleeps in between, and a
+ * latency counts from when it was sent, since timers are late by up to a millisecond.
+ */
+export const during = <A, E>(
+  port: number,
+  { connections, intervalMillis }: Beat,
+  work: Effect.Effect<A, E>,
+): Effect.Effect<readonly [A, ReadonlyArray<number>], E | ClientError> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const latencies: Array<number> = [];
+      const clients = (yield* openMany(port, connections)).map((each) => ({
+        ...each,
+        waiting: [] as number[],
+      }));
+      let unanswered = 0;
+      const broke = yield* Deferred.make<never, ClientError>();
+      const answered = yield* Deferred.make<void>();
+      let over = false;
+      for (const { length, socket, waiting } of clients) {
+        let bytes = 0;
+        socket.on("data", (chunk: Buffer) => {
+          const now = performance.now();
+          bytes += chunk.length;
+          for (; bytes >= length; bytes -= length) {
+            latencies.push(now - (waiting.shift() ?? now));
+            unanswered -= 1;
+          }
+          if (over && unanswered === 0) Effect.runSync(Deferred.succeed(answered, undefined));
+        });
+        socket.once("close", () =>
+          Effect.runSync(Deferred.fail(broke, broken(port, "between requests at an interval"))),
+        );
+      }
+      // They take turns within the interval.
+      let next = 0;
+      const timer = setInterval(() => {
+        const client = clients[next++ % connections];
+        unanswered += 1;
+        client?.waiting.push(performance.now());
+        client?.socket.write(keepAlive);
+      }, intervalMillis / connections);
+      const stop = Effect.sync(() => clearInterval(timer));
+      const result = yield* work.pipe(Effect.raceFirst(Deferred.await(broke)), Effect.ensuring(stop));
+      over = true;
+      if (unanswered > 0) {
+        yield* Deferred.await(answered).pipe(
+          Effect.raceFirst(Deferred.await(broke)),
+          Effect.timeoutFail({ duration: patience, onTimeout: late(`an answer from port ${port}`) }),
+        );
+      }
+      return [result, latencies] as const;
+    }),
   );
 
 export interface Pace {

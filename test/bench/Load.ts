@@ -31,13 +31,31 @@ const patience = 15;
 const mark = "outcome: ";
 
 // wrk's own summary rounds what it prints, and stops at the 99th percentile.
-const script = `done = function(summary, latency)
+const outcome = `done = function(summary, latency)
   local e = summary.errors
   io.write(string.format('${mark}{"requests":%d,"bytes":%.0f,"micros":%.0f,"errors":%d,"p50":%.0f,"p99":%.0f,"p999":%.0f}\\n',
     summary.requests, summary.bytes, summary.duration, e.connect + e.read + e.write + e.status + e.timeout,
     latency:percentile(50), latency:percentile(99), latency:percentile(99.9)))
 end
 `;
+
+/** Asks for everything that takes long to render, in turn as text and compressed. */
+const scrapes = `local paths = { "/metrics", "/status" }
+local turn = 0
+request = function()
+  turn = turn + 1
+  local headers = turn % 4 < 2 and { ["Accept-Encoding"] = "gzip" } or {}
+  return wrk.format("GET", paths[turn % 2 + 1], headers)
+end
+${outcome}`;
+
+/** wrk's scripts, as files. */
+export interface Scripts {
+  /** Requests of one kind. */
+  readonly plain: string;
+  /** Scrapes of monitoring. */
+  readonly scrapes: string;
+}
 
 const Printed = Schema.parseJson(
   Schema.Struct({
@@ -69,12 +87,13 @@ export const parse = (output: string): Either.Either<Outcome, string> => {
   );
 };
 
-/** Writes wrk's script into a folder, and gives its path. */
-export const prepare = (folder: string): Effect.Effect<string> =>
+/** Writes wrk's scripts into a folder. */
+export const prepare = (folder: string): Effect.Effect<Scripts> =>
   Effect.promise(async () => {
-    const path = join(folder, "outcome.lua");
-    await writeFile(path, script);
-    return path;
+    const [plain, scraping] = [join(folder, "outcome.lua"), join(folder, "scrapes.lua")];
+    await writeFile(plain, outcome);
+    await writeFile(scraping, scrapes);
+    return { plain, scrapes: scraping };
   });
 
 /** Whether wrk can be started here. */
@@ -111,11 +130,11 @@ export const run = (
       ],
       seconds + patience,
     );
-    const outcome = yield* Either.mapLeft(
+    const found = yield* Either.mapLeft(
       parse(stdout),
       (message) => new Daemon.DaemonError({ reason: "failed", message }),
     );
-    if (outcome.errors === 0 && outcome.bytes > 0) return outcome;
-    const message = `wrk counted ${outcome.errors} errors, ${outcome.requests} answers and ${outcome.bytes} bytes`;
+    if (found.errors === 0 && found.bytes > 0) return found;
+    const message = `wrk counted ${found.errors} errors, ${found.requests} answers and ${found.bytes} bytes`;
     return yield* new Daemon.DaemonError({ reason: "failed", message });
   });

@@ -32,6 +32,25 @@ export const metrics = {
   mixedP99: of("mixed", "ping beside 8 bulk downloads, p99", "ms", 3),
   mixedCpu: of("mixed", "CPU per GB beside pings", "s", 4),
   mixedRate: of("mixed", "bulk throughput beside pings", "GB/s", 2, true),
+  undisturbedP50: of("disturbed", "kept connections, undisturbed, p50", "ms", 3),
+  undisturbedP99: of("disturbed", "kept connections, undisturbed, p99", "ms", 3),
+  undisturbedMax: of("disturbed", "kept connections, undisturbed, slowest", "ms", 3),
+  scraped1000P50: of("disturbed", "while 1,000 backends are scraped, p50", "ms", 3),
+  scraped1000P99: of("disturbed", "while 1,000 backends are scraped, p99", "ms", 3),
+  scraped1000Max: of("disturbed", "while 1,000 backends are scraped, slowest", "ms", 3),
+  scraped1000Ratio: of("disturbed", "the same, p99 to undisturbed", "times", 2),
+  scraped3000P50: of("disturbed", "while 3,000 backends are scraped, p50", "ms", 3),
+  scraped3000P99: of("disturbed", "while 3,000 backends are scraped, p99", "ms", 3),
+  scraped3000Max: of("disturbed", "while 3,000 backends are scraped, slowest", "ms", 3),
+  scraped3000Ratio: of("disturbed", "the same, p99 to undisturbed", "times", 2),
+  listed10000P50: of("disturbed", "while 10,000 backends are listed, p50", "ms", 3),
+  listed10000P99: of("disturbed", "while 10,000 backends are listed, p99", "ms", 3),
+  listed10000Max: of("disturbed", "while 10,000 backends are listed, slowest", "ms", 3),
+  listed10000Ratio: of("disturbed", "the same, p99 to undisturbed", "times", 2),
+  listed100000P50: of("disturbed", "while 100,000 backends are listed, p50", "ms", 3),
+  listed100000P99: of("disturbed", "while 100,000 backends are listed, p99", "ms", 3),
+  listed100000Max: of("disturbed", "while 100,000 backends are listed, slowest", "ms", 3),
+  listed100000Ratio: of("disturbed", "the same, p99 to undisturbed", "times", 2),
   latencyP50: of("latency", "latency at 500 requests/s, p50", "ms", 3),
   latencyP99: of("latency", "latency at 500 requests/s, p99", "ms", 3),
   latencyP999: of("latency", "latency at 500 requests/s, p99.9", "ms", 3),
@@ -57,6 +76,13 @@ export interface Target {
   readonly ratio: boolean;
 }
 
+const figure = (peer: string, metric: MetricName, bound: number): Target => ({
+  peer,
+  metric,
+  bound,
+  ratio: false,
+});
+
 const ratio = (peer: string, metric: MetricName, bound: number): Target => ({
   peer,
   metric,
@@ -75,7 +101,11 @@ export const targets: ReadonlyArray<Target> = [
   ratio("io_uring", "mixedP50", 1),
   ratio("io_uring", "mixedCpu", 0.35),
   ratio("io_uring", "mixedRate", 1),
-  { peer: "linux", metric: "idleMemory", bound: 8, ratio: false },
+  figure("linux", "scraped1000Max", 50),
+  figure("linux", "scraped3000Max", 50),
+  figure("linux", "listed10000Max", 50),
+  figure("linux", "listed100000Max", 50),
+  figure("linux", "idleMemory", 8),
   ratio("node", "keepaliveCpu", 1.5),
   ratio("node", "connectionCpu", 2.5),
 ];

@@ -7,6 +7,7 @@ export const workloadNames = [
   "connections",
   "bulk",
   "mixed",
+  "disturbed",
   "latency",
   "idle",
   "first-byte",

@@ -2,9 +2,10 @@
 import { existsSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { Data, Effect, type Scope } from "effect";
+import { Data, Effect, Schema, type Scope } from "effect";
 import * as Ports from "../support/Ports.js";
 import * as Daemon from "./Daemon.js";
+import * as Operator from "./Operator.js";
 import type { PeerName } from "./Options.js";
 import * as Origin from "./Origin.js";
 
@@ -14,11 +15,24 @@ export interface RunningPeer {
   readonly daemon: Daemon.Daemon | undefined;
 }
 
+/** One that asks an Operator for its backends, every second. */
+export interface ListedPeer extends RunningPeer {
+  readonly daemon: Daemon.Daemon;
+  readonly monitoringPort: number;
+  /** Has so many backends listed, and waits until all of them are taken over and healthy. */
+  readonly listed: (backends: number) => Effect.Effect<void, Daemon.DaemonError>;
+}
+
 export interface Peer {
   readonly name: PeerName;
   readonly title: string;
   /** Starts one, before a backend's port, with its files in a folder. */
   readonly start: (origin: number, folder: string) => Effect.Effect<RunningPeer, Unavailable, Scope.Scope>;
+  /** The same with an Operator that lists one backend; left out where it has no use for one. */
+  readonly startListed?: (
+    origin: number,
+    folder: string,
+  ) => Effect.Effect<ListedPeer, Unavailable | Daemon.DaemonError, Scope.Scope>;
 }
 
 /** It cannot be measured here; the message says what would help. */
@@ -129,44 +143,87 @@ export const told = (log: string, message: string): Readonly<Record<string, unkn
   return undefined;
 };
 
+/** The port at the end of the address that a line of the log tells. */
+const portOf = (annotations: Readonly<Record<string, unknown>>): number =>
+  Number(/:(\d+)$/.exec(String(annotations["address"]))?.[1]);
+
+/** Waits until so many backends are listed, and as many of them are healthy. */
+const allHealthy = (daemon: Daemon.Daemon, monitoringPort: number, backends: number) =>
+  Daemon.awaited(
+    daemon,
+    `the load balancer with ${backends} backends`,
+    Effect.tryPromise(async (signal) => {
+      const answer = await fetch(`http://127.0.0.1:${monitoringPort}/health`, { signal });
+      const health: unknown = await answer.json();
+      return Schema.is(Health)(health) &&
+        health.total_backends === backends &&
+        health.healthy_backends === backends
+        ? (true as const)
+        : undefined;
+    }).pipe(Effect.orElseSucceed(() => undefined)),
+  );
+
+const Health = Schema.Struct({ total_backends: Schema.Number, healthy_backends: Schema.Number });
+
 /** This load balancer on one of its transports. */
-const balancer = (executable: string, transport: PeerName, title: string): Peer => ({
-  name: transport,
-  title,
-  start: (origin) =>
+const balancer = (executable: string, transport: PeerName, title: string): Peer => {
+  const failed = Effect.mapError(unavailable(`the load balancer does not run on ${transport}`));
+
+  const start = (environment: Readonly<Record<string, string>>) =>
     Effect.gen(function* () {
       if (!existsSync(executable)) {
         const message = `${executable} is not there: npm run build`;
         return yield* new Unavailable({ reason: "not-built", message });
       }
-      const failed = Effect.mapError(unavailable(`the load balancer does not run on ${transport}`));
       const daemon = yield* failed(
         Daemon.start(executable, [], {
           ENVIRONMENT: "production",
           LB_TRANSPORT: transport,
-          BACKENDS: `127.0.0.1:${origin}`,
           BIND_ADDRESS: "127.0.0.1",
           HEALTH_BIND_ADDRESS: "127.0.0.1",
           PORT: "0",
           HEALTH_PORT: "0",
+          ...environment,
         }),
       );
-      const listening = yield* failed(
-        Daemon.awaited(
-          daemon,
-          "load-balancer",
-          Effect.sync(() => told(daemon.stdout(), "listening")),
-        ),
-      );
+      const tells = (message: string) =>
+        failed(
+          Daemon.awaited(
+            daemon,
+            "load-balancer",
+            Effect.sync(() => told(daemon.stdout(), message)),
+          ),
+        );
+      const monitoringPort = portOf(yield* tells("monitoring"));
+      const listening = yield* tells("listening");
       if (listening["transport"] !== transport) {
         const message = `the load balancer runs on ${listening["transport"]} when asked for ${transport}`;
         return yield* new Unavailable({ reason: "other-transport", message });
       }
-      const port = Number(/:(\d+)$/.exec(String(listening["address"]))?.[1]);
+      const port = portOf(listening);
       yield* failed(Daemon.awaited(daemon, "load-balancer", Origin.answers(port)));
-      return { port, daemon };
-    }),
-});
+      return { port, daemon, monitoringPort };
+    });
+
+  return {
+    name: transport,
+    title,
+    start: (origin) => start({ BACKENDS: `127.0.0.1:${origin}` }),
+    startListed: (origin, folder) =>
+      Effect.gen(function* () {
+        const operator = yield* Operator.start(origin, folder);
+        const running = yield* start({ OPERATOR_URL: operator.url, DISCOVERY_INTERVAL: "1s" });
+        return {
+          ...running,
+          listed: (backends) =>
+            Effect.zipRight(
+              operator.lists(backends),
+              allHealthy(running.daemon, running.monitoringPort, backends),
+            ),
+        };
+      }),
+  };
+};
 
 const direct: Peer = {
   name: "direct",

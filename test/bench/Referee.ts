@@ -1,5 +1,5 @@
 /** Lets the peers take turns, workload by workload and round by round, and writes down what came of it. */
-import { Effect } from "effect";
+import { Effect, type Scope } from "effect";
 import * as Load from "./Load.js";
 import type { Figures } from "./Metric.js";
 import type { Options } from "./Options.js";
@@ -21,12 +21,17 @@ export interface Minutes {
 
 interface Entered {
   readonly peer: Peer;
-  readonly running: RunningPeer | undefined;
   readonly rounds: Array<Figures | undefined>;
 }
 
 interface Running extends Entered {
   readonly running: RunningPeer;
+}
+
+/** What a measurement of a process of its own needs of its workload. */
+interface Alone<P> {
+  readonly warmUp: (peer: P, setting: Setting) => Effect.Effect<void, { readonly message: string }>;
+  readonly measure: (peer: P, setting: Setting) => Effect.Effect<Figures, { readonly message: string }>;
 }
 
 /**
@@ -48,12 +53,15 @@ export const run = (
         Effect.sync(() => notes.push(line)),
         tell(line),
       );
-    const setting: Setting = { seconds: options.seconds, lua: yield* Load.prepare(folder) };
+    const setting: Setting = { seconds: options.seconds, scripts: yield* Load.prepare(folder) };
     const wrk = yield* Load.installed;
     const out = new Set<string>();
 
-    const started = (peer: Peer) =>
-      peer.start(origin, folder).pipe(
+    const started = <P, E extends { readonly message: string }>(
+      peer: Peer,
+      start: Effect.Effect<P, E, Scope.Scope>,
+    ) =>
+      start.pipe(
         Effect.catchAll(({ message }) => {
           out.add(peer.name);
           return Effect.as(note(`${peer.name} is left out: ${message}`), undefined);
@@ -65,61 +73,60 @@ export const run = (
         Effect.as(note(`${what} is not counted: ${message}`), undefined),
       );
 
-    const measured = (workload: OneByOne, running: RunningPeer, what: string) =>
-      counted(workload.measure(running, setting), what);
-
-    const warmed = (workload: Workload, running: RunningPeer, what: string) =>
-      Effect.catchAll(workload.warmUp(running, setting), ({ message }) =>
-        note(`${what}, warm-up: ${message}`),
-      );
+    const warmed = (warmUp: Effect.Effect<void, { readonly message: string }>, what: string) =>
+      Effect.catchAll(warmUp, ({ message }) => note(`${what}, warm-up: ${message}`));
 
     const titleOf = ({ name }: Workload, round: number) => `${name}, round ${round + 1} of ${options.rounds}`;
 
-    const turn = (workload: OneByOne, { peer, running }: Entered, round: number) => {
-      const what = `${titleOf(workload, round)}, ${peer.name}`;
-      return Effect.zipRight(
-        tell(what),
-        running !== undefined
-          ? measured(workload, running, what)
-          : Effect.scoped(
-              Effect.gen(function* () {
-                const own = yield* started(peer);
-                if (own === undefined) return undefined;
-                yield* warmed(workload, own, what);
-                return yield* measured(workload, own, what);
-              }),
-            ),
+    /** One measurement, of a process of its own. */
+    const alone = <P, E extends { readonly message: string }>(
+      { measure, warmUp }: Alone<P>,
+      peer: Peer,
+      start: Effect.Effect<P, E, Scope.Scope>,
+      what: string,
+    ) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const own = yield* started(peer, start);
+          if (own === undefined) return undefined;
+          yield* warmed(warmUp(own, setting), what);
+          return yield* counted(measure(own, setting), what);
+        }),
       );
-    };
 
-    const warm = (workload: Workload) =>
+    const warm = (workload: OneByOne | Together) =>
       Effect.gen(function* () {
         const entered: Array<Running> = [];
         for (const peer of peers) {
           if (out.has(peer.name)) continue;
-          const running = yield* started(peer);
+          const running = yield* started(peer, peer.start(origin, folder));
           if (running === undefined) continue;
-          yield* warmed(workload, running, `${workload.name}, ${peer.name}`);
+          yield* warmed(workload.warmUp(running, setting), `${workload.name}, ${peer.name}`);
           entered.push({ peer, running, rounds: [] });
         }
         return entered;
       });
 
-    const cold = Effect.sync(
-      (): ReadonlyArray<Entered> =>
-        peers.filter(({ name }) => !out.has(name)).map((peer) => ({ peer, running: undefined, rounds: [] })),
-    );
-
-    const oneByOne = (workload: OneByOne) =>
+    /** Each peer in each round, in turn. */
+    const inTurn = <E extends Entered>(
+      workload: Workload,
+      entered: ReadonlyArray<E>,
+      turn: (each: E, what: string) => Effect.Effect<Figures | undefined>,
+    ) =>
       Effect.gen(function* () {
-        const entered: ReadonlyArray<Entered> = yield* workload.fresh ? cold : warm(workload);
         for (let round = 0; round < options.rounds; round++) {
           for (const each of rotated(entered, round)) {
-            each.rounds.push(out.has(each.peer.name) ? undefined : yield* turn(workload, each, round));
+            const { name } = each.peer;
+            const what = `${titleOf(workload, round)}, ${name}`;
+            if (out.has(name)) each.rounds.push(undefined);
+            else each.rounds.push(yield* Effect.zipRight(tell(what), turn(each, what)));
           }
         }
         return entered;
       });
+
+    const cold = (peers: ReadonlyArray<Peer>): ReadonlyArray<Entered> =>
+      peers.filter(({ name }) => !out.has(name)).map((peer) => ({ peer, rounds: [] }));
 
     const together = (workload: Together) =>
       Effect.gen(function* () {
@@ -140,12 +147,35 @@ export const run = (
         return entered;
       });
 
+    const entered = (workload: Workload): Effect.Effect<ReadonlyArray<Entered>, never, Scope.Scope> => {
+      switch (workload.mode) {
+        case "together":
+          return together(workload);
+        case "one-by-one":
+          return Effect.flatMap(warm(workload), (entered) =>
+            inTurn(workload, entered, ({ running }, what) =>
+              counted(workload.measure(running, setting), what),
+            ),
+          );
+        case "fresh":
+          return inTurn(workload, cold(peers), ({ peer }, what) =>
+            alone(workload, peer, peer.start(origin, folder), what),
+          );
+        case "listed":
+          return inTurn(
+            workload,
+            cold(peers.filter(({ startListed }) => startListed !== undefined)),
+            ({ peer }, what) =>
+              peer.startListed === undefined
+                ? Effect.succeed(undefined)
+                : alone(workload, peer, peer.startListed(origin, folder), what),
+          );
+      }
+    };
+
     const played = (workload: Workload) =>
-      Effect.gen(function* () {
-        const entered: ReadonlyArray<Entered> = yield* workload.together
-          ? together(workload)
-          : oneByOne(workload);
-        for (const { peer, rounds } of entered) series.push({ peer: peer.name, rounds });
+      Effect.map(entered(workload), (all) => {
+        for (const { peer, rounds } of all) series.push({ peer: peer.name, rounds });
       });
 
     for (const workload of workloads) {

@@ -6,43 +6,47 @@ import type { DaemonError } from "./Daemon.js";
 import * as Load from "./Load.js";
 import type { Figures } from "./Metric.js";
 import type { WorkloadName } from "./Options.js";
-import type { RunningPeer } from "./Peer.js";
+import type { ListedPeer, RunningPeer } from "./Peer.js";
 import { quantile } from "./Statistics.js";
 
 export interface Setting {
   /** How long one measurement takes. */
   readonly seconds: number;
-  /** wrk's script. */
-  readonly lua: string;
+  readonly scripts: Load.Scripts;
 }
 
 type Failure = DaemonError | Client.ClientError;
 
-interface Common {
+interface Common<Peer> {
   readonly name: WorkloadName;
   /** Needs wrk. */
   readonly wrk: boolean;
-  readonly warmUp: (peer: RunningPeer, setting: Setting) => Effect.Effect<void, Failure>;
+  readonly warmUp: (peer: Peer, setting: Setting) => Effect.Effect<void, Failure>;
 }
 
 /** Peers are measured one after the other. */
-export interface OneByOne extends Common {
-  readonly together: false;
-  /** Each measurement is of a process of its own. */
-  readonly fresh: boolean;
+export interface OneByOne extends Common<RunningPeer> {
+  /** `fresh`: each measurement is of a process of its own. */
+  readonly mode: "one-by-one" | "fresh";
   readonly measure: (peer: RunningPeer, setting: Setting) => Effect.Effect<Figures, Failure>;
 }
 
+/** Each measurement is of a process of its own that has an Operator. */
+export interface Listed extends Common<ListedPeer> {
+  readonly mode: "listed";
+  readonly measure: (peer: ListedPeer, setting: Setting) => Effect.Effect<Figures, Failure>;
+}
+
 /** All peers are measured in one go; their figures come in the order of the peers. */
-export interface Together extends Common {
-  readonly together: true;
+export interface Together extends Common<RunningPeer> {
+  readonly mode: "together";
   readonly measure: (
     peers: ReadonlyArray<RunningPeer>,
     setting: Setting,
   ) => Effect.Effect<ReadonlyArray<Figures>, Failure>;
 }
 
-export type Workload = OneByOne | Together;
+export type Workload = OneByOne | Listed | Together;
 
 /** Seconds of processor time that a peer spent on something; undefined where there is no peer. */
 const spending = <A, E>(
@@ -66,11 +70,10 @@ const loaded = (
 ): OneByOne => ({
   name,
   wrk: true,
-  together: false,
-  fresh: false,
-  warmUp: ({ port }, { lua }) => Load.run(port, lua, { ...shape, seconds: warmUpSeconds }),
-  measure: (peer, { lua, seconds }) =>
-    spending(peer, Load.run(peer.port, lua, { ...shape, seconds })).pipe(
+  mode: "one-by-one",
+  warmUp: ({ port }, { scripts }) => Load.run(port, scripts.plain, { ...shape, seconds: warmUpSeconds }),
+  measure: (peer, { scripts, seconds }) =>
+    spending(peer, Load.run(peer.port, scripts.plain, { ...shape, seconds })).pipe(
       Effect.map(([outcome, cpu]) => figures(outcome, cpu)),
     ),
 });
@@ -112,22 +115,21 @@ const pauseMillis = 3;
 const mixed: OneByOne = {
   name: "mixed",
   wrk: true,
-  together: false,
-  fresh: false,
-  warmUp: ({ port }, { lua }) =>
+  mode: "one-by-one",
+  warmUp: ({ port }, { scripts }) =>
     Effect.all(
       [
-        Load.run(port, lua, { ...besideBulk, seconds: warmUpSeconds }),
+        Load.run(port, scripts.plain, { ...besideBulk, seconds: warmUpSeconds }),
         Client.pings(port, { pauseMillis, seconds: warmUpSeconds - margin }),
       ],
       { concurrency: "unbounded", discard: true },
     ),
-  measure: (peer, { lua, seconds }) =>
+  measure: (peer, { scripts, seconds }) =>
     spending(
       peer,
       Effect.all(
         [
-          Load.run(peer.port, lua, { ...besideBulk, seconds: seconds + 2 * margin }),
+          Load.run(peer.port, scripts.plain, { ...besideBulk, seconds: seconds + 2 * margin }),
           Effect.delay(Client.pings(peer.port, { pauseMillis, seconds }), margin * 1000),
         ],
         { concurrency: "unbounded" },
@@ -142,6 +144,91 @@ const mixed: OneByOne = {
     ),
 };
 
+/** 400 requests a second: no load. */
+const beat = { connections: 16, intervalMillis: 40 };
+
+/** The slowest counts: what holds up one request in a thousand is found by it alone. */
+const slowest = (latencies: ReadonlyArray<number>): number =>
+  latencies.reduce((most, latency) => Math.max(most, latency), 0);
+
+const scrapers = 4;
+
+const disturbed: Listed = {
+  name: "disturbed",
+  wrk: true,
+  mode: "listed",
+  warmUp: ({ listed, monitoringPort, port }, { scripts }) =>
+    Effect.gen(function* () {
+      yield* Load.run(port, scripts.plain, {
+        path: "/small",
+        connections: beat.connections,
+        closing: false,
+        seconds: warmUpSeconds,
+      });
+      yield* listed(100);
+      yield* Load.run(monitoringPort, scripts.scrapes, {
+        path: "/",
+        connections: scrapers,
+        closing: false,
+        seconds: warmUpSeconds,
+      });
+    }),
+  measure: ({ listed, monitoringPort, port }, { scripts, seconds }) =>
+    Effect.gen(function* () {
+      const pause = Effect.sleep(seconds * 1000);
+      const during = <A, E>(work: Effect.Effect<A, E>) =>
+        Effect.map(Client.during(port, beat, work), ([, latencies]) => ({
+          p50: quantile(latencies, 0.5),
+          p99: quantile(latencies, 0.99),
+          max: slowest(latencies),
+        }));
+      const scraped = (backends: number) =>
+        Effect.zipRight(
+          listed(backends),
+          during(
+            Load.run(monitoringPort, scripts.scrapes, {
+              path: "/",
+              connections: scrapers,
+              closing: false,
+              seconds,
+            }),
+          ),
+        );
+      // From before the list comes until after it has gone.
+      const longList = (backends: number) =>
+        during(listed(backends).pipe(Effect.zipRight(pause), Effect.zipRight(listed(1))));
+
+      yield* listed(1);
+      const undisturbed = yield* during(pause);
+      const scraped1000 = yield* scraped(1_000);
+      const scraped3000 = yield* scraped(3_000);
+      yield* listed(1);
+      const listed10000 = yield* longList(10_000);
+      const listed100000 = yield* longList(100_000);
+      return {
+        undisturbedP50: undisturbed.p50,
+        undisturbedP99: undisturbed.p99,
+        undisturbedMax: undisturbed.max,
+        scraped1000P50: scraped1000.p50,
+        scraped1000P99: scraped1000.p99,
+        scraped1000Max: scraped1000.max,
+        scraped1000Ratio: scraped1000.p99 / undisturbed.p99,
+        scraped3000P50: scraped3000.p50,
+        scraped3000P99: scraped3000.p99,
+        scraped3000Max: scraped3000.max,
+        scraped3000Ratio: scraped3000.p99 / undisturbed.p99,
+        listed10000P50: listed10000.p50,
+        listed10000P99: listed10000.p99,
+        listed10000Max: listed10000.max,
+        listed10000Ratio: listed10000.p99 / undisturbed.p99,
+        listed100000P50: listed100000.p50,
+        listed100000P99: listed100000.p99,
+        listed100000Max: listed100000.max,
+        listed100000Ratio: listed100000.p99 / undisturbed.p99,
+      };
+    }),
+};
+
 // A turn is a second: the first of its requests finds a process whose memory has gone cold, and must not be one in a
 // hundred.
 const pace = { rate: 500, connections: 16, inTurn: 500 };
@@ -149,7 +236,7 @@ const pace = { rate: 500, connections: 16, inTurn: 500 };
 const latency: Together = {
   name: "latency",
   wrk: false,
-  together: true,
+  mode: "together",
   // Ten times the rate: after so many requests there is nothing left to compile.
   warmUp: ({ port }) =>
     Effect.asVoid(Client.steady([port], { ...pace, rate: 10 * pace.rate, seconds: warmUpSeconds })),
@@ -183,9 +270,8 @@ const opened = <A>(port: number, count: number, then: Effect.Effect<A, never, Sc
 const idle: OneByOne = {
   name: "idle",
   wrk: false,
-  together: false,
   // What a process once had it seldom gives back: a second measurement would find no difference.
-  fresh: true,
+  mode: "fresh",
   warmUp: ({ port }) => opened(port, 200, Effect.void),
   measure: ({ daemon, port }) =>
     daemon === undefined
@@ -200,8 +286,7 @@ const idle: OneByOne = {
 const firstByte: OneByOne = {
   name: "first-byte",
   wrk: false,
-  together: false,
-  fresh: false,
+  mode: "one-by-one",
   warmUp: ({ port }) => Effect.asVoid(Effect.replicateEffect(Client.firstByte(port), 200)),
   measure: ({ port }, { seconds }) =>
     Effect.gen(function* () {
@@ -217,6 +302,7 @@ export const workloads: ReadonlyArray<Workload> = [
   connections,
   bulk,
   mixed,
+  disturbed,
   latency,
   idle,
   firstByte,
