@@ -2,6 +2,7 @@
  * What a list of instances changes in a pool. Pure; in slices, because a list may have many thousands of entries.
  */
 import type { Members } from "../balancing/Members.js";
+import * as Slots from "../balancing/Slots.js";
 import { isIpAddress } from "../net/SocketAddress.js";
 import { type Backend, type Instance, keyOf } from "./Backend.js";
 
@@ -89,8 +90,9 @@ export const compare = function* (
   instances: ReadonlyArray<Instance>,
 ): Generator<void, Changes> {
   const unseen = new Map<string, Backend>();
-  for (const [i, { values }] of members.slots.chunks.entries()) {
-    if (i % chunksInASlice === chunksInASlice - 1) yield;
+  let chunks = 0;
+  for (const values of Slots.chunks(members.slots)) {
+    if (++chunks % chunksInASlice === 0) yield;
     for (const backend of values) if (backend !== undefined) unseen.set(backend.key, backend);
   }
   const seen = new Set<string>();

@@ -13,7 +13,7 @@ import type { Admin, Backend, Instance, Steered } from "./Backend.js";
 import * as Health from "./Health.js";
 import * as Listing from "./Listing.js";
 
-export type { Chunk, Slots } from "../balancing/Slots.js";
+export type { Block, Chunk, Slots } from "../balancing/Slots.js";
 export type { Arrival, InvalidInstance } from "./Listing.js";
 
 /**
@@ -116,6 +116,16 @@ export const healthy = (pool: Pool): number => pool.members.eligible;
  */
 export const backends = (pool: Pool): ReadonlyArray<Backend> =>
   Members.toArray(pool.members).filter(({ leaving }) => !leaving);
+
+/**
+ * The same one by one, for those who take long with each and do it in slices.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export function* iterate({ members }: Pool): Generator<Backend, void> {
+  for (const backend of Slots.iterate(members.slots)) if (!backend.leaving) yield backend;
+}
 
 /**
  * The backend as it is now; undefined once it has gone, even if another one sits in its slot.

@@ -80,20 +80,19 @@ interface Target {
 const sliceSize = 32;
 
 /** Backends that are sorted by address in one slice. */
-const chunksInASlice = 8;
+const sortedInASlice = 512;
 
 /** The listed backends by address, in slices. */
-const byAddress = function* ({ members }: Pool.Pool): Generator<void, ReadonlyMap<string, Target>> {
+const byAddress = function* (pool: Pool.Pool): Generator<void, ReadonlyMap<string, Target>> {
   const targets = new Map<string, { readonly address: SocketAddress; readonly backends: Array<Backend> }>();
-  for (const [i, { values }] of members.slots.chunks.entries()) {
-    if (i % chunksInASlice === chunksInASlice - 1) yield;
-    for (const backend of values) {
-      if (backend === undefined || backend.leaving) continue;
-      const key = format(backend.address);
-      const target = targets.get(key);
-      if (target === undefined) targets.set(key, { address: backend.address, backends: [backend] });
-      else target.backends.push(backend);
-    }
+  let sorted = 0;
+  for (const backend of Pool.iterate(pool)) {
+    sorted += 1;
+    if (sorted % sortedInASlice === 0) yield;
+    const key = format(backend.address);
+    const target = targets.get(key);
+    if (target === undefined) targets.set(key, { address: backend.address, backends: [backend] });
+    else target.backends.push(backend);
   }
   return targets;
 };
@@ -159,19 +158,30 @@ export const make = (
       );
     };
 
-    const observed = (target: Target, began: number, failure: Failure | undefined) => {
+    const observed = (
+      target: Target,
+      began: number,
+      failure: Failure | undefined,
+      count: (backend: Backend) => void = () => {},
+    ) => {
       unprobed.delete(format(target.address));
       return EventLoop.mapInSlices(target.backends, sliceSize, (slice) =>
-        Effect.forEach(slice, (backend) => registry.observed(backend, { by: "probe", began, failure }), {
-          discard: true,
-        }),
+        Effect.forEach(
+          slice,
+          (backend) => {
+            count(backend);
+            return registry.observed(backend, { by: "probe", began, failure });
+          },
+          { discard: true },
+        ),
       );
     };
 
     const found = (target: Target, began: number, failure: Failure | undefined) => {
       const millis = now() - began;
-      for (const backend of target.backends) metrics.backend(backend).probed(failure === undefined, millis);
-      return observed(target, began, failure);
+      return observed(target, began, failure, (backend) =>
+        metrics.backend(backend).probed(failure === undefined, millis),
+      );
     };
 
     // Asked at every probe, as an address can come to this host while it is listed (VRRP).

@@ -78,8 +78,14 @@ export const formatFor = (accept: string | undefined): Format =>
     ? "openmetrics"
     : "prometheus";
 
-/** How many series are written before the event loop turns: tens of thousands of lines would hold it up. */
-export const seriesPerSlice = 200;
+/** How many lines are written before the event loop turns, but for those of one series: some tenths of a millisecond. */
+export const linesPerSlice = 200;
+
+/** A family's text is encoded when it has so many characters: a piece is neither tiny nor long to send. */
+const charactersInAPiece = 16 * 1024;
+
+/** How many lines a series has. */
+const linesIn = ({ value }: Series): number => (typeof value === "number" ? 1 : value.buckets.length + 2);
 
 /** The text of one family, piece by piece. */
 class Section {
@@ -97,9 +103,10 @@ class Section {
 
   add(one: Series): void {
     this.#text += linesOf(this.family, one);
+    if (this.#text.length >= charactersInAPiece) this.encode();
   }
 
-  /** Encodes what was added since this was last called. */
+  /** Encodes what has not been yet. */
   encode(): void {
     if (this.#text !== "") this.pieces.push(encoder.encode(this.#text));
     this.#text = "";
@@ -110,15 +117,12 @@ const encoder = new TextEncoder();
 
 /**
  * The text in UTF-8, in pieces: families in the order of the catalogue, those without a series left out. It yields after
- * each {@link seriesPerSlice} series, and takes the series as it goes: they may be computed one after the other.
+ * each {@link linesPerSlice} lines, and takes the series as it goes: they may be computed one after the other.
  */
 export function* render(all: Iterable<Series>, format: Format): Generator<void, ReadonlyArray<Uint8Array>> {
   const byName = new Map(families.map((family) => [family.name, family]));
   const sections = new Map<Family, Section>();
   let written = 0;
-  const encode = (): void => {
-    for (const section of sections.values()) section.encode();
-  };
   for (const one of all) {
     const family = byName.get(one.name);
     if (family === undefined) continue;
@@ -128,13 +132,13 @@ export function* render(all: Iterable<Series>, format: Format): Generator<void, 
       sections.set(family, section);
     }
     section.add(one);
-    written += 1;
-    if (written % seriesPerSlice === 0) {
-      encode();
+    written += linesIn(one);
+    if (written >= linesPerSlice) {
+      written = 0;
       yield;
     }
   }
-  encode();
+  for (const section of sections.values()) section.encode();
   return [
     ...families.flatMap((family) => sections.get(family)?.pieces ?? []),
     ...(format === "openmetrics" ? [encoder.encode("# EOF\n")] : []),

@@ -267,7 +267,7 @@ export class Recorder {
   readonly #makeRegistry: MakeRegistry;
   readonly registry: Registry;
   readonly #backends = new Map<string, BackendRecorder>();
-  /** Bytes of ended connections to backends that are gone. */
+  /** Bytes of all connections that have ended. */
   #received = 0;
   #sent = 0;
   #listedAt: number | undefined = undefined;
@@ -335,13 +335,7 @@ export class Recorder {
 
   /** Bytes of the connections that have ended, those to backends that are gone included. */
   get bytesEnded(): Bytes {
-    let received = this.#received;
-    let sent = this.#sent;
-    for (const { bytesEnded } of this.#backends.values()) {
-      received += bytesEnded.received;
-      sent += bytesEnded.sent;
-    }
-    return { received, sent };
+    return { received: this.#received, sent: this.#sent };
   }
 
   /** What the registries hold at this moment, of the balancer and of each backend. */
@@ -365,6 +359,8 @@ export class Recorder {
 
   /** A connection is over: its termination code (`by/phase`), how long it lasted and what it carried. */
   ended(code: string, millis: number, received: number, sent: number): void {
+    this.#received += received;
+    this.#sent += sent;
     this.#ended.increment(code);
     this.#seconds.update(millis / 1000);
     this.#receivedBytes.update(received);
@@ -396,10 +392,6 @@ export class Recorder {
 
   /** A backend is gone, and its series with it. */
   forget({ key }: Subject): void {
-    const recorder = this.#backends.get(key);
-    if (recorder === undefined) return;
-    this.#received += recorder.bytesEnded.received;
-    this.#sent += recorder.bytesEnded.sent;
     this.#backends.delete(key);
   }
 }

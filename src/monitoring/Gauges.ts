@@ -55,7 +55,7 @@ export function* everything(
   yield* fromSnapshot(metrics.registry.snapshot());
   yield* ofBalancer(sources, now);
   yield* ProcessGauges.make(program, pool.algorithm.name, delays);
-  for (const backend of Pool.backends(pool)) {
+  for (const backend of Pool.iterate(pool)) {
     const recorder = metrics.backends.get(backend.key);
     // It is gone since the pool was read, and its counts with it.
     if (recorder === undefined) continue;

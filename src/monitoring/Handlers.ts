@@ -34,20 +34,15 @@ const respond = (
   request: HttpServerRequest.HttpServerRequest,
   contentType: string,
 ) => {
-  const vary = { vary: "accept, accept-encoding" };
-  if (Rendering.isCompressed(rendering, request.headers["accept-encoding"])) {
-    return Effect.map(rendering.compressed, (bytes) =>
-      HttpServerResponse.uint8Array(bytes, { contentType, headers: { ...vary, "content-encoding": "gzip" } }),
-    );
-  }
-  const { bytes: contentLength, pieces } = rendering;
-  return Effect.succeed(
-    HttpServerResponse.stream(Stream.rechunk(Stream.fromIterable(pieces), 1), {
+  const answer = (sent: Rendering.Pieces, encoding: Readonly<Record<string, string>>) =>
+    HttpServerResponse.stream(Rendering.stream(sent), {
       contentType,
-      contentLength,
-      headers: vary,
-    }),
-  );
+      contentLength: sent.bytes,
+      headers: { vary: "accept, accept-encoding", ...encoding },
+    });
+  return Rendering.isCompressed(rendering, request.headers["accept-encoding"])
+    ? Effect.map(rendering.compressed, (sent) => answer(sent, { "content-encoding": "gzip" }))
+    : Effect.succeed(answer(rendering, {}));
 };
 
 const json = "application/json";
@@ -83,7 +78,7 @@ const monitoring = <Id extends string>(api: Described<Id>, program: Program) =>
         Effect.gen(function* () {
           const toEpoch = converter();
           const now = yield* pool;
-          const views = Iterable.map(Pool.backends(now), (backend) =>
+          const views = Iterable.map(Pool.iterate(now), (backend) =>
             Views.backendView(now, backend, toEpoch),
           );
           return yield* Rendering.make(yield* EventLoop.inSlices(Json.list(views)));

@@ -4,7 +4,7 @@
  */
 
 /** How many items are written before the event loop turns. */
-export const itemsPerSlice = 50;
+export const itemsPerSlice = 32;
 
 type Pieces = Generator<void, ReadonlyArray<Uint8Array>>;
 

@@ -2,20 +2,39 @@
  * An answer that is long to render and the same for all who ask: rendered in slices, once for all who ask at the same
  * time, and compressed off the event loop.
  */
-import { promisify } from "node:util";
-import { constants, gzip } from "node:zlib";
-import { Deferred, Effect, FiberId, type Scope } from "effect";
+import { Readable } from "node:stream";
+import { constants, createGzip } from "node:zlib";
+import { Deferred, Effect, FiberId, type Scope, Stream } from "effect";
+import * as EventLoop from "../clock/EventLoop.js";
 
-/** A text in pieces, in UTF-8. */
-export interface Rendering {
+/** Bytes in pieces. */
+export interface Pieces {
   readonly pieces: ReadonlyArray<Uint8Array>;
   /** In all pieces. */
   readonly bytes: number;
-  /** The same compressed, made once and only where somebody asks for it. */
-  readonly compressed: Effect.Effect<Uint8Array>;
 }
 
-const compress = promisify(gzip);
+/** A text in UTF-8. */
+export interface Rendering extends Pieces {
+  /** The same compressed, made once and only where somebody asks for it. */
+  readonly compressed: Effect.Effect<Pieces>;
+}
+
+const measured = (pieces: ReadonlyArray<Uint8Array>): Pieces => ({
+  pieces,
+  bytes: pieces.reduce((sum, { length }) => sum + length, 0),
+});
+
+/**
+ * The thread pool does it, piece by piece: put together first, the text would be copied in one go. The quickest level:
+ * metrics repeat themselves so much that another gains little.
+ */
+const compress = async (pieces: ReadonlyArray<Uint8Array>): Promise<Pieces> => {
+  const gzip = Readable.from(pieces).pipe(createGzip({ level: constants.Z_BEST_SPEED }));
+  const compressed: Array<Buffer> = [];
+  for await (const piece of gzip) compressed.push(piece);
+  return measured(compressed);
+};
 
 /** Below this many bytes compressing is not worth its headers. */
 const leastCompressed = 1_024;
@@ -23,17 +42,18 @@ const leastCompressed = 1_024;
 /** A rendering of these pieces. */
 export const make = (pieces: ReadonlyArray<Uint8Array>): Effect.Effect<Rendering> =>
   Effect.map(
-    // The thread pool does it. The quickest level: metrics repeat themselves so much that another gains little.
-    Effect.cached(
-      Effect.uninterruptible(
-        Effect.promise(() => compress(Buffer.concat(pieces), { level: constants.Z_BEST_SPEED })),
-      ),
-    ),
-    (compressed) => ({
-      pieces,
-      bytes: pieces.reduce((sum, { length }) => sum + length, 0),
-      compressed,
-    }),
+    // Others may wait for it as well.
+    Effect.cached(Effect.uninterruptible(Effect.promise(() => compress(pieces)))),
+    (compressed) => ({ ...measured(pieces), compressed }),
+  );
+
+/**
+ * The pieces one after the other, with a turn of the event loop before each: a client that reads quickly would take them all
+ * in one turn, and megabytes are long to write.
+ */
+export const stream = ({ pieces }: Pieces): Stream.Stream<Uint8Array> =>
+  Stream.mapEffect(Stream.rechunk(Stream.fromIterable(pieces), 1), (piece) =>
+    Effect.as(EventLoop.turn, piece),
   );
 
 /** Whether a rendering is worth compressing for a client that accepts these encodings (RFC 9110, 12.5.3). */

@@ -64,18 +64,19 @@ export interface Sources {
 }
 
 /**
- * The bytes of a backend, by its key: of connections that have ended, and of those that are open. All are read at once, so
- * that a connection which ends meanwhile is counted once, though what is made of them takes longer.
+ * The bytes of a backend, by its key: of connections that have ended, and of those that are open. Those of backends with open
+ * connections are read at once, so that a connection which ends meanwhile is counted once, though what is made of them takes
+ * longer.
  */
-export const bytesOfBackends = ({ metrics, pool, sessions }: Sources): ((key: string) => Bytes) => {
+export const bytesOfBackends = ({ metrics, sessions }: Sources): ((key: string) => Bytes) => {
   const none: Bytes = { received: 0, sent: 0 };
+  const ended = (key: string): Bytes => metrics.backends.get(key)?.bytesEnded ?? none;
   const bytes = new Map<string, Bytes>();
-  for (const { key } of Pool.backends(pool)) {
-    const ended = metrics.backends.get(key)?.bytesEnded ?? none;
-    const open = sessions.bytesOf(key);
-    bytes.set(key, { received: ended.received + open.received, sent: ended.sent + open.sent });
+  for (const [key, open] of sessions.byBackend) {
+    const { received, sent } = ended(key);
+    bytes.set(key, { received: received + open.received, sent: sent + open.sent });
   }
-  return (key) => bytes.get(key) ?? none;
+  return (key) => bytes.get(key) ?? ended(key);
 };
 
 export const backendStatus = (
@@ -111,7 +112,7 @@ export function* backendStatuses(
   toEpoch: ToEpoch,
 ): Generator<typeof BackendStatus.Type, void> {
   const bytes = bytesOfBackends(sources);
-  for (const backend of Pool.backends(sources.pool)) {
+  for (const backend of Pool.iterate(sources.pool)) {
     yield backendStatus(sources.pool, backend, sources.metrics, bytes(backend.key), toEpoch);
   }
 }

@@ -61,8 +61,8 @@ export interface Snapshot {
   readonly draining: boolean;
   /** Bytes that the open sessions have carried so far. */
   readonly bytes: Bytes;
-  /** The same of those that a backend has, by its key. */
-  readonly bytesOf: (key: string) => Bytes;
+  /** The same by the key of the backend that a session has; backends without open sessions are not in it. */
+  readonly byBackend: ReadonlyMap<string, Bytes>;
 }
 
 /**
@@ -130,8 +130,6 @@ export class Sessions extends Context.Tag("zeitwork-load-balancer/Sessions")<
   }
 >() {}
 
-const noBytes: Bytes = { received: 0, sent: 0 };
-
 const phaseOf = (groups: ReadonlySet<Group>): ListenerPhase | undefined => {
   const phases = new Set([...groups].map(({ phase }) => phase));
   if (phases.has("listening")) return "listening";
@@ -181,7 +179,7 @@ const snapshotOf = (groups: ReadonlySet<Group>): Snapshot => {
     open,
     draining: phaseOf(groups) === "draining",
     bytes,
-    bytesOf: (key) => byBackend.get(key) ?? noBytes,
+    byBackend,
   };
 };
 

@@ -12,8 +12,8 @@ const filled = (size: number): Slots.Slots<number> => {
   return slots;
 };
 
-// How many slots are taken before the random events: about the places where a chunk begins.
-const sizes = [0, 1, 62, 63, 64, 65, 127, 128, 129, 1000];
+// How many slots are taken before the random events: about the places where a chunk or a block begins.
+const sizes = [0, 1, 62, 63, 64, 65, 127, 128, 129, 1000, 4094, 4096, 4097];
 
 describe("Slots", () => {
   it.each(sizes)("do what an array does, from %i values on", (size) => {

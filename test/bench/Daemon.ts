@@ -119,11 +119,12 @@ export const run = (
     }),
   );
 
-/** Looks every 20 ms until there is something, for 10 s, or until the process has ended. */
+/** Looks every 20 ms until there is something, for so long, or until the process has ended. */
 export const awaited = <A>(
   daemon: Daemon,
   name: string,
   look: Effect.Effect<A | undefined>,
+  longest: `${number} seconds` = "10 seconds",
 ): Effect.Effect<A, DaemonError> =>
   Effect.suspend(function again(): Effect.Effect<A, DaemonError> {
     return Effect.flatMap(look, (found): Effect.Effect<A, DaemonError> => {
@@ -134,11 +135,11 @@ export const awaited = <A>(
     });
   }).pipe(
     Effect.timeoutFail({
-      duration: "10 seconds",
+      duration: longest,
       onTimeout: () =>
         new DaemonError({
           reason: "not-ready",
-          message: `${name} was not ready in 10 s: ${lastWords(daemon)}`,
+          message: `${name} was not ready in ${longest}: ${lastWords(daemon)}`,
         }),
     }),
   );

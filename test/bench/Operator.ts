@@ -1,5 +1,5 @@
 /**
- * An Operator that lists any number of backends, all at one address: an nginx that serves a file, so that a long list
+ * An Operator that lists any number of instances, all at one address: an nginx that serves a file, so that a long list
  * takes no time of the process that measures.
  */
 import { mkdir, open, rename, writeFile } from "node:fs/promises";
@@ -11,8 +11,8 @@ import { nginx, nginxHead } from "./Origin.js";
 
 export interface Operator {
   readonly url: string;
-  /** From the next answer on so many backends are listed. */
-  readonly lists: (backends: number) => Effect.Effect<void>;
+  /** From the next answer on so many instances are listed, of which the first so many run. */
+  readonly lists: (instances: number, running: number) => Effect.Effect<void>;
 }
 
 const config = (folder: string, port: number): string => `${nginxHead(folder)}
@@ -28,21 +28,23 @@ const config = (folder: string, port: number): string => `${nginxHead(folder)}
     }
   }`;
 
-const entry = (index: number, port: number): string =>
+const entry = (index: number, running: number, port: number): string =>
   JSON.stringify({
     id: `vm-${index}`,
     ip_address: "127.0.0.1",
     default_port: port,
-    state: "running",
+    state: index < running ? "running" : "stopped",
   });
 
 /** A whole list takes the place of the one before, whoever reads meanwhile. */
-const write = async (folder: string, backends: number, port: number): Promise<void> => {
+const write = async (folder: string, instances: number, running: number, port: number): Promise<void> => {
   const path = join(folder, "next.json");
   const file = await open(path, "w");
   await file.write("[");
-  for (let from = 0; from < backends; from += 1000) {
-    const entries = Array.from({ length: Math.min(1000, backends - from) }, (_, i) => entry(from + i, port));
+  for (let from = 0; from < instances; from += 1000) {
+    const entries = Array.from({ length: Math.min(1000, instances - from) }, (_, i) =>
+      entry(from + i, running, port),
+    );
     await file.write(`${from === 0 ? "" : ","}${entries.join(",")}`);
   }
   await file.write("]");
@@ -59,12 +61,13 @@ export const start = (
     const port = yield* Ports.unused;
     const folder = join(parent, `operator-${port}`);
     const url = `http://127.0.0.1:${port}`;
-    const lists = (backends: number) => Effect.promise(() => write(folder, backends, backend));
+    const lists = (instances: number, running: number) =>
+      Effect.promise(() => write(folder, instances, running, backend));
     yield* Effect.promise(async () => {
       await mkdir(folder, { recursive: true });
       await writeFile(join(folder, "nginx.conf"), config(folder, port));
     });
-    yield* lists(1);
+    yield* lists(1, 1);
     const file = join(folder, "nginx.conf");
     const daemon = yield* Daemon.start(nginx, ["-p", folder, "-c", file, "-e", "stderr"]);
     yield* Daemon.awaited(

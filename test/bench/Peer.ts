@@ -19,8 +19,8 @@ export interface RunningPeer {
 export interface ListedPeer extends RunningPeer {
   readonly daemon: Daemon.Daemon;
   readonly monitoringPort: number;
-  /** Has so many backends listed, and waits until all of them are taken over and healthy. */
-  readonly listed: (backends: number) => Effect.Effect<void, Daemon.DaemonError>;
+  /** Has so many instances listed, and waits until those that run are taken over and healthy; all, unless said otherwise. */
+  readonly listed: (instances: number, running?: number) => Effect.Effect<void, Daemon.DaemonError>;
 }
 
 export interface Peer {
@@ -161,6 +161,7 @@ const allHealthy = (daemon: Daemon.Daemon, monitoringPort: number, backends: num
         ? (true as const)
         : undefined;
     }).pipe(Effect.orElseSucceed(() => undefined)),
+    "60 seconds",
   );
 
 const Health = Schema.Struct({ total_backends: Schema.Number, healthy_backends: Schema.Number });
@@ -215,9 +216,9 @@ const balancer = (executable: string, transport: PeerName, title: string): Peer 
         const running = yield* start({ OPERATOR_URL: operator.url, DISCOVERY_INTERVAL: "1s" });
         return {
           ...running,
-          listed: (backends) =>
+          listed: (instances, backends = instances) =>
             Effect.zipRight(
-              operator.lists(backends),
+              operator.lists(instances, backends),
               allHealthy(running.daemon, running.monitoringPort, backends),
             ),
         };

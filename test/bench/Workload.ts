@@ -195,16 +195,16 @@ const disturbed: Listed = {
           ),
         );
       // From before the list comes until after it has gone.
-      const longList = (backends: number) =>
-        during(listed(backends).pipe(Effect.zipRight(pause), Effect.zipRight(listed(1))));
+      const longList = (instances: number, running: number) =>
+        during(listed(instances, running).pipe(Effect.zipRight(pause), Effect.zipRight(listed(1))));
 
       yield* listed(1);
       const undisturbed = yield* during(pause);
       const scraped1000 = yield* scraped(1_000);
       const scraped3000 = yield* scraped(3_000);
       yield* listed(1);
-      const listed10000 = yield* longList(10_000);
-      const listed100000 = yield* longList(100_000);
+      const listed10000 = yield* longList(10_000, 10_000);
+      const listed100000 = yield* longList(100_000, 10_000);
       return {
         undisturbedP50: undisturbed.p50,
         undisturbedP99: undisturbed.p99,

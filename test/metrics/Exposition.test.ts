@@ -92,7 +92,7 @@ describe("Exposition", () => {
     for (const [accept, format] of formats) assert.strictEqual(Exposition.formatFor(accept), format, accept);
   });
 
-  it("is written in slices of a bounded number of series, and says the same whatever the order they come in", () => {
+  it("is written in slices of a bounded number of lines, and says the same whatever the order they come in", () => {
     const backends = Array.from({ length: 1_000 }, (_, n) => ({ backend: `b${n}`, address: "10.0.0.1:1" }));
     const up = backends.map((labels) => Exposition.series(catalog.backendUp, 1, labels));
     const open = backends.map((labels) => Exposition.series(catalog.backendOpen, 7, labels));
@@ -109,7 +109,7 @@ describe("Exposition", () => {
     );
     while (slices.next().done !== true) taken.push(count);
     taken.forEach((total, n) => {
-      assert.isAtMost(total - (taken[n - 1] ?? 0), Exposition.seriesPerSlice);
+      assert.isAtMost(total - (taken[n - 1] ?? 0), Exposition.linesPerSlice);
     });
     const interleaved = up.flatMap((one, n) => [one, open[n] ?? one]);
     assert.strictEqual(textOf(interleaved, "prometheus"), textOf([...up, ...open], "prometheus"));

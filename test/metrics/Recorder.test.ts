@@ -80,7 +80,9 @@ describe("Recorder", () => {
     metrics.track(subject("a"));
     metrics.track(subject("b"));
     metrics.backend(subject("a")).carried(5, 0);
+    metrics.ended("client/relaying", 1, 5, 0);
     metrics.backend(subject("b")).carried(0, 7);
+    metrics.ended("client/relaying", 1, 0, 7);
     metrics.forget(subject("a"));
     assert.deepStrictEqual(metrics.bytesEnded, { received: 5, sent: 7 });
   });

@@ -294,6 +294,7 @@ describe("GET /status", () => {
       counted.connected(2.5);
       counted.connectFailed("refused");
       counted.carried(7, 15);
+      metrics.ended("client/relaying", 1, 7, 15);
       for (let n = 0; n < 3; n++) yield* quiet(registry.observed(backend, failed("it refused")));
       const { backends, discovered, now, started, uptime_seconds, ...rest } = yield* statusOf(origin);
       assert.isNull(discovered);
