@@ -8,8 +8,11 @@ import type { Random } from "../transport/linux/simulation/Random.js";
 import { Stream } from "../transport/linux/simulation/Stream.js";
 import { ask, Backend, farewell } from "./Backend.js";
 
-/** No connection of the soak takes longer, unless something hangs. */
-const patience = 60_000;
+/**
+ * No connection of the soak takes longer, unless something hangs. One of a backend that was stopped in the midst of the
+ * handshake may take two minutes: its kernel drops what comes while its queue is full, and ours asks more and more rarely.
+ */
+const patience = 240_000;
 
 /** The balancer did what it must not. */
 export class Wrong extends Error {
@@ -32,8 +35,13 @@ const end = (socket: Socket): Promise<Ended> =>
     let over = false;
     const { deaths } = Backend;
     const timer = setTimeout(() => {
+      const { bytesRead, bytesWritten, localPort } = socket;
       socket.destroy();
-      reject(new Wrong(`a connection was not over after ${patience / 1000} s`));
+      reject(
+        new Wrong(
+          `a connection was not over after ${patience / 1000} s: from port ${localPort}, ${bytesWritten} bytes written and ${bytesRead} read`,
+        ),
+      );
     }, patience);
     socket.on("end", () => {
       over = true;
