@@ -1,0 +1,191 @@
+/**
+ * The program stands still, as in a pause of its machine, and readers stand still: neither costs anybody anything.
+ */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import type * as net from "node:net";
+import { createInterface } from "node:readline";
+import { assert, describe, it } from "@effect/vitest";
+import { Effect } from "effect";
+import * as Pipes from "../support/Pipes.js";
+import * as Program from "../support/RunningProgram.js";
+import { dial, eventually, serve } from "../support/Sockets.js";
+
+/** Connections that its kernel holds for it: enough for all clients of the test. */
+const backlog = 16;
+
+/** A server in a process of its own, which can be stopped: its queue fills then, and whoever comes later is not answered. */
+const stoppable = Effect.gen(function* () {
+  const child = yield* Effect.acquireRelease(
+    Effect.sync(() =>
+      spawn(process.execPath, [
+        "-e",
+        `const server = require("node:net").createServer((socket) => {
+           socket.on("error", () => {}).once("data", () => socket.end("served"));
+         });
+         server.listen({ port: 0, host: "127.0.0.1", backlog: ${backlog} }, () => console.log(server.address().port));`,
+      ]),
+    ),
+    (process) =>
+      Effect.promise(() => {
+        const gone = once(process, "close");
+        process.kill("SIGKILL");
+        return gone;
+      }),
+  );
+  const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream });
+  const [line] = yield* Effect.promise(() => once(lines, "line"));
+  const port = Number(line);
+  return {
+    port,
+    stop: Effect.gen(function* () {
+      child.kill("SIGSTOP");
+      // A queue of length n takes n + 1.
+      for (let n = 0; n <= backlog; n++) yield* dial(port);
+    }),
+    goOn: Effect.sync(() => child.kill("SIGCONT")),
+  };
+});
+
+/** Connections of this host to a local port that are established. */
+const established = (port: number): number => {
+  const remote = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+  return readFileSync("/proc/net/tcp", "utf8")
+    .split("\n")
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, , to, state]) => to?.endsWith(remote) === true && state === "01").length;
+};
+
+const open = (program: Program.Program) =>
+  Effect.map(
+    program.get("/status"),
+    ({ body }) => (body as { readonly open: number }) /* its contract */.open,
+  );
+
+const timeoutSeconds = 10;
+const clients = 10;
+
+describe.runIf(process.platform === "linux")("a stall of the program", () => {
+  for (const transport of Program.transports) {
+    it.scopedLive(`times out nothing that was answered meanwhile, on ${transport}`, () =>
+      Effect.gen(function* () {
+        const backend = yield* stoppable;
+        const program = yield* Program.start(transport, {
+          BACKENDS: `127.0.0.1:${backend.port}`,
+          CONNECT_TIMEOUT: `${timeoutSeconds}s`,
+          CONNECT_RETRIES: "0",
+          HEALTH_CHECK_TIMEOUT: `${timeoutSeconds}s`,
+          // One that timed out would take it down.
+          HEALTH_CHECK_FALL: "1",
+        });
+        yield* program.healthy(1);
+
+        yield* backend.stop;
+        const answers = yield* Effect.forEach(Array.from({ length: clients }), () =>
+          Effect.map(dial(program.port), (socket) => {
+            let text = "";
+            socket.setEncoding("latin1").on("data", (chunk: string) => {
+              text += chunk;
+            });
+            socket.write("hello");
+            return { socket, text: () => text };
+          }),
+        );
+        yield* Program.untilTrue(Effect.map(open(program), (count) => count === clients));
+        yield* program.signal("SIGSTOP");
+        yield* backend.goOn;
+        // The stall: longer than a connect and a probe may take.
+        yield* Effect.sleep(`${timeoutSeconds + 1} seconds`);
+        yield* Program.untilTrue(Effect.sync(() => established(backend.port) >= clients));
+        yield* program.signal("SIGCONT");
+
+        yield* eventually(() => answers.every(({ socket, text }) => text() === "served" || socket.closed));
+        assert.deepStrictEqual(
+          answers.map(({ text }) => text()),
+          answers.map(() => "served"),
+        );
+        assert.lengthOf(program.told("backend could not be connected to"), 0);
+        assert.lengthOf(program.told("backend is down"), 0);
+      }),
+    );
+  }
+});
+
+/** More than all buffers between a sender and a reader hold. */
+const bulkBytes = 64 * 1024 * 1024;
+
+/** Sends a bulk, and then its end. */
+const sendBulk = (socket: net.Socket): void => {
+  const chunk = Buffer.alloc(1024 * 1024, "x");
+  let left = bulkBytes / chunk.length;
+  const send = (): void => {
+    while (left > 0) {
+      left -= 1;
+      if (!socket.write(chunk)) return;
+    }
+    socket.end();
+  };
+  socket.on("drain", send);
+  send();
+};
+
+// Node's sockets use no pipes.
+for (const transport of Program.transports.filter((name) => name !== "node")) {
+  describe(`readers that stand still, on ${transport}`, () => {
+    it.scopedLive("keep 64 KiB each, and no pipes that others need", () =>
+      Effect.gen(function* () {
+        const bulk = yield* serve((socket) => {
+          socket.once("data", () => sendBulk(socket));
+          socket.resume();
+        });
+        const program = yield* Program.start(transport, {
+          BACKENDS: `127.0.0.1:${bulk.port}`,
+          HEALTH_CHECK_INTERVAL: "1h",
+        });
+        yield* program.healthy(1);
+        // More than there are pipes for.
+        const readers = yield* Effect.forEach(Array.from({ length: 80 }), () => dial(program.port));
+        for (const reader of readers) reader.write("go");
+        const senders = () => [...bulk.sockets].filter(({ bytesRead }) => bytesRead > 0);
+        yield* eventually(
+          () =>
+            senders().length === readers.length &&
+            senders().every(({ writableLength }) => writableLength > 0),
+        );
+        // Until all of it has come to rest.
+        const before = yield* Program.until(
+          Effect.sync(() => {
+            const held = Pipes.of(program.pid);
+            const filled = [...held.values()].filter((bytes) => bytes > 0);
+            return filled.length >= 40 && Math.max(...filled) <= 64 * 1024 ? held : undefined;
+          }),
+        );
+
+        // Whoever reads on has a pipe, in which the bytes change.
+        const moves = (): boolean =>
+          [...Pipes.of(program.pid)].some(([pipe, bytes]) => bytes !== before.get(pipe));
+        const [first] = readers;
+        const reads = Effect.gen(function* () {
+          const reader = yield* dial(program.port);
+          reader.resume().write("go");
+          yield* Effect.promise(() => once(reader, "end"));
+        });
+        yield* Effect.raceFirst(
+          Program.untilTrue(Effect.sync(moves)),
+          Effect.forever(Effect.scoped(reads)),
+        ).pipe(
+          Effect.timeoutFail({
+            duration: "60 seconds",
+            onTimeout: () => new Error("one who reads has no pipe"),
+          }),
+        );
+
+        // And those who stood still get all of it.
+        first?.resume();
+        yield* Effect.promise(async () => first !== undefined && once(first, "end"));
+        assert.strictEqual(first?.bytesRead, bulkBytes);
+      }),
+    );
+  });
+}
