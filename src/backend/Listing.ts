@@ -3,6 +3,7 @@
  */
 import type { Members } from "../balancing/Members.js";
 import * as Slots from "../balancing/Slots.js";
+import { isUnspecified } from "../net/IpAddress.js";
 import { isIpAddress } from "../net/SocketAddress.js";
 import { type Backend, type Instance, keyOf } from "./Backend.js";
 
@@ -15,7 +16,7 @@ import { type Backend, type Instance, keyOf } from "./Backend.js";
 export interface InvalidInstance {
   readonly instance: Instance;
   /** The first field that is wrong. */
-  readonly field: "id" | "host" | "port";
+  readonly field: "id" | "name" | "host" | "port";
   /** What is wrong with it, in words that can end a sentence. */
   readonly why: string;
 }
@@ -43,6 +44,9 @@ export interface Changes {
 /** The longest id, in UTF-16 code units. */
 export const longestId = 255;
 
+// A host name has up to 253 characters; a colon and a port follow it.
+const longestName = 259;
+
 // Control characters (the general category Cc), and what breaks lines or reorders text where it is shown.
 const unprintable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u;
 
@@ -50,16 +54,18 @@ const unprintable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u;
 const longestHost = 61;
 
 // The types say so, but instances come from anybody's Discovery.
-const problemOfId = (id: unknown): string | undefined => {
-  if (typeof id !== "string" || id === "") return "it is not a text of at least one character";
-  if (id.length > longestId) return `it is longer than ${longestId} characters`;
-  return unprintable.test(id) ? "it has characters that cannot be printed" : undefined;
+const problemOfText = (text: unknown, longest: number): string | undefined => {
+  if (typeof text !== "string" || text === "") return "it is not a text of at least one character";
+  if (text.length > longest) return `it is longer than ${longest} characters`;
+  return unprintable.test(text) ? "it has characters that cannot be printed" : undefined;
 };
 
-const problemOfHost = (host: unknown): string | undefined =>
-  typeof host === "string" && host.length <= longestHost && isIpAddress(host)
-    ? undefined
-    : `${JSON.stringify(String(host).slice(0, longestHost))} is not an IP address`;
+// To connect to the unspecified address is to connect to this host, so it is nobody's.
+const problemOfHost = (host: unknown): string | undefined => {
+  if (typeof host !== "string" || host.length > longestHost || !isIpAddress(host))
+    return `${JSON.stringify(String(host).slice(0, longestHost))} is not an IP address`;
+  return isUnspecified(host) ? `${host} is the unspecified address` : undefined;
+};
 
 const problemOfPort = (port: unknown): string | undefined =>
   typeof port === "number" && Number.isInteger(port) && port >= 1 && port <= 65535
@@ -68,9 +74,11 @@ const problemOfPort = (port: unknown): string | undefined =>
 
 /** What keeps an instance from being a backend; undefined where nothing does. */
 export const problemOf = (instance: Instance): Pick<InvalidInstance, "field" | "why"> | undefined => {
-  const { address, id } = instance;
-  const ofId = problemOfId(id);
+  const { address, id, name } = instance;
+  const ofId = problemOfText(id, longestId);
   if (ofId !== undefined) return { field: "id", why: ofId };
+  const ofName = name === undefined ? undefined : problemOfText(name, longestName);
+  if (ofName !== undefined) return { field: "name", why: ofName };
   const ofHost = problemOfHost(address.host);
   if (ofHost !== undefined) return { field: "host", why: ofHost };
   const ofPort = problemOfPort(address.port);

@@ -6,11 +6,14 @@ import { Effect } from "effect";
 import * as NewItems from "../log/NewItems.js";
 import { quantity } from "../log/Quantity.js";
 import { type Backend, describe } from "./Backend.js";
-import type { InvalidInstance } from "./Listing.js";
+import { type InvalidInstance, longestId } from "./Listing.js";
 import * as Pool from "./Pool.js";
 
 /** The most changes by one list, and the most backends down at their first check, that have a line each. */
 const mostSingly = 10;
+
+/** The id of an instance that may have any, as far as it is remembered and logged. */
+const idOf = ({ instance }: InvalidInstance): string => String(instance.id).slice(0, longestId);
 
 const annotations = (backend: Backend) => ({ backend: describe(backend) });
 
@@ -45,12 +48,12 @@ export const make = (): PoolLog => {
   let checkedSingly = true;
   let down = 0;
   const invalid = NewItems.make<InvalidInstance>({
-    textOf: ({ field, instance, why }) => JSON.stringify([instance.id, field, why]),
-    line: ({ field, instance, why }) =>
+    textOf: (invalid) => JSON.stringify([idOf(invalid), invalid.field, invalid.why]),
+    line: (invalid) =>
       Effect.annotateLogs(Effect.logWarning("instance skipped"), {
-        instance: String(instance.id).slice(0, 255),
-        field,
-        why,
+        instance: idOf(invalid),
+        field: invalid.field,
+        why: invalid.why,
       }),
     more: (count) => Effect.annotateLogs(Effect.logWarning("more instances skipped"), { instances: count }),
   });

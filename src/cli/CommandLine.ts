@@ -139,7 +139,7 @@ const steer = (choice: Remote.Choice, given: Given): Run =>
     yield* Console.log(
       given.flags.has(json.name)
         ? JSON.stringify(backend, null, 2)
-        : StatusText.backends([backend], new Date().toISOString(), yield* colours),
+        : StatusText.backends([backend, ...backend.others], new Date().toISOString(), yield* colours),
     );
   });
 

@@ -8,7 +8,7 @@ import type * as HttpClientError from "@effect/platform/HttpClientError";
 import { Duration, Effect, type ParseResult, type Redacted } from "effect";
 import { type Settings, table } from "../config/Settings.js";
 import { printable } from "../log/ForeignText.js";
-import type { BackendStatus, Status } from "../monitoring/Api.js";
+import type { Status, SteeredBackend } from "../monitoring/Api.js";
 import * as MonitoringClient from "../monitoring/MonitoringClient.js";
 import { format } from "../net/SocketAddress.js";
 import { Refusal, usage } from "./Refusal.js";
@@ -77,13 +77,13 @@ export const status = (url: string): Effect.Effect<typeof Status.Type, Refusal, 
     Effect.mapError((error) => refusalOf(url, error)),
   );
 
-/** Steers a backend; answers what it is then. The id may be the beginning of one, if it is that of no other. */
+/** Steers a backend, or all addresses of a name; answers what they are then. The id may be the beginning of one, if it is that of no other. */
 export const steer = (
   url: string,
   adminToken: Redacted.Redacted | undefined,
   choice: Choice,
   id: string,
-): Effect.Effect<typeof BackendStatus.Type, Refusal, HttpClient.HttpClient> => {
+): Effect.Effect<typeof SteeredBackend.Type, Refusal, HttpClient.HttpClient> => {
   const { name } = table.adminToken;
   if (adminToken === undefined) {
     const message = `${name} is not set: set it to what the load balancer was started with`;
@@ -91,7 +91,7 @@ export const steer = (
   }
   const steerExactly = (
     exact: string,
-    otherwise: Effect.Effect<typeof BackendStatus.Type, Refusal, HttpClient.HttpClient>,
+    otherwise: Effect.Effect<typeof SteeredBackend.Type, Refusal, HttpClient.HttpClient>,
   ) =>
     MonitoringClient.make({ url, adminToken }).pipe(
       Effect.flatMap((client) => client.steering[choice]({ path: { id: exact } })),

@@ -8,7 +8,6 @@ import { Either } from "effect";
 import type { Instance } from "../backend/Backend.js";
 import { type InvalidInstance, problemOf } from "../backend/Listing.js";
 import { printable } from "../log/ForeignText.js";
-import { isUnspecified } from "../net/IpAddress.js";
 import { format, isIpAddress } from "../net/SocketAddress.js";
 import type { Answer, Skipped } from "./Discovery.js";
 import { oversized } from "./JsonList.js";
@@ -25,6 +24,7 @@ const mostSkipped = 1000;
 /** What the Operator calls the fields of an instance. */
 const fields: Readonly<Record<InvalidInstance["field"], string>> = {
   id: "id",
+  name: "name",
   host: "ip_address",
   port: "default_port",
 };
@@ -64,10 +64,9 @@ const readEntry = (entry: unknown): Either.Either<Instance, Refusal> => {
   if (typeof port !== "number") return malformed("default_port is not a number");
   const instance: Instance = { id, address: { host: ip_address, port: port === 0 ? defaultPort : port } };
   const problem = problemOf(instance);
-  if (problem !== undefined) return malformed(`${fields[problem.field]}: ${printable(problem.why, 120)}`);
-  return isUnspecified(ip_address)
-    ? malformed(`ip_address: ${ip_address} is the unspecified address`)
-    : Either.right(instance);
+  return problem === undefined
+    ? Either.right(instance)
+    : malformed(`${fields[problem.field]}: ${printable(problem.why, 120)}`);
 };
 
 /** An entry, as a message can name it. */

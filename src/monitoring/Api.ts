@@ -157,6 +157,19 @@ export const BackendStatus = Schema.Struct({
   }),
 }).annotations({ identifier: "BackendStatus" });
 
+/**
+ * A backend that was steered, and the others that were together with it.
+ *
+ * @since 0.2.0
+ * @category schemas
+ */
+export const SteeredBackend = Schema.Struct({
+  ...BackendStatus.fields,
+  others: Schema.Array(BackendStatus).annotations({
+    description: "The other addresses of a host name that was steered as a whole.",
+  }),
+}).annotations({ identifier: "SteeredBackend" });
+
 const Refusals = Schema.Record({ key: Schema.String, value: Count }).annotations({
   description:
     "Connections reset since the start because no backend could take them, or there were as many as there can be, by reason.",
@@ -381,7 +394,7 @@ const Id = Schema.Struct({ id: Schema.String });
 const steering = <Name extends string>(name: Name, summary: string) =>
   HttpApiEndpoint.post(name, `/backends/:id/${name}`)
     .setPath(Id)
-    .addSuccess(BackendStatus)
+    .addSuccess(SteeredBackend)
     .addError(answered.unknownBackend, { status: 404 })
     .annotate(OpenApi.Summary, summary);
 

@@ -7,7 +7,7 @@ import type * as HttpServerRequest from "@effect/platform/HttpServerRequest";
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
 import * as OpenApi from "@effect/platform/OpenApi";
 import { Effect, Iterable, Layer, Stream } from "effect";
-import type { Admin } from "../backend/Backend.js";
+import type { Admin, Backend } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
 import * as Pool from "../backend/Pool.js";
 import * as EventLoop from "../clock/EventLoop.js";
@@ -140,8 +140,7 @@ const steering = <Id extends string>(api: Described<Id>) =>
       const chosen = (id: string, admin: Admin) =>
         Effect.gen(function* () {
           const by = yield* clientOf;
-          // Of a name with several addresses all are steered; the first is answered.
-          const [backend] = yield* steer(id, admin, by);
+          const [backend, ...others] = yield* steer(id, admin, by);
           if (backend === undefined) {
             return yield* new UnknownBackend({
               error: `no backend with the id ${JSON.stringify(id)} is listed; GET /backends lists them`,
@@ -150,7 +149,10 @@ const steering = <Id extends string>(api: Described<Id>) =>
           }
           const now = yield* pool;
           const bytes = Views.bytesOfBackends({ pool: now, metrics, sessions: yield* sessions.snapshot });
-          return Views.backendStatus(now, backend, metrics, bytes(backend.key), converter());
+          const toEpoch = converter();
+          const statusOf = (steered: Backend) =>
+            Views.backendStatus(now, steered, metrics, bytes(steered.key), toEpoch);
+          return { ...statusOf(backend), others: others.map(statusOf) };
         });
       return handlers
         .handle("drain", ({ path }) => chosen(path.id, "draining"))

@@ -19,7 +19,13 @@ import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
 import * as Pool from "../../src/backend/Pool.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
 import { Metrics } from "../../src/metrics/Metrics.js";
-import { NotServing, Status, Unauthorized, UnknownBackend } from "../../src/monitoring/Api.js";
+import {
+  NotServing,
+  Status,
+  SteeredBackend,
+  Unauthorized,
+  UnknownBackend,
+} from "../../src/monitoring/Api.js";
 import * as Monitoring from "../../src/monitoring/Monitoring.js";
 import * as MonitoringClient from "../../src/monitoring/MonitoringClient.js";
 import * as Sessions from "../../src/proxy/Sessions.js";
@@ -131,6 +137,22 @@ const kindOf = ({ data, name }: Message): unknown =>
   name === "event" && typeof data === "object" && data !== null && "kind" in data ? data.kind : undefined;
 
 describe("steering", () => {
+  it.scopedLive("by a name steers all its addresses, and answers every one", () =>
+    Effect.gen(function* () {
+      const { origin, registry } = yield* start(secret);
+      const at = (host: string) => ({ id: `web:80@${host}`, name: "web:80", address: { host, port: 80 } });
+      yield* registry.discovered([at("10.0.0.8"), at("10.0.0.9")]);
+      const { body, status } = yield* post(`${origin}/backends/web:80/drain`, secret);
+      assert.strictEqual(status, 200);
+      const { address, admin, others } = yield* Schema.decodeUnknown(SteeredBackend)(body);
+      assert.deepStrictEqual([address, admin], ["10.0.0.8:80", "draining"]);
+      assert.deepStrictEqual(
+        others.map((other) => [other.address, other.admin]),
+        [["10.0.0.9:80", "draining"]],
+      );
+    }),
+  );
+
   it.scopedLive("is off without ADMIN_TOKEN, and says how to turn it on", () =>
     Effect.gen(function* () {
       const { origin } = yield* start();
