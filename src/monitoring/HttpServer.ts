@@ -33,8 +33,11 @@ export interface Options {
 const largestHeader = 8 * 1024;
 /** No request has a use for a body: one up to this size is read and ignored, a larger one is refused. */
 const largestBody = 16 * 1024;
-/** What the kernel may hold until it is accepted. */
-const backlog = 128;
+/**
+ * What the kernel may hold until it is accepted. Beyond that it drops who arrives, and that client tries again only after a
+ * second, then after three: a burst of viewers must not do that to a probe of health.
+ */
+const backlog = 1024;
 /** How long a request may take to arrive. */
 const requestMillis = 5_000;
 /** How long a client may leave its answer unread. */

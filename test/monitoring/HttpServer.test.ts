@@ -1,6 +1,7 @@
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import type { RequestListener } from "node:http";
-import type { Socket } from "node:net";
+import { connect, type Socket } from "node:net";
 import { assert, describe, it } from "@effect/vitest";
 import { Effect, Logger } from "effect";
 import * as HttpServer from "../../src/monitoring/HttpServer.js";
@@ -54,6 +55,25 @@ const closed = (socket: Socket) =>
   });
 
 describe("the server of monitoring, when its places run out", () => {
+  it.scopedLive.skipIf(process.platform !== "linux")("lets a burst wait that it has not accepted yet", () =>
+    Effect.gen(function* () {
+      const port = yield* start;
+      const sockets = Array.from({ length: 600 }, () => connect({ host: "127.0.0.1", port }));
+      for (const socket of sockets) socket.on("error", () => {});
+      // They are connected to in this turn, in which nobody accepts; the kernel has answered those that may wait.
+      yield* Effect.promise(() => new Promise<void>((resolve) => process.nextTick(resolve)));
+      const there = `0100007F:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+      const states = readFileSync("/proc/net/tcp", "utf8")
+        .split("\n")
+        .map((line) => line.trim().split(/\s+/))
+        .filter(([, , remote]) => remote === there)
+        .map(([, , , state]) => state);
+      for (const socket of sockets) socket.destroy();
+      assert.isAtLeast(states.length, sockets.length);
+      assert.notInclude(states, "02", "still waiting for an answer to its SYN");
+    }),
+  );
+
   it.scopedLive("answers among 2,000 half-sent requests, and leaves those who read their answers alone", () =>
     Effect.gen(function* () {
       const port = yield* start;
