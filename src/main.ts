@@ -12,13 +12,7 @@ import { algorithms } from "./balancing/Algorithms.js";
 import { cannotListen, Refusal, settings as readSettings, usage } from "./cli/Refusal.js";
 import * as Environment from "./config/Environment.js";
 import type { InvalidOption } from "./config/InvalidOption.js";
-import {
-  describe,
-  type EnvironmentName,
-  type Settings,
-  type TransportName,
-  table,
-} from "./config/Settings.js";
+import { describe, type EnvironmentName, type Settings, table } from "./config/Settings.js";
 import type { Discovery } from "./discovery/Discovery.js";
 import * as DiscoverySync from "./discovery/DiscoverySync.js";
 import * as OperatorDiscovery from "./discovery/OperatorDiscovery.js";
@@ -82,30 +76,44 @@ const discovery = (settings: Settings): Layer.Layer<Discovery> =>
 const withFallback = <E>(
   first: Layer.Layer<Transport, LinuxTransport.TransportUnavailable>,
   other: Layer.Layer<Transport, E>,
-  line: string,
+  line: Effect.Effect<void>,
 ): Layer.Layer<Transport, E> =>
   Layer.catchAll(first, ({ message }) =>
-    Layer.provideMerge(
-      other,
-      Layer.effectDiscard(Effect.logInfo(line).pipe(Effect.annotateLogs({ why: message }))),
-    ),
+    Layer.provideMerge(other, Layer.effectDiscard(Effect.annotateLogs(line, { why: message }))),
   );
 
+/** Linux's transport, with data threads where they are asked for. How many has been checked with the settings. */
+const linuxTransport = (threads: number): Layer.Layer<Transport, LinuxTransport.TransportUnavailable> =>
+  threads === 0
+    ? LinuxTransport.layer
+    : Layer.catchAll(LinuxTransport.layerThreads({ threads }), (error) =>
+        error._tag === "InvalidOption" ? Layer.die(error) : Layer.fail(error),
+      );
+
 /** The Linux transport where it runs, unless the settings say otherwise. */
-const transport = (name: TransportName): Layer.Layer<Transport, Refusal> => {
-  const linux = Layer.mapError(
-    LinuxTransport.layer,
-    ({ message }) => new Refusal({ message: `${message}: set LB_TRANSPORT to auto or node`, code: 1 }),
-  );
-  switch (name) {
+const transport = ({ threads, transport }: Settings): Layer.Layer<Transport, Refusal> => {
+  const refused = ({ message }: LinuxTransport.TransportUnavailable): Refusal =>
+    new Refusal({ message: `${message}: set LB_TRANSPORT to auto or node`, code: 1 });
+  const linux = Layer.mapError(linuxTransport(threads), refused);
+  switch (transport) {
     case "node":
       return NodeTransport.layer;
     case "linux":
       return linux;
     case "io_uring":
-      return withFallback(LinuxTransport.layerIoUring, linux, "epoll is used in place of io_uring");
+      return withFallback(
+        LinuxTransport.layerIoUring,
+        linux,
+        Effect.logInfo("epoll is used in place of io_uring"),
+      );
     case "auto":
-      return withFallback(LinuxTransport.layer, NodeTransport.layer, "Node's sockets are used");
+      return withFallback(
+        linuxTransport(threads),
+        NodeTransport.layer,
+        threads === 0
+          ? Effect.logInfo("Node's sockets are used")
+          : Effect.logWarning("Node's sockets are used, and no data threads"),
+      );
   }
 };
 
@@ -220,7 +228,7 @@ const program = (settings: Settings, inherited: number | undefined) =>
         rise: settings.healthCheckRise,
         fall: settings.healthCheckFall,
       }),
-      transport(settings.transport),
+      transport(settings),
     ]),
     Layer.mapError((error) =>
       error._tag === "InvalidOption" ? new Refusal({ message: error.message, code: usage }) : error,
@@ -265,7 +273,7 @@ const commandLine = Effect.promise(() => import("./cli/CommandLine.js")).pipe(
       version,
       serve,
       discovery,
-      transport: (settings) => transport(settings.transport),
+      transport: (settings) => transport({ ...settings, threads: 0 }),
       demo: Effect.flatMap(
         Effect.promise(() => import("./demo/Demo.js")),
         ({ demo }) => demo,

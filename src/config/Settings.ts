@@ -164,6 +164,13 @@ export const table = {
     "what moves the bytes: Linux's system calls, the same with io_uring where the kernel allows it, or Node's sockets; auto is linux where that can be used, otherwise node",
     ["auto", "linux", "io_uring", "node"],
   ),
+  /** Zero has the main thread do it. */
+  threads: Kinds.count(
+    "LB_THREADS",
+    "0",
+    "how many data threads connect to backends and move bytes, on the transport linux; 0 has the main thread do it",
+    { least: 0, most: 64 },
+  ),
   accessLog: Kinds.oneOf<AccessLogMode>(
     "ACCESS_LOG",
     "errors",
@@ -329,6 +336,14 @@ const conflicts: ReadonlyArray<Conflict> = [
     line: ({ port }, one, other) =>
       `${one} and ${other} are both ${port}: both cannot listen there; ` +
       `accepted: two different ports, or a BIND_ADDRESS and a HEALTH_BIND_ADDRESS that do not overlap`,
+  },
+  {
+    fields: ["threads", "transport"],
+    between: ["threads", "transport"],
+    holds: ({ threads, transport }) => threads > 0 && (transport === "node" || transport === "io_uring"),
+    line: ({ threads, transport }, one, other) =>
+      `${one} is ${threads} and ${other} is ${transport}, which has no data threads; ` +
+      `accepted: ${one}=0, or ${other}=linux or auto`,
   },
   {
     fields: ["operatorUrl", "operatorToken"],

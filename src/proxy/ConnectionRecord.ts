@@ -30,6 +30,8 @@ export type EndedBy =
   | "drain-timeout"
   /** The balancer: an operator disabled the backend. */
   | "disabled"
+  /** The balancer: the data thread that relayed it ended by a fault. */
+  | "thread-lost"
   /** A bug of the balancer, or of an algorithm or callback that it was given. */
   | "defect";
 

@@ -80,6 +80,7 @@ const done: Readonly<Record<RelayEnd, Decision>> = {
   "backend-closed": { _tag: "Done", by: "backend" },
   "client-reset": { _tag: "Done", by: "client-reset" },
   "backend-reset": { _tag: "Done", by: "backend-reset" },
+  "thread-lost": { _tag: "Done", by: "thread-lost" },
 };
 
 export interface Dependencies {

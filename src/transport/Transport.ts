@@ -119,7 +119,9 @@ export type RelayEnd =
   /** The client broke off (RST, or its connection died). */
   | "client-reset"
   /** The backend broke off. */
-  | "backend-reset";
+  | "backend-reset"
+  /** The thread that relayed it ended by a fault, and both were reset. */
+  | "thread-lost";
 
 /**
  * What a relay came to.
@@ -220,16 +222,19 @@ export interface ForwardOptions extends ConnectOptions {
   readonly connected?: (() => void) | undefined;
 }
 
+/** Gives up what was begun. What it answers ends when all of that has ended, where it has not at once. */
+export type GiveUp = () => Effect.Effect<void> | undefined | void;
+
 /**
  * An effect that waits for what `start` begins; `start` answers how to give up. The wait can be interrupted inside an
  * uninterruptible region too. It gives up whenever the result does not reach the fiber, also when the interruption
  * comes in the same moment as the result. It does not give up after an error that was passed to `resume`.
  */
 const waitFor = <A, E = never>(
-  start: (resume: (result: Effect.Effect<A, E>) => void) => () => void,
+  start: (resume: (result: Effect.Effect<A, E>) => void) => GiveUp,
 ): Effect.Effect<A, E> =>
   Effect.uninterruptibleMask(() => {
-    let giveUp: (() => void) | undefined;
+    let giveUp: GiveUp | undefined;
     // Not by async's own finalizer, which costs a connection more than all that it waits for.
     return Effect.catchAllCause(
       Effect.interruptible(
@@ -238,8 +243,9 @@ const waitFor = <A, E = never>(
         }),
       ),
       (cause) => {
-        if (cause._tag !== "Fail") giveUp?.();
-        return Effect.failCause(cause);
+        const givenUp = cause._tag === "Fail" ? undefined : giveUp?.();
+        const ended = Effect.failCause(cause);
+        return givenUp === undefined ? ended : Effect.zipRight(givenUp, ended);
       },
     );
   });
@@ -280,7 +286,52 @@ export interface Mechanism {
     meter: Meter,
     ended: (outcome: RelayOutcome) => void,
   ) => () => void;
+  /**
+   * {@link forward} with the two above, where it is not given or answers undefined. Giving up leaves the client to the caller while it is
+   * being connected, and resets both from then on.
+   */
+  readonly forward?: (
+    client: Connection,
+    target: SocketAddress,
+    options: ForwardOptions,
+    meter: Meter,
+    told: Forwarding,
+  ) => GiveUp | undefined;
 }
+
+/**
+ * What comes of forwarding a client: one of these is told, once, and nothing after giving up.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Forwarding {
+  readonly ended: (outcome: RelayOutcome) => void;
+  /** It was not connected; the client is the caller's as before. */
+  readonly failed: (error: ConnectError) => void;
+  /** `connected` threw; the client is the caller's as before. */
+  readonly threw: (defect: unknown) => void;
+}
+
+/** Connects, and relays when that is done; the one way to forward, on whatever thread. Answers how to give up. */
+export const forward = <Client, Backend extends { readonly reset: () => void }>(
+  connect: (made: (backend: Backend) => void, failed: (error: ConnectError) => void) => () => void,
+  relay: (client: Client, backend: Backend, ended: (outcome: RelayOutcome) => void) => () => void,
+  client: Client,
+  connected: (() => void) | undefined,
+  told: Forwarding,
+): (() => void) => {
+  let giveUp = connect((backend) => {
+    giveUp = () => backend.reset();
+    try {
+      connected?.();
+      giveUp = relay(client, backend, told.ended);
+    } catch (defect) {
+      told.threw(defect);
+    }
+  }, told.failed);
+  return () => giveUp();
+};
 
 /**
  * The verbs of a transport. All waits can be interrupted, inside an uninterruptible region too.
@@ -370,6 +421,7 @@ export const make = ({
   probe,
   connect,
   relay,
+  forward: elsewhere,
 }: Mechanism): Context.Tag.Service<typeof Transport> => ({
   name,
   faults,
@@ -413,20 +465,20 @@ export const make = ({
     waitFor((resume) => relay(client, backend, meter, (outcome) => resume(Effect.succeed(outcome)))),
   forward: (client, target, options, meter) =>
     waitFor((resume) => {
-      let giveUp = connect(
-        target,
-        options,
-        (backend) => {
-          giveUp = () => backend.reset();
-          try {
-            options.connected?.();
-            giveUp = relay(client, backend, meter, (outcome) => resume(Effect.succeed(outcome)));
-          } catch (defect) {
-            resume(Effect.die(defect));
-          }
-        },
-        (error) => resume(fail(error)),
+      const told: Forwarding = {
+        ended: (outcome) => resume(Effect.succeed(outcome)),
+        failed: (error) => resume(fail(error)),
+        threw: (defect) => resume(Effect.die(defect)),
+      };
+      return (
+        elsewhere?.(client, target, options, meter, told) ??
+        forward<Connection, Connection>(
+          (made, failed) => connect(target, options, made, failed),
+          (from, to, ended) => relay(from, to, meter, ended),
+          client,
+          options.connected,
+          told,
+        )
       );
-      return () => giveUp();
     }),
 });

@@ -74,6 +74,7 @@ describe("Settings", () => {
       CONNECT_TIMEOUT: "5s",
       CONNECT_RETRIES: "2",
       LB_TRANSPORT: "auto",
+      LB_THREADS: "0",
       ACCESS_LOG: "errors",
       DRAIN_TIMEOUT: "30s",
       OTEL_SDK_DISABLED: "false",
@@ -411,6 +412,29 @@ describe("Settings", () => {
       accepted({ PORT: "0", HEALTH_PORT: "0" });
       // The default of the one is as good a clash as any.
       assert.lengthOf(refused({ PORT: "8083" }), 1);
+    });
+  });
+
+  describe("LB_THREADS", () => {
+    it("is a number from 0 to 64", () => {
+      assert.strictEqual(accepted({}).threads, 0);
+      assert.strictEqual(accepted({ LB_THREADS: "64" }).threads, 64);
+      for (const wrong of ["-1", "65", "two"]) {
+        assert.match(refused({ LB_THREADS: wrong }).join(), /LB_THREADS=.*from 0 to 64/);
+      }
+    });
+
+    it("is refused with a transport that has no data threads", () => {
+      for (const transport of ["node", "io_uring"]) {
+        const lines = refused({ LB_THREADS: "2", LB_TRANSPORT: transport });
+        assert.lengthOf(lines, 1);
+        assert.include(
+          lines[0],
+          `LB_THREADS is 2 and LB_TRANSPORT is ${transport}, which has no data threads`,
+        );
+        accepted({ LB_THREADS: "0", LB_TRANSPORT: transport });
+      }
+      for (const transport of ["linux", "auto"]) accepted({ LB_THREADS: "2", LB_TRANSPORT: transport });
     });
   });
 

@@ -73,6 +73,40 @@ describe.runIf(process.platform === "linux")("LB_TRANSPORT", () => {
     }),
   );
 
+  it.scopedLive("moves bytes in data threads where LB_THREADS asks for them, and ends them at the end", () =>
+    Effect.gen(function* () {
+      const program = yield* Program.start("linux", {
+        BACKENDS: listOf(yield* named("a"), yield* named("b")),
+        LB_THREADS: "2",
+      });
+      assert.strictEqual((yield* program.tells("data threads started")).annotations["threads"], 2);
+      yield* program.healthy(2);
+      const answers: Array<string> = [];
+      for (let i = 0; i < 4; i++) answers.push(yield* ask(program.port));
+      assert.deepStrictEqual(answers.sort(), ["a", "a", "b", "b"]);
+      yield* program.signal("SIGTERM");
+      assert.deepStrictEqual(yield* program.ended, { code: 0, signal: null });
+    }),
+  );
+
+  it.scopedLive("has no data threads where auto is Node's, and warns", () =>
+    Effect.gen(function* () {
+      const program = yield* Program.start("auto", {
+        BACKENDS: listOf(yield* named("a")),
+        LB_THREADS: "2",
+        ...withoutKoffi,
+      });
+      assert.strictEqual((yield* program.tells("listening")).annotations["transport"], "node");
+      const told = program.told("Node's sockets are used, and no data threads");
+      assert.deepStrictEqual(
+        told.map(({ logLevel }) => logLevel),
+        ["WARN"],
+      );
+      yield* program.healthy(1);
+      assert.strictEqual(yield* ask(program.port), "a");
+    }),
+  );
+
   it.live("Linux's runs in a worker thread too, as its self-test says", () =>
     Effect.gen(function* () {
       const worker = new Worker(inWorker, { eval: true });

@@ -28,6 +28,7 @@ const everyEnd: Readonly<Record<EndedBy, boolean>> = {
   "connect-failed": false,
   "at-capacity": false,
   "drain-timeout": false,
+  "thread-lost": false,
   disabled: false,
   defect: false,
 };

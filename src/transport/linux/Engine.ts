@@ -1,6 +1,6 @@
 /**
- * One epoll descriptor, what is watched with it, and what all connections on it share. Everything here runs on the
- * thread of the fibers, in turns that the scheduler keeps short.
+ * One epoll descriptor, what is watched with it, and what all connections on it share. Everything here runs on one
+ * thread, in turns that the scheduler keeps short: in Node's loop between fibers, or in a data thread's own loop.
  */
 import { Deadlines } from "../Deadlines.js";
 import { Faults } from "./Faults.js";
@@ -23,7 +23,7 @@ import {
   type Result,
   tcpInfo,
 } from "./Libc.js";
-import { Pipes } from "./Pipes.js";
+import { Pipes, pipeBytes } from "./Pipes.js";
 import { Scheduler, type Source, type Task } from "./Scheduler.js";
 import type { Timer, Service as WakeupService } from "./Wakeup.js";
 
@@ -114,6 +114,8 @@ export class Engine implements Source {
     readonly capacity: number,
     /** Called for every exception that was caught. Must not throw. */
     report: (fault: unknown) => void,
+    /** The most that its pipes may hold, in bytes. All engines of a process share what the kernel lets it have. */
+    pipeBudget = pipeBytes,
   ) {
     this.faults = new Faults(report);
     this.scheduler = new Scheduler(wakeup, this.faults);
@@ -122,7 +124,7 @@ export class Engine implements Source {
       (fault) => this.faults.record(fault),
     );
     this.buffer = libc.allocate(copied);
-    this.pipes = new Pipes(libc, wakeup.now);
+    this.pipes = new Pipes(libc, wakeup.now, pipeBudget);
     this.address = libc.allocate(addressSize);
     this.info = libc.allocate(tcpInfo.size);
     this.#events = libc.allocate(4 * epollEvent.words * eventsPerLook);
@@ -198,10 +200,19 @@ export class Engine implements Source {
     this.libc.close(this.#epoll);
   }
 
+  /**
+   * Waits in the kernel for events, so many milliseconds at most, and handles them. For the loop of a thread that does
+   * nothing else.
+   */
+  wait(millis: number): void {
+    // What is at hand is handled first.
+    if (this.#at < this.#end || this.#look(millis) > 0) this.scheduler.wake(this);
+  }
+
   poll(): boolean {
     for (;;) {
       if (this.#at === this.#end) {
-        const count = this.#look();
+        const count = this.#look(0);
         if (count <= 0) return count === -EINTR;
       }
       const batch = this.#end / epollEvent.words;
@@ -214,9 +225,9 @@ export class Engine implements Source {
   }
 
   /** Asks the kernel for events. */
-  #look(): Result {
+  #look(timeoutMillis: number): Result {
     if (this.#closed) return 0;
-    const count = this.libc.epollWait(this.#epoll, this.#events, eventsPerLook, 0);
+    const count = this.libc.epollWait(this.#epoll, this.#events, eventsPerLook, timeoutMillis);
     this.#at = 0;
     this.#end = count > 0 ? count * epollEvent.words : 0;
     return count;

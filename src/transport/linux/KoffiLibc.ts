@@ -5,6 +5,7 @@
  * every length here fits an `int`.
  */
 import type koffi from "koffi";
+import type { EventCounters } from "./EventCounter.js";
 import {
   addressLengthOffset,
   addressSize,
@@ -191,6 +192,24 @@ const EFD_CLOEXEC_NONBLOCK = O_CLOEXEC | O_NONBLOCK;
 /** More than every page size there is. */
 const pageSize = 65_536;
 
+/** Throws like {@link make}. */
+export const makeEventCounters = (koffi: Koffi): EventCounters => {
+  const { call, checked } = functionsOf(koffi);
+  const eventfd = call("int eventfd(uint, int)");
+  const read = call("int read(int, uintptr_t, size_t)");
+  const write = call("int write(int, uintptr_t, size_t)");
+  // Read and written by the kernel: 64-bit numbers, which stay where they are for as long as the functions below do.
+  const count = new BigUint64Array(new ArrayBuffer(8));
+  const one = new BigUint64Array(new ArrayBuffer(8)).fill(1n);
+  const countAddress = Number(koffi.address(count));
+  const oneAddress = Number(koffi.address(one));
+  return {
+    eventCounter: () => checked(eventfd(0, EFD_CLOEXEC_NONBLOCK)),
+    raiseCounter: (counter) => checked(write(counter, oneAddress, one.byteLength)),
+    clearCounter: (counter) => checked(read(counter, countAddress, count.byteLength)),
+  };
+};
+
 /** The calls of io_uring, which the C libraries have no functions for. Throws like {@link make}. */
 export const makeUring = (koffi: Koffi): Uring => {
   const { call, checked } = functionsOf(koffi);
@@ -199,12 +218,9 @@ export const makeUring = (koffi: Koffi): Uring => {
   const register = call("int syscall(long, int, uint, uintptr_t, uint)");
   const mmap = call("intptr_t mmap(uintptr_t, size_t, int, int, int, intptr_t)");
   const munmap = call("int munmap(uintptr_t, size_t)");
-  const eventfd = call("int eventfd(uint, int)");
-  const read = call("int read(int, uintptr_t, size_t)");
-  const count = new Uint8Array(new ArrayBuffer(8));
-  const countAddress = Number(koffi.address(count));
 
   return {
+    ...makeEventCounters(koffi),
     allocatePages: (size) => {
       const memory = new Uint8Array(new ArrayBuffer(size + pageSize));
       const start = Number(koffi.address(memory));
@@ -224,8 +240,6 @@ export const makeUring = (koffi: Koffi): Uring => {
     unmap: ({ address, bytes }) => {
       munmap(address, bytes.byteLength);
     },
-    eventCounter: () => checked(eventfd(0, EFD_CLOEXEC_NONBLOCK)),
-    clearCounter: (counter) => checked(read(counter, countAddress, count.length)),
   };
 };
 

@@ -217,6 +217,12 @@ const names: ReadonlyMap<number, string> = new Map(
 /** The word for an errno, negated or not: ECONNRESET. */
 export const errnoName = (errno: number): string => names.get(Math.abs(errno)) ?? `errno ${Math.abs(errno)}`;
 
+const numbers: ReadonlyMap<string, number> = new Map([...names].map(([number, name]) => [name, number]));
+
+/** The errno, positive, that {@link errnoName} has the word for; 0 where there is none. */
+export const errnoOf = (name: string): number =>
+  numbers.get(name) ?? (Number(/^errno (\d+)$/.exec(name)?.[1]) || 0);
+
 /** Where the parts of an `epoll_event` are, in 32-bit words. */
 export interface EpollEventLayout {
   /** From one event to the next. */

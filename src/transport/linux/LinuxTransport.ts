@@ -3,6 +3,7 @@
  * traffic never leaves the kernel.
  */
 import { Cause, type Context, Data, Effect, Layer, Runtime, type Scope } from "effect";
+import * as InvalidOption from "../../config/InvalidOption.js";
 import * as Descriptors from "../../net/Descriptors.js";
 import { failureOf, ListenError } from "../../net/ListenError.js";
 import type { SocketAddress } from "../../net/SocketAddress.js";
@@ -16,9 +17,11 @@ import {
   make as makeTransport,
   Transport,
 } from "../Transport.js";
+import * as DataThreads from "../threads/DataThreads.js";
 import { Acceptor } from "./Acceptor.js";
 import { Connecting, type Destination, type Settled } from "./Connecting.js";
 import { Engine } from "./Engine.js";
+import type { EventCounters } from "./EventCounter.js";
 import { format, parse } from "./InetAddress.js";
 import { KernelRing } from "./KernelRing.js";
 import * as KoffiLibc from "./KoffiLibc.js";
@@ -64,6 +67,8 @@ export type Unavailable =
   | "not-callable"
   /** The kernel is too old for io_uring as it is used here, or does not allow it. */
   | "no-io_uring"
+  /** The data threads do not start. */
+  | "no-threads"
   /** All is there, but what was relayed to try it did not arrive as it was sent. */
   | "self-test-failed";
 
@@ -88,6 +93,7 @@ const explain: Record<Unavailable, string> = {
   "not-installed": "koffi cannot be loaded; install it together with its optional packages",
   "not-callable": "the C library cannot be called",
   "no-io_uring": "there is no io_uring, of Linux 6.1 or newer, that this process may use",
+  "no-threads": "its data threads do not start",
   "self-test-failed": "its self-test failed",
 };
 
@@ -97,7 +103,31 @@ export interface Options {
   readonly capacity: number;
   /** Connects, and relays small traffic, by io_uring; by epoll unless said otherwise. May throw where there is none. */
   readonly ring?: (engine: Engine) => Ring;
+  /** How many data threads connect and relay what is forwarded, and the file that they run. None unless given. */
+  readonly threads?: ThreadOptions & { readonly counters: EventCounters };
 }
+
+/**
+ * Data threads: how many, and what they run.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface ThreadOptions {
+  /** How many, from 1 to 64. */
+  readonly threads: number;
+  /**
+   * The path or URL of the file that a data thread runs: `transport/threads/worker.js` of this package, and by default
+   * that. To be said where a bundler has moved it.
+   */
+  readonly file?: string | URL | undefined;
+}
+
+/** The most data threads of a transport. */
+const mostThreads = 64;
+
+/** Descriptors' numbers are below this one, where the system does not say: Linux's own limit (fs.nr_open). */
+const mostDescriptors = 2 ** 20;
 
 /** How many clients may be connected at once, by the descriptors that are left for them. */
 const capacity = (): number => Descriptors.capacity(Descriptors.read()) ?? Number.POSITIVE_INFINITY;
@@ -293,13 +323,35 @@ export const make = (
       return () => running.abort();
     };
 
+    const threads =
+      options.threads === undefined
+        ? undefined
+        : yield* DataThreads.make(engine, options.threads.counters, {
+            count: options.threads.threads,
+            file: options.threads.file,
+            capacity: options.capacity,
+            descriptors: Descriptors.read()?.limit ?? mostDescriptors,
+            onFault: (text) => report(new Error(text)),
+          }).pipe(
+            Effect.mapError(({ why }) => new TransportUnavailable({ reason: "no-threads", detail: why })),
+          );
+
+    const forward: Mechanism["forward"] = (client, target, options, meter, told) => {
+      const socket = socketOf(client);
+      const destination = socket.closed ? undefined : destinationOf(target);
+      return destination === undefined
+        ? undefined
+        : threads?.forward(socket, destination, target, options, meter, told);
+    };
+
     return makeTransport({
       name: ring === undefined ? "linux" : "io_uring",
-      faults: () => engine.faults.count,
+      faults: () => engine.faults.count + (threads?.faults() ?? 0),
       listen,
       probe,
       connect,
       relay,
+      ...(threads === undefined ? {} : { forward }),
     });
   });
 
@@ -406,3 +458,28 @@ export const layerIoUring: Layer.Layer<Transport, TransportUnavailable> = Layer.
 export const layer: Layer.Layer<Transport, TransportUnavailable> = Layer.suspend(() =>
   Layer.provide(layerWith({ capacity: capacity() }), layerSystem),
 );
+
+/**
+ * {@link layer} with data threads: the thread of the fibers listens, probes, and decides where each client goes; data
+ * threads connect and relay what is forwarded, so that bytes do not wait for anything else that the process does, and
+ * several cores can be used.
+ *
+ * A data thread that ends by a fault is replaced: what it relayed is reset, and ends as `thread-lost`.
+ *
+ * @since 0.2.0
+ * @category layers
+ */
+export const layerThreads = (
+  options: ThreadOptions,
+): Layer.Layer<Transport, TransportUnavailable | InvalidOption.InvalidOption> =>
+  Layer.unwrapEffect(
+    Effect.gen(function* () {
+      yield* InvalidOption.count("threads", options.threads, { least: 1, most: mostThreads });
+      const koffi = yield* load;
+      const counters = yield* callable(() => KoffiLibc.makeEventCounters(koffi));
+      return Layer.provide(
+        layerWith({ capacity: capacity(), threads: { ...options, counters } }),
+        layerSystem,
+      );
+    }),
+  );

@@ -9,8 +9,8 @@
  */
 import type { Block, Service } from "./Libc.js";
 
-/** The most that all pipes may hold, in bytes. */
-const budget = 32 * 1024 * 1024;
+/** The most that all pipes of a process may hold, in bytes. */
+export const pipeBytes = 32 * 1024 * 1024;
 
 /** Sizes to try, in bytes; one pipe is given at most an eighth of what is left. */
 const sizes = [1024 * 1024, 256 * 1024, 64 * 1024] as const;
@@ -55,8 +55,13 @@ export class Pipes {
   /** Requests to go before the kernel is asked again. */
   #refusals = 0;
 
-  /** `now` is monotonic time in milliseconds. */
-  constructor(libc: Service, now: () => number) {
+  constructor(
+    libc: Service,
+    /** Monotonic time in milliseconds. */
+    now: () => number,
+    /** The most that these may hold, in bytes. */
+    readonly budget = pipeBytes,
+  ) {
     this.#libc = libc;
     this.#now = now;
     this.#ends = libc.allocate(8);
@@ -112,7 +117,7 @@ export class Pipes {
   }
 
   #open(): Pipe | undefined {
-    const most = (budget - this.#inUse) / 8;
+    const most = (this.budget - this.#inUse) / 8;
     const smallest = sizes[sizes.length - 1] ?? 0;
     if (most < smallest || this.#libc.pipe(this.#ends) < 0) return undefined;
     const ends = new DataView(this.#ends.bytes.buffer, this.#ends.bytes.byteOffset, 8);

@@ -62,12 +62,11 @@ export const selfTest = (transport: Context.Tag.Service<typeof Transport>): Effe
         port: 0,
         backlog: 1,
         onConnection: (client) => {
-          const relay = Effect.flatMap(
-            transport.connect(
-              { host: "127.0.0.1", port: address.port },
-              { timeoutMillis: Duration.toMillis(limit) },
-            ),
-            (backend) => transport.relay(client, backend, { received: 0, sent: 0 }),
+          const relay = transport.forward(
+            client,
+            { host: "127.0.0.1", port: address.port },
+            { timeoutMillis: Duration.toMillis(limit) },
+            { received: 0, sent: 0 },
           );
           relays.push(Effect.runFork(Effect.onError(relay, () => Effect.sync(() => client.reset()))));
         },

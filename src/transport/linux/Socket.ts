@@ -166,14 +166,19 @@ export class Socket implements Connection, Watched {
   /** Closes the descriptor, once. For its owner. */
   end(reset: boolean): void {
     if (this.closed) return;
-    this.closed = true;
-    this.owner = undefined;
-    if (this.accepted) {
-      this.engine.clients -= 1;
-      this.engine.left += 1;
-    }
+    this.gone();
     // From its beginning on it would be reset, so that a peer of a killed process does not take what it has for all.
     if (!reset) this.engine.libc.resetOnClose(this.fd, false);
     this.engine.close(this);
+  }
+
+  /** Its descriptor is closed, or another thread closes it: whoever asks finds a connection that has ended. */
+  gone(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.owner = undefined;
+    if (!this.accepted) return;
+    this.engine.clients -= 1;
+    this.engine.left += 1;
   }
 }

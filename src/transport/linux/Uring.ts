@@ -2,9 +2,10 @@
  * The system calls of io_uring, and all that is known here of its numbers and memory layouts (io_uring_setup(2),
  * io_uring_enter(2), io_uring_register(2), include/uapi/linux/io_uring.h). They are the same on x86-64 and 64-bit ARM.
  */
+import type { EventCounters } from "./EventCounter.js";
 import type { Block, Result } from "./Libc.js";
 
-export interface Uring {
+export interface Uring extends EventCounters {
   /** Memory that starts where a page does. */
   readonly allocatePages: (size: number) => Block;
   /** {@link params} at the start of the block, filled in. Answers a descriptor, close-on-exec. */
@@ -15,10 +16,6 @@ export interface Uring {
   /** Memory that is shared with the kernel, at an offset of the ring's; undefined where it refuses. */
   readonly map: (ring: number, size: number, offset: number) => Block | undefined;
   readonly unmap: (block: Block) => void;
-  /** A counter that becomes readable when the kernel adds to it. */
-  readonly eventCounter: () => Result;
-  /** Sets it back to zero. */
-  readonly clearCounter: (counter: number) => Result;
 }
 
 /** `struct io_uring_params`: its size, and where what is used here stands, in bytes. */

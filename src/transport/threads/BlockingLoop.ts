@@ -1,0 +1,58 @@
+/**
+ * The loop of a data thread, in place of Node's: timers, and what is to run soon. It waits in the kernel, in the one
+ * epoll descriptor of the thread's engine, and never for longer than a second, so that a thread that is to end does.
+ */
+import type { Service as Wakeup } from "../linux/Wakeup.js";
+
+interface Timer {
+  readonly at: number;
+  readonly task: () => void;
+}
+
+/** The longest wait in the kernel, in milliseconds. */
+const longestWait = 1_000;
+
+export class BlockingLoop {
+  readonly #timers = new Set<Timer>();
+  #soon: Array<() => void> = [];
+  #next: Array<() => void> = [];
+
+  constructor(
+    /** Milliseconds of a clock that never goes back. */
+    readonly now: () => number,
+  ) {}
+
+  /** What the engine needs of it. The engine's descriptor is the one that is waited for: `watch` has nothing to do. */
+  readonly wakeup: Wakeup = {
+    watch: () => ({ close: () => {} }),
+    soon: (task) => {
+      this.#next.push(task);
+    },
+    now: () => this.now(),
+    after: (millis, task) => {
+      const timer = { at: this.now() + millis, task };
+      this.#timers.add(timer);
+      return { cancel: () => this.#timers.delete(timer) };
+    },
+  };
+
+  /** Runs what is due, and answers how long the thread may wait in the kernel then, in whole milliseconds. */
+  turn(): number {
+    // A handful: the engine's round, and one for all deadlines.
+    const now = this.now();
+    for (const timer of this.#timers) {
+      if (timer.at > now) continue;
+      this.#timers.delete(timer);
+      timer.task();
+    }
+    const due = this.#next;
+    this.#next = this.#soon;
+    this.#soon = due;
+    for (const task of due) task();
+    due.length = 0;
+    if (this.#next.length > 0) return 0;
+    let wait = longestWait;
+    for (const { at } of this.#timers) wait = Math.min(wait, Math.ceil(at - this.now()));
+    return Math.max(0, wait);
+  }
+}

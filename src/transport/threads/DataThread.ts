@@ -1,0 +1,183 @@
+/**
+ * A data thread: it is handed clients, connects, relays, and reports. It decides nothing, and waits for nothing but the
+ * kernel: no timer of Node's, promise, message port or console is used while it runs.
+ *
+ * Its connections run on the same engine, connects and relays as those of the main thread.
+ */
+import type { Meter } from "../../net/Meter.js";
+import { Connecting } from "../linux/Connecting.js";
+import { Engine, type Watched } from "../linux/Engine.js";
+import type { EventCounters } from "../linux/EventCounter.js";
+import {
+  addressSize,
+  type Block,
+  EPOLLIN,
+  errnoName,
+  errnoOf,
+  type Service as LibcService,
+} from "../linux/Libc.js";
+import { Relay } from "../linux/Relay.js";
+import { Socket } from "../linux/Socket.js";
+import { forward, type RelayOutcome } from "../Transport.js";
+import { BlockingLoop } from "./BlockingLoop.js";
+import { FaultNote } from "./FaultNote.js";
+import { Ownership } from "./Ownership.js";
+import * as Protocol from "./Protocol.js";
+import { Queue } from "./Queue.js";
+import * as Slots from "./Slots.js";
+
+/** The main thread knows who it is, and says so. */
+const unnamed = { host: "", port: 0 };
+
+export class DataThread {
+  readonly #libc: LibcService;
+  readonly #counters: EventCounters;
+  readonly #memory: Protocol.Memory;
+  readonly #loop: BlockingLoop;
+  readonly #engine: Engine;
+  readonly #slots: Slots.Slots;
+  readonly #ownership: Ownership;
+  readonly #orders: Queue;
+  readonly #reports: Queue;
+  readonly #faults: FaultNote;
+  /** For the address that is being connected to. Nothing is in it between two calls. */
+  readonly #address: Block;
+  /** By slot: how to give up what runs there. */
+  readonly #running: Array<(() => void) | undefined> = [];
+  /** By slot, for as long as the thread lives. */
+  readonly #meters: Array<Meter | undefined> = [];
+  #stopped = false;
+
+  /** Throws where the kernel refuses. `now` is monotonic time in milliseconds. */
+  constructor(libc: LibcService, counters: EventCounters, memory: Protocol.Memory, now: () => number) {
+    this.#counters = counters;
+    this.#memory = memory;
+    this.#slots = new Slots.Slots(memory.slots);
+    this.#ownership = new Ownership(memory.owned);
+    this.#orders = new Queue(memory.orders);
+    this.#reports = new Queue(memory.reports);
+    this.#faults = new FaultNote(memory.faults);
+    this.#loop = new BlockingLoop(now);
+    this.#libc = this.#ownership.over(libc);
+    this.#address = this.#libc.allocate(addressSize);
+    this.#engine = new Engine(
+      this.#libc,
+      this.#loop.wakeup,
+      Number.POSITIVE_INFINITY,
+      (fault) => {
+        if (this.#faults.write(fault)) this.#report(Protocol.fault, Protocol.ofThread);
+      },
+      memory.pipeBudget,
+    );
+    const counter: Watched = {
+      fd: memory.ordersCounter,
+      incarnation: 0,
+      onEvents: () => {
+        counters.clearCounter(memory.ordersCounter);
+      },
+      onRound: () => {},
+      onFault: () => {},
+    };
+    const watched = this.#engine.add(counter, EPOLLIN);
+    if (watched < 0) throw new Error(`epoll_ctl failed (${errnoName(watched)})`);
+  }
+
+  /** Until it is ordered to stop: then all that it has is reset. */
+  run(): void {
+    this.#report(Protocol.ready, Protocol.ofThread);
+    while (!this.#stopped) this.#turn();
+    for (const giveUp of this.#running) giveUp?.();
+    this.#engine.shutdown();
+  }
+
+  #turn(): void {
+    this.#orders.take(this.#follow);
+    const millis = this.#loop.turn();
+    // Whoever puts an order from here on raises the counter, and so ends the wait.
+    this.#engine.wait(this.#stopped || !this.#orders.sleep() ? 0 : millis);
+    this.#orders.awake();
+  }
+
+  readonly #follow = (order: number): void => {
+    const slot = Protocol.slotOf(order);
+    switch (Protocol.kindOf(order)) {
+      case Protocol.begin:
+        this.#begin(slot);
+        break;
+      case Protocol.abort:
+        this.#running[slot]?.();
+        break;
+      case Protocol.stop:
+        this.#stopped = true;
+        break;
+    }
+  };
+
+  #begin(slot: number): void {
+    const engine = this.#engine;
+    const client = new Socket(engine, this.#slots.client(slot), unnamed, true);
+    let meter = this.#meters[slot];
+    if (meter === undefined) {
+      meter = this.#slots.meter(slot);
+      this.#meters[slot] = meter;
+    }
+    const counted = meter;
+    let relaying = false;
+    let over = false;
+    const ended = ({ end }: RelayOutcome): void => {
+      over = true;
+      this.#finish(slot, Protocol.ended, Protocol.ends.indexOf(end));
+    };
+    const failed = (result: number): void => {
+      over = true;
+      client.gone();
+      this.#finish(slot, Protocol.failed, result);
+    };
+    const giveUp = forward<Socket, Socket>(
+      (made, refused) => {
+        const attempt = new Connecting(engine, unnamed, (settled) => {
+          if (settled instanceof Socket) made(settled);
+          else refused(settled);
+        });
+        const length = this.#slots.address(slot, this.#address.bytes);
+        const family = this.#address.bytes[0] ?? 0;
+        attempt.start({ family, address: this.#address, length }, this.#slots.timeoutMillis(slot));
+        return () => attempt.cancel();
+      },
+      (from, to, onEnd) => {
+        relaying = true;
+        this.#report(slot, Protocol.connected);
+        const relay = new Relay(from, to, counted, onEnd);
+        relay.start();
+        return () => relay.abort();
+      },
+      client,
+      undefined,
+      {
+        ended,
+        failed: ({ code, reason }) =>
+          failed(reason === "timeout" && code === undefined ? Slots.timedOut : errnoOf(code ?? "")),
+        threw: (defect) => engine.faults.caught(client, defect),
+      },
+    );
+    // It may have failed at once.
+    if (over) return;
+    this.#running[slot] = () => {
+      giveUp();
+      if (relaying) ended({ end: "client-reset", received: 0, sent: 0 });
+      else failed(Slots.givenUp);
+    };
+  }
+
+  /** The slot is the main thread's again. */
+  #finish(slot: number, kind: number, result: number): void {
+    this.#running[slot] = undefined;
+    this.#slots.setResult(slot, result);
+    this.#report(slot, kind);
+  }
+
+  #report(slot: number, kind: number): void {
+    if (this.#reports.put(Protocol.word(slot, kind)))
+      this.#counters.raiseCounter(this.#memory.reportsCounter);
+  }
+}

@@ -1,0 +1,234 @@
+/**
+ * The data threads of a transport: starts them, hands each connection to the one that has the fewest, and starts another
+ * in the place of one that has ended by itself.
+ */
+import { Worker } from "node:worker_threads";
+import { Data, Deferred, Duration, Effect, FiberId, Option, type Scope } from "effect";
+import type { Meter } from "../../net/Meter.js";
+import type { SocketAddress } from "../../net/SocketAddress.js";
+import type { Destination } from "../linux/Connecting.js";
+import type { Engine } from "../linux/Engine.js";
+import type { EventCounters } from "../linux/EventCounter.js";
+import { pipeBytes } from "../linux/Pipes.js";
+import type { Socket } from "../linux/Socket.js";
+import type { Forwarding, ForwardOptions, GiveUp } from "../Transport.js";
+import { type Handed, ThreadLink } from "./ThreadLink.js";
+
+/** The most connections that one data thread has. Who comes then is relayed by the main thread. */
+const mostSlots = 2 ** 18;
+
+/** How long a thread may take to be ready. */
+const startTime = Duration.seconds(30);
+
+/** How long one may take to end by order, before it is ended by force. It looks at its orders once a second at least. */
+const stopTime = Duration.seconds(3);
+
+/** From the end of one to the start of another in its place, so that one that cannot run is not started for ever at once. */
+const restartPause = Duration.seconds(1);
+
+/** For how long giving up waits for the data thread's last count, in milliseconds. */
+const longestGivingUp = 5_000;
+
+export interface Options {
+  /** How many. */
+  readonly count: number;
+  /** The path of the file that a data thread runs; the one beside this module unless said otherwise. */
+  readonly file: string | URL | undefined;
+  /** How many clients may be connected at once, in all threads. */
+  readonly capacity: number;
+  /** Descriptors of the process have numbers below this one. */
+  readonly descriptors: number;
+  /** A data thread has caught an exception: its stack, in text. */
+  readonly onFault: (text: string) => void;
+}
+
+export interface DataThreads {
+  /**
+   * Hands a client over; undefined where no thread has a place, or none runs now. As `forward` of the mechanism
+   * otherwise.
+   */
+  readonly forward: (
+    client: Socket,
+    to: Destination,
+    target: SocketAddress,
+    options: ForwardOptions,
+    meter: Meter,
+    told: Forwarding,
+  ) => GiveUp | undefined;
+  /** Exceptions that they have caught since the start. */
+  readonly faults: () => number;
+}
+
+/** A thread that did not start. */
+export class NotStarted extends Data.TaggedError("NotStarted")<{
+  /** In words. */
+  readonly why: string;
+}> {
+  override get message(): string {
+    return `a data thread could not be started: ${this.why}`;
+  }
+}
+
+const wordsOf = (cause: unknown): string =>
+  cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+
+const beside = new URL("./worker.js", import.meta.url);
+
+/** They end with the scope. */
+export const make = (
+  engine: Engine,
+  counters: EventCounters,
+  { capacity, count, descriptors, file = beside, onFault }: Options,
+): Effect.Effect<DataThreads, NotStarted, Scope.Scope> =>
+  Effect.gen(function* () {
+    const links = new Set<ThreadLink>();
+    /** Exceptions of those that have ended. */
+    let faultsBefore = 0;
+
+    const begin = (index: number) =>
+      Effect.acquireRelease(
+        Effect.try({
+          try: () => {
+            const ready = Deferred.unsafeMake<void>(FiberId.none);
+            const exited = Deferred.unsafeMake<unknown>(FiberId.none);
+            const link = new ThreadLink(engine, counters, {
+              slots: Math.min(capacity, mostSlots),
+              descriptors,
+              pipeBudget: Math.floor(pipeBytes / (count + 1)),
+              onReady: () => Deferred.unsafeDone(ready, Effect.void),
+              onFault,
+            });
+            try {
+              const worker = new Worker(file, { workerData: link.memory, name: `data thread ${index}` });
+              let why: unknown = "it ended without a word";
+              worker.on("error", (error) => {
+                why = error;
+              });
+              worker.once("exit", () => {
+                links.delete(link);
+                faultsBefore += link.faults;
+                link.close();
+                Deferred.unsafeDone(exited, Effect.succeed(why));
+              });
+              // It is the scope that it lives for.
+              worker.unref();
+              return { link, worker, ready: Deferred.await(ready), exited: Deferred.await(exited) };
+            } catch (cause) {
+              link.close();
+              throw cause;
+            }
+          },
+          catch: (cause) => new NotStarted({ why: wordsOf(cause) }),
+        }),
+        ({ exited, link, worker }) =>
+          Effect.suspend(() => {
+            links.delete(link);
+            link.stop();
+            return exited;
+          }).pipe(
+            Effect.timeoutOption(stopTime),
+            Effect.tap(
+              Option.match({
+                onNone: () => Effect.promise(() => worker.terminate()),
+                onSome: () => Effect.void,
+              }),
+            ),
+          ),
+      );
+
+    /** One thread from its start to its end, which only a fault brings about; answers what is known of it. */
+    const live = (index: number, onReady: Effect.Effect<unknown>) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const { exited, link, ready } = yield* begin(index);
+          yield* Effect.raceFirst(
+            ready,
+            Effect.flatMap(exited, (why) => new NotStarted({ why: wordsOf(why) })),
+          ).pipe(
+            Effect.timeoutFail({
+              duration: startTime,
+              onTimeout: () =>
+                new NotStarted({ why: `it was not ready after ${Duration.format(startTime)}` }),
+            }),
+          );
+          links.add(link);
+          yield* onReady;
+          return wordsOf(yield* exited);
+        }),
+      );
+
+    const supervise = (index: number, first: Deferred.Deferred<void, NotStarted>) =>
+      live(
+        index,
+        Effect.flatMap(Deferred.succeed(first, undefined), (isFirst) =>
+          isFirst
+            ? Effect.void
+            : Effect.annotateLogs(Effect.logInfo("a data thread was started in its place"), {
+                thread: index,
+              }),
+        ),
+      ).pipe(
+        Effect.catchAll((error) =>
+          Effect.flatMap(Deferred.fail(first, error), (isFirst) =>
+            isFirst ? Effect.interrupt : Effect.succeed(error.message),
+          ),
+        ),
+        Effect.tap((why) =>
+          Effect.logError("a data thread has ended: its connections were reset, and another is started").pipe(
+            Effect.annotateLogs({ thread: index, why }),
+          ),
+        ),
+        Effect.zipRight(Effect.sleep(restartPause)),
+        Effect.forever,
+      );
+
+    yield* Effect.forEach(
+      Array.from({ length: count }, (_, index) => index),
+      (index) =>
+        Effect.gen(function* () {
+          const first = yield* Deferred.make<void, NotStarted>();
+          yield* Effect.forkScoped(supervise(index, first));
+          yield* Deferred.await(first);
+        }),
+      { concurrency: "unbounded", discard: true },
+    );
+
+    yield* Effect.annotateLogs(Effect.logInfo("data threads started"), { threads: count });
+
+    const fewest = (): ThreadLink | undefined => {
+      let found: ThreadLink | undefined;
+      for (const link of links) {
+        if (link.hasPlace && (found === undefined || link.size < found.size)) found = link;
+      }
+      return found;
+    };
+
+    const giveUp =
+      (handed: Handed): GiveUp =>
+      () =>
+        handed.over
+          ? undefined
+          : Effect.async<void>((resume) => {
+              const late = engine.wakeup.after(longestGivingUp, () => {
+                // Its meter is another connection's soon.
+                handed.meter = { received: 0, sent: 0 };
+                resume(Effect.void);
+              });
+              handed.giveUp(() => {
+                late.cancel();
+                resume(Effect.void);
+              });
+            });
+
+    return {
+      forward: (client, to, target, options, meter, told) => {
+        const handed = fewest()?.hand(client, to, target, options, meter, told);
+        return handed === undefined ? undefined : giveUp(handed);
+      },
+      faults: () => {
+        let count = faultsBefore;
+        for (const { faults } of links) count += faults;
+        return count;
+      },
+    };
+  });

@@ -1,0 +1,57 @@
+/**
+ * What the main thread and a data thread tell each other: orders one way, reports the other, each a word with a slot's
+ * number and a kind.
+ *
+ * The main thread fills in a slot and orders `begin`; the thread answers with `connected` at most once, and then with
+ * `ended` or `failed` exactly once. Only then is the slot free again. `abort` may be ordered once in between. An order is
+ * read after all before it, so an `abort` that comes too late is read before the slot's next `begin`, and finds nothing.
+ * So there are never more than three orders of one slot under way (a late `abort`, the next `begin`, its `abort`), and
+ * never more than two reports; the queues are made for that many, and cannot be full.
+ */
+import type { RelayEnd } from "../Transport.js";
+
+/** What a data thread is given at its start. */
+export interface Memory {
+  readonly slots: SharedArrayBuffer;
+  readonly owned: SharedArrayBuffer;
+  readonly orders: SharedArrayBuffer;
+  readonly reports: SharedArrayBuffer;
+  readonly faults: SharedArrayBuffer;
+  /** Event counters: raised by the main thread for its orders, and by the data thread for its reports. */
+  readonly ordersCounter: number;
+  readonly reportsCounter: number;
+  /** The most that the thread's pipes may hold, in bytes. */
+  readonly pipeBudget: number;
+}
+
+export const ordersOf = (slots: number): number => 3 * slots + 1;
+export const reportsOf = (slots: number): number => 2 * slots + 2;
+
+/** Both in one word: the kind in its two lowest bits. */
+export const word = (slot: number, kind: number): number => (slot << 2) | kind;
+export const slotOf = (told: number): number => told >>> 2;
+export const kindOf = (told: number): number => told & 3;
+
+/** Kinds of orders. `stop` has no slot. */
+export const begin = 0;
+export const abort = 1;
+export const stop = 2;
+
+/** Kinds of reports. The last has no slot, and one of {@link ready} and {@link fault} in its place. */
+export const connected = 0;
+export const ended = 1;
+/** The client is the main thread's again. */
+export const failed = 2;
+export const ofThread = 3;
+
+export const ready = 0;
+/** It caught an exception: the text stands in {@link Memory.faults}. */
+export const fault = 1;
+
+/** The ends of relays in the order of the numbers that stand for them in a slot. */
+export const ends: ReadonlyArray<RelayEnd> = [
+  "client-closed",
+  "backend-closed",
+  "client-reset",
+  "backend-reset",
+];

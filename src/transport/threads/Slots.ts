@@ -1,0 +1,138 @@
+/**
+ * The table that the main thread and one data thread share: a slot of a cache line for each connection that was handed
+ * over. A slot number stands for the connection in all that the two tell each other.
+ *
+ * Memory order. Every word of a slot is written by one side at a time, and what it has written becomes the other's with a
+ * word of a {@link Queue}: the main thread fills in a slot and then puts the order, the data thread fills in the result
+ * and then puts the report. The two byte counts alone are read while they are written. They are 64-bit floating-point
+ * numbers at addresses of multiples of 8, which x86-64 and 64-bit ARM, all that this runs on, load and store as a whole;
+ * so what is read is a count that was true a moment ago.
+ */
+import type { Meter } from "../../net/Meter.js";
+
+/** From one slot to the next, in bytes. */
+const slotBytes = 64;
+
+/** In 64-bit numbers, from the start of a slot. */
+const received = 0;
+const sent = 1;
+
+/** In 32-bit words, from the start of a slot. */
+const client = 4;
+const timeoutMillis = 5;
+const result = 6;
+const addressLength = 7;
+
+/** In bytes, from the start of a slot: a `sockaddr_in6` at most. */
+const addressAt = 32;
+export const longestAddress = 28;
+
+/** Why a client was given back, in place of an errno. */
+export const timedOut = -1;
+export const givenUp = -2;
+/** For no reason that the kernel has a word for. */
+export const unexplained = 0;
+
+export class Slots {
+  readonly #counts: Float64Array;
+  readonly #words: Int32Array;
+  readonly #bytes: Uint8Array;
+
+  static memory(count: number): SharedArrayBuffer {
+    // The system gives pages to it as they are first written.
+    return new SharedArrayBuffer(slotBytes * count);
+  }
+
+  constructor(memory: SharedArrayBuffer) {
+    this.#counts = new Float64Array(memory);
+    this.#words = new Int32Array(memory);
+    this.#bytes = new Uint8Array(memory);
+  }
+
+  /** The main thread's: what a connection begins with. `to` holds the address, of so many bytes, at its start. */
+  begin(slot: number, descriptor: number, millis: number, to: Uint8Array, length: number): void {
+    const at = slot * (slotBytes / 4);
+    this.#counts[slot * (slotBytes / 8) + received] = 0;
+    this.#counts[slot * (slotBytes / 8) + sent] = 0;
+    this.#words[at + client] = descriptor;
+    this.#words[at + timeoutMillis] = millis;
+    this.#words[at + addressLength] = length;
+    for (let i = 0; i < length; i++) this.#bytes[slot * slotBytes + addressAt + i] = to[i] ?? 0;
+  }
+
+  /** The client's descriptor. */
+  client(slot: number): number {
+    return this.#word(slot, client);
+  }
+
+  /** How long connecting may take. */
+  timeoutMillis(slot: number): number {
+    return this.#word(slot, timeoutMillis);
+  }
+
+  /** Copies the address to the start of `to`, and answers its length. */
+  address(slot: number, to: Uint8Array): number {
+    const length = this.#word(slot, addressLength);
+    for (let i = 0; i < length; i++) to[i] = this.#bytes[slot * slotBytes + addressAt + i] ?? 0;
+    return length;
+  }
+
+  /** What it came to: what that means is told by the report. */
+  result(slot: number): number {
+    return this.#word(slot, result);
+  }
+
+  setResult(slot: number, value: number): void {
+    this.#words[slot * (slotBytes / 4) + result] = value;
+  }
+
+  /** The byte counts of a slot, which the data thread writes and the main thread reads. */
+  meter(slot: number): Meter {
+    return new SlotMeter(this.#counts, slot * (slotBytes / 8));
+  }
+
+  /** Adds to a meter what has been counted since `before`, which becomes what is counted now. */
+  bringUpToDate(slot: number, before: Meter, meter: Meter): void {
+    const at = slot * (slotBytes / 8);
+    const receivedNow = this.#counts[at + received] as number; // inside the array
+    const sentNow = this.#counts[at + sent] as number; // inside the array
+    if (receivedNow !== before.received) {
+      meter.received += receivedNow - before.received;
+      before.received = receivedNow;
+    }
+    if (sentNow !== before.sent) {
+      meter.sent += sentNow - before.sent;
+      before.sent = sentNow;
+    }
+  }
+
+  #word(slot: number, word: number): number {
+    return this.#words[slot * (slotBytes / 4) + word] as number; // inside the array
+  }
+}
+
+class SlotMeter implements Meter {
+  readonly #counts: Float64Array;
+  readonly #at: number;
+
+  constructor(counts: Float64Array, at: number) {
+    this.#counts = counts;
+    this.#at = at;
+  }
+
+  get received(): number {
+    return this.#counts[this.#at + received] as number; // inside the array
+  }
+
+  set received(bytes: number) {
+    this.#counts[this.#at + received] = bytes;
+  }
+
+  get sent(): number {
+    return this.#counts[this.#at + sent] as number; // inside the array
+  }
+
+  set sent(bytes: number) {
+    this.#counts[this.#at + sent] = bytes;
+  }
+}

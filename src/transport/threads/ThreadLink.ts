@@ -1,0 +1,280 @@
+/**
+ * The main thread's side of one data thread, from its start to its end: what is handed over, and what came of it.
+ */
+import type { Meter } from "../../net/Meter.js";
+import type { SocketAddress } from "../../net/SocketAddress.js";
+import { ConnectError, ofCode } from "../ConnectError.js";
+import type { Destination } from "../linux/Connecting.js";
+import type { Engine } from "../linux/Engine.js";
+import type { EventCounters } from "../linux/EventCounter.js";
+import { errnoName } from "../linux/Libc.js";
+import type { Owner, Socket } from "../linux/Socket.js";
+import type { Timer, Watch } from "../linux/Wakeup.js";
+import type { Forwarding, ForwardOptions, RelayEnd } from "../Transport.js";
+import { FaultNote } from "./FaultNote.js";
+import { Ownership } from "./Ownership.js";
+import * as Protocol from "./Protocol.js";
+import { Queue } from "./Queue.js";
+import * as Slots from "./Slots.js";
+
+/** Meters of connections that go on are brought up to date so often, in milliseconds. */
+const countingMillis = 500;
+
+/** A connection that was handed over. */
+export class Handed implements Owner {
+  /** What of its bytes the meter has. */
+  readonly counted: Meter = { received: 0, sent: 0 };
+  over = false;
+  aborted = false;
+  /** The client's owner has ended it meanwhile. */
+  #lost = false;
+  /** Called in place of telling what came of it. */
+  #onGivenUp: (() => void) | undefined;
+
+  constructor(
+    readonly link: ThreadLink,
+    readonly slot: number,
+    readonly client: Socket,
+    readonly target: SocketAddress,
+    readonly options: ForwardOptions,
+    public meter: Meter,
+    readonly told: Forwarding,
+  ) {}
+
+  /** Nothing is told from now on; calls back when the data thread has given up. */
+  giveUp(onGivenUp: () => void): void {
+    if (this.over) {
+      onGivenUp();
+      return;
+    }
+    this.#onGivenUp = onGivenUp;
+    this.link.abort(this);
+  }
+
+  /** It is watched by the data thread alone. */
+  onReady(): void {}
+
+  onLost(): void {
+    this.#lost = true;
+    this.link.abort(this);
+  }
+
+  connected(): void {
+    if (this.aborted) return;
+    try {
+      this.options.connected?.();
+    } catch (defect) {
+      this.giveUp(() => this.told.threw(defect));
+    }
+  }
+
+  ended(end: RelayEnd): void {
+    this.over = true;
+    this.client.gone();
+    if (this.#onGivenUp !== undefined) this.#onGivenUp();
+    else this.told.ended({ end, received: this.counted.received, sent: this.counted.sent });
+  }
+
+  /** The client is its caller's again. */
+  failed(error: ConnectError): void {
+    this.over = true;
+    this.client.owner = undefined;
+    if (this.#lost) this.client.end(true);
+    if (this.#onGivenUp !== undefined) this.#onGivenUp();
+    // As a relay that begins with a client that is gone.
+    else if (this.#lost) this.told.ended({ end: "client-reset", received: 0, sent: 0 });
+    else this.told.failed(error);
+  }
+}
+
+export interface LinkOptions {
+  /** Connections that it can have at a time. */
+  readonly slots: number;
+  /** Descriptors of the process have numbers below this one. */
+  readonly descriptors: number;
+  readonly pipeBudget: number;
+  readonly onReady: () => void;
+  /** The data thread has caught an exception: its stack, in text. */
+  readonly onFault: (text: string) => void;
+}
+
+export class ThreadLink {
+  /** What the data thread is given. */
+  readonly memory: Protocol.Memory;
+  readonly #engine: Engine;
+  readonly #counters: EventCounters;
+  readonly #options: LinkOptions;
+  readonly #slots: Slots.Slots;
+  readonly #ownership: Ownership;
+  readonly #orders: Queue;
+  readonly #reports: Queue;
+  readonly #faults: FaultNote;
+  readonly #watch: Watch;
+  /** By slot. */
+  readonly #handed: Array<Handed | undefined> = [];
+  readonly #free: Array<number> = [];
+  #counting: Timer | undefined;
+  #closed = false;
+  /** Connections that it has now. */
+  size = 0;
+
+  /** Throws where the kernel or the loop refuses. */
+  constructor(engine: Engine, counters: EventCounters, options: LinkOptions) {
+    this.#engine = engine;
+    this.#counters = counters;
+    this.#options = options;
+    const ordersCounter = counters.eventCounter();
+    const reportsCounter = counters.eventCounter();
+    const refuse = (why: string): never => {
+      for (const fd of [ordersCounter, reportsCounter]) if (fd >= 0) engine.libc.close(fd);
+      throw new Error(why);
+    };
+    if (ordersCounter < 0 || reportsCounter < 0)
+      refuse(`eventfd failed (${errnoName(Math.min(ordersCounter, reportsCounter))})`);
+    this.memory = {
+      slots: Slots.Slots.memory(options.slots),
+      owned: Ownership.memory(options.descriptors),
+      orders: Queue.memory(Protocol.ordersOf(options.slots)),
+      reports: Queue.memory(Protocol.reportsOf(options.slots)),
+      faults: FaultNote.memory(),
+      ordersCounter,
+      reportsCounter,
+      pipeBudget: options.pipeBudget,
+    };
+    this.#slots = new Slots.Slots(this.memory.slots);
+    this.#ownership = new Ownership(this.memory.owned);
+    this.#orders = new Queue(this.memory.orders);
+    this.#reports = new Queue(this.memory.reports);
+    this.#faults = new FaultNote(this.memory.faults);
+    this.#reports.sleep();
+    try {
+      this.#watch = engine.wakeup.watch(reportsCounter, () => this.#read());
+    } catch (cause) {
+      throw refuse(cause instanceof Error ? cause.message : String(cause));
+    }
+  }
+
+  /** Exceptions that the data thread has caught. */
+  get faults(): number {
+    return this.#faults.count;
+  }
+
+  /** Whether it has a place for one connection more. */
+  get hasPlace(): boolean {
+    return !this.#closed && this.size < this.#options.slots;
+  }
+
+  /** Where there {@link hasPlace}. From now on the client is the data thread's. */
+  hand(
+    client: Socket,
+    to: Destination,
+    target: SocketAddress,
+    options: ForwardOptions,
+    meter: Meter,
+    told: Forwarding,
+  ): Handed {
+    const slot = this.#free.pop() ?? this.#handed.length;
+    const handed = new Handed(this, slot, client, target, options, meter, told);
+    this.#handed[slot] = handed;
+    this.size += 1;
+    client.owner = handed;
+    this.#ownership.enter(client.fd);
+    this.#slots.begin(slot, client.fd, Math.ceil(options.timeoutMillis), to.address.bytes, to.length);
+    this.#order(slot, Protocol.begin);
+    this.#counting ??= this.#engine.wakeup.after(countingMillis, this.#count);
+    return handed;
+  }
+
+  abort(handed: Handed): void {
+    if (handed.over || handed.aborted) return;
+    handed.aborted = true;
+    this.#order(handed.slot, Protocol.abort);
+  }
+
+  /** Orders the data thread to end. */
+  stop(): void {
+    if (!this.#closed) this.#order(0, Protocol.stop);
+  }
+
+  /** The data thread has ended, by order or not: whatever it has left is closed, and what it had is lost. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#counting?.cancel();
+    this.#watch.close();
+    const { libc } = this.#engine;
+    this.#reports.take(this.#hear);
+    this.#ownership.takeAll((fd) => libc.close(fd));
+    libc.close(this.memory.ordersCounter);
+    libc.close(this.memory.reportsCounter);
+    for (const handed of this.#handed) {
+      if (handed === undefined) continue;
+      this.#bringUpToDate(handed);
+      this.#vacate(handed);
+      handed.ended("thread-lost");
+    }
+  }
+
+  #order(slot: number, kind: number): void {
+    if (this.#orders.put(Protocol.word(slot, kind))) this.#counters.raiseCounter(this.memory.ordersCounter);
+  }
+
+  #read(): void {
+    this.#counters.clearCounter(this.memory.reportsCounter);
+    this.#reports.awake();
+    do this.#reports.take(this.#hear);
+    while (!this.#closed && !this.#reports.sleep());
+  }
+
+  readonly #hear = (report: number): void => {
+    try {
+      this.#follow(Protocol.slotOf(report), Protocol.kindOf(report));
+    } catch (fault) {
+      this.#engine.faults.record(fault);
+    }
+  };
+
+  #follow(slot: number, kind: number): void {
+    if (kind === Protocol.ofThread) {
+      if (slot === Protocol.ready) this.#options.onReady();
+      else this.#options.onFault(this.#faults.read());
+      return;
+    }
+    const handed = this.#handed[slot];
+    if (handed === undefined) return;
+    if (kind === Protocol.connected) {
+      handed.connected();
+      return;
+    }
+    this.#bringUpToDate(handed);
+    this.#vacate(handed);
+    const result = this.#slots.result(slot);
+    if (kind === Protocol.ended) {
+      handed.ended(Protocol.ends[result] ?? "client-reset");
+      return;
+    }
+    this.#ownership.takeOut(handed.client.fd);
+    handed.failed(errorOf(handed.target, result));
+  }
+
+  #vacate({ slot }: Handed): void {
+    this.#handed[slot] = undefined;
+    this.#free.push(slot);
+    this.size -= 1;
+  }
+
+  #bringUpToDate({ counted, meter, slot }: Handed): void {
+    this.#slots.bringUpToDate(slot, counted, meter);
+  }
+
+  readonly #count = (): void => {
+    this.#counting = undefined;
+    for (const handed of this.#handed) if (handed !== undefined) this.#bringUpToDate(handed);
+    if (this.size > 0) this.#counting = this.#engine.wakeup.after(countingMillis, this.#count);
+  };
+}
+
+const errorOf = (address: SocketAddress, result: number): ConnectError =>
+  result === Slots.timedOut
+    ? new ConnectError({ reason: "timeout", address, code: undefined })
+    : ofCode(address, result > 0 ? errnoName(result) : undefined);
