@@ -8,7 +8,7 @@
 import { chunkOf, chunkSize, placeOf } from "./Slots.js";
 
 /**
- * The connections of some neighbouring slots.
+ * The connections of some neighbouring slots, up to the last that was ever set: in a small pool there is little to copy.
  *
  * @since 0.2.0
  * @category models
@@ -44,12 +44,7 @@ export interface Load {
  */
 export const empty: Load = { chunks: [], open: 0, least: Infinity };
 
-const emptyChunk: Chunk = {
-  connections: new Array<number>(chunkSize).fill(0),
-  isOpen: new Array<boolean>(chunkSize).fill(false),
-  open: 0,
-  least: Infinity,
-};
+const emptyChunk: Chunk = { connections: [], isOpen: [], open: 0, least: Infinity };
 
 /**
  * How many connections the member in a slot has; 0 where there is none.
@@ -81,16 +76,18 @@ export const set = (load: Load, slot: number, connections: number, isOpen: boole
   const before = load.chunks[at] ?? emptyChunk;
   const wasOpen = before.isOpen[place] === true;
   const counts = before.connections.slice();
+  while (counts.length < place) counts.push(0);
   counts[place] = connections;
   let flags = before.isOpen;
   if (isOpen !== wasOpen) {
     const copy = flags.slice();
+    while (copy.length < place) copy.push(false);
     copy[place] = isOpen;
     flags = copy;
   }
   let least = Infinity;
-  for (let i = 0; i < chunkSize; i++) {
-    const count = counts[i] as number; // Chunks are full, so i is within.
+  for (let i = 0; i < counts.length; i++) {
+    const count = counts[i] as number; // i is within.
     if (count < least && flags[i]) least = count;
   }
   const change = (isOpen ? 1 : 0) - (wasOpen ? 1 : 0);
@@ -104,8 +101,8 @@ export const set = (load: Load, slot: number, connections: number, isOpen: boole
 
 // The first open slot from a place of one chunk on that has at most so many connections; -1 where there is none.
 const inChunk = ({ connections, isOpen }: Chunk, from: number, most: number): number => {
-  for (let i = from; i < chunkSize; i++) {
-    if (isOpen[i] && (connections[i] as number) <= most) return i; // Chunks are full, so i is within.
+  for (let i = from; i < connections.length; i++) {
+    if (isOpen[i] && (connections[i] as number) <= most) return i; // i is within.
   }
   return -1;
 };

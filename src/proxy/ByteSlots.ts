@@ -12,7 +12,12 @@ export class ByteSlot implements Meter {
   readonly #page: Float64Array;
   readonly #index: number;
 
-  constructor(page: Float64Array, index: number) {
+  constructor(
+    page: Float64Array,
+    index: number,
+    /** Which of the slots it is: no other that is acquired has the same number. */
+    readonly place: number,
+  ) {
     this.#page = page;
     this.#index = index;
   }
@@ -38,6 +43,7 @@ export class ByteSlot implements Meter {
 
 export class ByteSlots {
   readonly #free: Array<ByteSlot> = [];
+  #made = 0;
 
   /** A slot whose counts are 0. */
   acquire(): ByteSlot {
@@ -54,7 +60,9 @@ export class ByteSlots {
 
   #addPage(): ByteSlot {
     const page = new Float64Array(2 * slotsPerPage);
-    for (let i = slotsPerPage - 1; i > 0; i--) this.#free.push(new ByteSlot(page, 2 * i));
-    return new ByteSlot(page, 0);
+    const first = this.#made;
+    this.#made += slotsPerPage;
+    for (let i = slotsPerPage - 1; i > 0; i--) this.#free.push(new ByteSlot(page, 2 * i, first + i));
+    return new ByteSlot(page, 0, first);
   }
 }

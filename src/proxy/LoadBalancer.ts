@@ -161,7 +161,7 @@ export const make = (
     const log = (line: Effect.Effect<void>): Effect.Effect<void> =>
       Effect.catchAllCause(withFullRuntime(line), () => Effect.void);
 
-    const { attempt, release } = Session.make({
+    const attempts = Session.make({
       registry,
       transport,
       metrics,
@@ -176,8 +176,7 @@ export const make = (
     const group = yield* SessionGroup.make({
       sessions,
       metrics,
-      attempt,
-      release,
+      attempts,
       log,
       now,
       wallClock: () => clock.unsafeCurrentTimeMillis(),

@@ -46,11 +46,13 @@ export class SessionFiber {
   #afterwards: Effect.Effect<void> | undefined = undefined;
   /** It serves no further session. */
   #stopped = false;
-  #wake: (next: Effect.Effect<undefined>) => void = () => {};
+  #wake: (next: Effect.Effect<Decision | undefined>) => void = () => {};
   readonly #options: Options;
   readonly #idle: Idle;
   readonly #fork: Fork;
-  readonly #waitForSession: Effect.Effect<undefined>;
+  /** Waits until there is a session, and makes its first attempt. */
+  readonly #waitForSession: Effect.Effect<Decision | undefined>;
+  readonly #attempt: Effect.Effect<Decision | undefined>;
   readonly #loop: Effect.Effect<void>;
 
   constructor(options: Options, idle: Idle, fork: Fork) {
@@ -61,6 +63,9 @@ export class SessionFiber {
       this.#wake = resume;
       idle.fibers.push(this);
     });
+    this.#attempt = Effect.suspend(() =>
+      this.#session === undefined ? noDecision : options.attempt(this.#session),
+    );
     const rounds = Effect.whileLoop({
       // One that is stopped still has its session to end.
       while: () => this.#session !== undefined || this.#afterwards !== undefined || this.#mayWait(),
@@ -78,7 +83,7 @@ export class SessionFiber {
   serve(session: Session): void {
     this.#session = session;
     if (this.#fiber === undefined) this.#fiber = this.#fork(this.#loop);
-    else this.#wake(noDecision);
+    else this.#wake(this.#attempt);
   }
 
   /**
@@ -104,8 +109,7 @@ export class SessionFiber {
   }
 
   #next(): Effect.Effect<Decision | undefined> {
-    const session = this.#session;
-    if (session !== undefined) return this.#options.attempt(session);
+    if (this.#session !== undefined) return this.#attempt;
     const afterwards = this.#afterwards;
     if (afterwards === undefined) return this.#waitForSession;
     this.#afterwards = undefined;

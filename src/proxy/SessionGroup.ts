@@ -12,16 +12,15 @@ import type { Connection } from "../transport/Transport.js";
 import * as AccessLog from "./AccessLog.js";
 import { ByteSlots } from "./ByteSlots.js";
 import { type ConnectionRecord, codeOf, isClean } from "./ConnectionRecord.js";
-import { type Decision, type Refusal, Session } from "./Session.js";
-import { type Ending, type SessionFiber, SessionFibers } from "./SessionFibers.js";
+import { OpenSessions } from "./OpenSessions.js";
+import { type Attempts, type Refusal, Session } from "./Session.js";
+import { type Ending, SessionFibers } from "./SessionFibers.js";
 import type { Group, ListenerPhase, OpenSession, Sessions } from "./Sessions.js";
 
 export interface Options {
   readonly sessions: typeof Sessions.Service;
   readonly metrics: typeof Metrics.Service;
-  readonly attempt: (session: Session) => Effect.Effect<Decision>;
-  /** Gives a session's backend back; undefined where it has none. */
-  readonly release: (session: Session) => Effect.Effect<void> | undefined;
+  readonly attempts: Attempts;
   /** Writes a log line. It does not fail. */
   readonly log: (line: Effect.Effect<void>) => Effect.Effect<void>;
   /** Monotonic milliseconds. */
@@ -59,6 +58,8 @@ type ExitStep = (
   ending: Ending,
 ) => Effect.Effect<void> | undefined | void;
 
+const noLines: ReadonlyArray<Effect.Effect<void>> = [];
+
 const logDefect = (cause: Cause.Cause<never>): Effect.Effect<void> =>
   Effect.logError("a session failed by a defect", cause);
 
@@ -68,17 +69,16 @@ const logInterval = Duration.seconds(5);
 /** Its scope resets what is open when it closes. */
 export const make = ({
   accessLog: accessLogMode,
-  attempt,
+  attempts,
   log,
   metrics,
   now,
   onEnded,
-  release,
   sessions,
   wallClock,
 }: Options): Effect.Effect<SessionGroup, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const open = new Map<Session, SessionFiber>();
+    const open = new OpenSessions();
     const slots = new ByteSlots();
     const accessLine = AccessLog.make(accessLogMode);
     const refusedThrottle = LogThrottle.make(logInterval);
@@ -126,13 +126,13 @@ export const make = ({
         return phase;
       },
       forEach: (visit) => {
-        for (const { assigned, backend, bytes } of open.keys()) {
+        for (const { assigned, backend, bytes } of open) {
           visit({ backend: assigned ? backend : undefined, bytes });
         }
       },
       list: function* () {
         const at = now();
-        for (const session of open.keys()) {
+        for (const session of open) {
           yield {
             id: session.id,
             client: session.client.remote,
@@ -176,38 +176,43 @@ export const make = ({
 
     const begin = (client: Connection): Session => {
       metrics.opened();
-      return new Session(registration.unsafeNextId(), client, now(), slots.acquire());
+      return new Session(registration.unsafeNextId(), client, now(), slots.acquire(), attempts);
     };
 
     /** The one exit: every session leaves through it, once. */
     const end = (session: Session, ending: Ending): Effect.Effect<void> | undefined => {
       const record = recordOf(session, ending);
-      const lines: Array<Effect.Effect<void>> = [];
-      for (const step of exitSteps) {
+      let lines = noLines;
+      for (let next = 0; next < exitSteps.length; ) {
+        // One guard for all of them: entering one costs each session.
         try {
-          const line = step(session, record, ending);
-          if (line !== undefined) lines.push(line);
+          while (next < exitSteps.length) {
+            const line = exitSteps[next++]?.(session, record, ending);
+            if (line !== undefined) lines = [...lines, line];
+          }
         } catch (defect) {
-          lines.push(logDefect(Cause.die(defect)));
+          lines = [...lines, logDefect(Cause.die(defect))];
         }
       }
       if (record.by === "drain-timeout") resets += 1;
       open.delete(session);
       slots.release(session.bytes);
       if (open.size === 0 && lastEnded !== undefined) Deferred.unsafeDone(lastEnded, Effect.void);
-      const released = release(session);
+      const released = attempts.release(session);
       if (lines.length === 0) return released;
       const logged = Effect.forEach(lines, log, { discard: true });
       return released === undefined ? logged : Effect.ensuring(released, logged);
     };
 
     const fibers = new SessionFibers(
-      { attempt, end, logDefect: (cause) => log(logDefect(cause)) },
+      { attempt: attempts.attempt, end, logDefect: (cause) => log(logDefect(cause)) },
       runtimeFlags,
     );
 
-    const interrupt = (chosen: ReadonlyArray<readonly [Session, SessionFiber]>) =>
-      Effect.forEach(chosen, ([session, fiber]) => fiber.interrupt(session), { discard: true });
+    const interrupt = (chosen: ReadonlyArray<Session>) =>
+      Effect.forEach(chosen, (session) => open.fiberOf(session)?.interrupt(session) ?? Effect.void, {
+        discard: true,
+      });
 
     const allEnded = Effect.suspend(() => {
       if (open.size === 0) return Effect.void;
@@ -239,16 +244,16 @@ export const make = ({
       unsafeServe: (client) => {
         const session = begin(client);
         const fiber = fibers.acquire();
-        open.set(session, fiber);
+        open.add(session, fiber);
         fiber.serve(session);
       },
       unsafeRefuse: (client, by, why) => end(begin(client), { _tag: "Refuse", by, why }),
       cut: (holds) =>
         Effect.suspend(() => {
           const chosen = [...open].filter(
-            ([{ assigned, backend }]) => assigned && backend !== undefined && holds(backend),
+            ({ assigned, backend }) => assigned && backend !== undefined && holds(backend),
           );
-          for (const [session] of chosen) session.cut = true;
+          for (const session of chosen) session.cut = true;
           return interrupt(chosen);
         }),
       allEnded,

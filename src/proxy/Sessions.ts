@@ -78,7 +78,7 @@ export interface Group {
   readonly forEach: (
     visit: (session: { readonly backend: Backend | undefined; readonly bytes: Bytes }) => void,
   ) => void;
-  /** The open sessions, the oldest first. May be left and gone on with while sessions come and go. */
+  /** The open sessions, in no order. May be left and gone on with while sessions come and go. */
   readonly list: () => Iterable<OpenSession>;
 }
 
@@ -142,11 +142,12 @@ const sessionsPerSlice = 2_000;
 /** Those up to this id: who comes while it is gathered is not waited for. */
 function* listOf(groups: ReadonlySet<Group>, lastId: number): Generator<void, ReadonlyArray<OpenSession>> {
   const listed: Array<OpenSession> = [];
+  let visited = 0;
   for (const group of groups) {
     for (const session of group.list()) {
-      if (session.id > lastId) break;
-      listed.push(session);
-      if (listed.length % sessionsPerSlice === 0) yield;
+      if (session.id <= lastId) listed.push(session);
+      visited += 1;
+      if (visited % sessionsPerSlice === 0) yield;
     }
   }
   // Ids are given in the order of acceptance.

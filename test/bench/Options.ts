@@ -15,7 +15,7 @@ export const workloadNames = [
 export type WorkloadName = (typeof workloadNames)[number];
 
 export const peerNames = ["direct", "haproxy", "nginx", "linux", "io_uring", "node"] as const;
-export type PeerName = (typeof peerNames)[number];
+export type PeerName = (typeof peerNames)[number] | "before";
 
 export interface Options {
   readonly only: ReadonlyArray<WorkloadName>;
@@ -30,6 +30,8 @@ export interface Options {
   readonly svg: string | undefined;
   /** The load balancer that is measured, in place of the one that `npm run build` left here. */
   readonly balancer: string | undefined;
+  /** Another build of it, measured beside it on `linux`. */
+  readonly before: string | undefined;
 }
 
 export const help = `npm run bench -- [options]
@@ -44,6 +46,7 @@ nginx (with its stream module), haproxy and wrk: apt-get install haproxy nginx l
   --json FILE    writes the figures
   --svg FILE     writes a picture of the ratios to HAProxy
   --balancer P   measures the load-balancer at that path (default: the one built here)
+  --before P     measures the load-balancer at that path too, on linux: the build before a change
   --help         prints this
 
 "linux", "io_uring" and "node" are this load balancer with that LB_TRANSPORT, as built by npm run build.`;
@@ -89,6 +92,7 @@ export const parse = (args: ReadonlyArray<string>): Either.Either<Options | "hel
             json: { type: "string" },
             svg: { type: "string" },
             balancer: { type: "string" },
+            before: { type: "string" },
             help: { type: "boolean" },
           },
         }),
@@ -96,13 +100,16 @@ export const parse = (args: ReadonlyArray<string>): Either.Either<Options | "hel
         `${(cause instanceof Error ? cause.message : String(cause)).replaceAll("\n", " ")}; see --help`,
     });
     if (values.help === true) return "help" as const;
+    const before = yield* file("before", values.before);
+    const peers = yield* some("peers", values.peers, peerNames);
     return {
       only: yield* some("only", values.only, workloadNames),
-      peers: yield* some("peers", values.peers, peerNames),
+      peers: before === undefined ? peers : [...peers, "before"],
       rounds: yield* wholeNumber("rounds", values.rounds, 5, 100),
       seconds: yield* wholeNumber("seconds", values.seconds, 4, 600),
       json: yield* file("json", values.json),
       svg: yield* file("svg", values.svg),
       balancer: yield* file("balancer", values.balancer),
+      before,
     };
   });

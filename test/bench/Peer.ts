@@ -167,7 +167,12 @@ const allHealthy = (daemon: Daemon.Daemon, monitoringPort: number, backends: num
 const Health = Schema.Struct({ total_backends: Schema.Number, healthy_backends: Schema.Number });
 
 /** This load balancer on one of its transports. */
-const balancer = (executable: string, transport: PeerName, title: string): Peer => {
+const balancer = (
+  executable: string,
+  transport: "linux" | "io_uring" | "node",
+  title: string,
+  name: PeerName = transport,
+): Peer => {
   const failed = Effect.mapError(unavailable(`the load balancer does not run on ${transport}`));
 
   const start = (environment: Readonly<Record<string, string>>) =>
@@ -207,7 +212,7 @@ const balancer = (executable: string, transport: PeerName, title: string): Peer 
     });
 
   return {
-    name: transport,
+    name,
     title,
     start: (origin) => start({ BACKENDS: `127.0.0.1:${origin}` }),
     startListed: (origin, folder) =>
@@ -232,12 +237,13 @@ const direct: Peer = {
   start: (origin) => Effect.succeed({ port: origin, daemon: undefined }),
 };
 
-/** All of them, with the load balancer that is built at a path. Another transport is another line. */
-export const peers = (executable: string): ReadonlyArray<Peer> => [
+/** All of them, with the load balancers that are built at two paths. Another transport is another line. */
+export const peers = (executable: string, before: string): ReadonlyArray<Peer> => [
   direct,
   haproxy,
   nginx,
   balancer(executable, "linux", "this one, linux"),
   balancer(executable, "io_uring", "this one, io_uring"),
   balancer(executable, "node", "this one, node"),
+  balancer(before, "linux", "the build before, linux", "before"),
 ];

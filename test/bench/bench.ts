@@ -44,7 +44,8 @@ const written = (path: string | undefined, text: string) =>
 
 const measure = (options: Options.Options) =>
   Effect.gen(function* () {
-    const all = peers(resolve(options.balancer ?? executable)).filter(({ name }) =>
+    const pathOf = (path: string | undefined) => resolve(path ?? executable);
+    const all = peers(pathOf(options.balancer), pathOf(options.before)).filter(({ name }) =>
       options.peers.includes(name),
     );
     const machine = yield* Machine.look;

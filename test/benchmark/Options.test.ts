@@ -15,6 +15,7 @@ describe("the options of the benchmark", () => {
         json: undefined,
         svg: undefined,
         balancer: undefined,
+        before: undefined,
       }),
     );
   });
@@ -28,6 +29,11 @@ describe("the options of the benchmark", () => {
     expect(parse(["--balancer", "../other/load-balancer"])).toMatchObject({
       right: { balancer: "../other/load-balancer" },
     });
+  });
+
+  it("measures the build before a change beside this one", () => {
+    const options = Either.getOrThrow(parse(["--peers", "linux", "--before", "../old/load-balancer"]));
+    expect(options).toMatchObject({ peers: ["linux", "before"], before: "../old/load-balancer" });
   });
 
   it.each([

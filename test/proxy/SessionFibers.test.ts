@@ -16,6 +16,7 @@ const newSession = (): Session => {
     { remote: { host: "10.0.0.1", port: lastId }, close: () => {}, reset: () => {} },
     0,
     new ByteSlots().acquire(),
+    { connectTimeoutMillis: 1_000, connected: () => {} },
   );
 };
 
