@@ -271,13 +271,14 @@ export interface Mechanism {
   ) => () => void;
   /**
    * Does not call `made` before it has returned. Giving up leaves nothing behind, unless the connection was made: it
-   * belongs to the caller then.
+   * belongs to the caller then. `client` is whom it will be relayed to at once, where that is known.
    */
   readonly connect: (
     target: SocketAddress,
     options: ConnectOptions,
     made: (connection: Connection) => void,
     failed: (error: ConnectError) => void,
+    client?: Connection,
   ) => () => void;
   /** Giving up resets both. */
   readonly relay: (
@@ -473,7 +474,7 @@ export const make = ({
       return (
         elsewhere?.(client, target, options, meter, told) ??
         forward<Connection, Connection>(
-          (made, failed) => connect(target, options, made, failed),
+          (made, failed) => connect(target, options, made, failed, client),
           (from, to, ended) => relay(from, to, meter, ended),
           client,
           options.connected,

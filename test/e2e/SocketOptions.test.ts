@@ -53,7 +53,8 @@ for (const transport of Program.transports) {
         const client = yield* dial(program.port);
         client.write("hello");
         const ports = [client.localPort ?? 0, yield* Deferred.await(relayed)].map(String);
-        // A connection that may be over at once need not be kept alive yet.
+        // Nothing holds back the first write to a connection; and one that may be over at once need not be kept alive yet.
+        client.write("again");
         const options = yield* Program.until(
           Effect.map(Real.run("python3", ["-c", ask, String(program.pid), ...ports]), (text) => {
             const lines = text.trim().split("\n");

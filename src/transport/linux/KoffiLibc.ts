@@ -38,7 +38,9 @@ const SO_MEMINFO = 55;
 /** What SO_MEMINFO fills in, in 32-bit words (include/uapi/linux/sock_diag.h). */
 const memoryInfo = { words: 9, sendBuffer: 3, queued: 5 };
 const SHUT_WR = 1;
+const SIOCINQ = 0x541b;
 const MSG_NOSIGNAL = 0x4000;
+const MSG_MORE = 0x8000;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const F_SETPIPE_SZ = 1031;
@@ -81,6 +83,8 @@ export const make = (koffi: Koffi): Service => {
     type: string,
     value: number,
   ) => number;
+  // Variadic too, but its argument is passed as in any other call by every C library of x86-64 and 64-bit ARM Linux.
+  const ioctl = call("int ioctl(int, ulong, uintptr_t)");
   const splice = call("int splice(int, uintptr_t, int, uintptr_t, size_t, uint)");
   const epollCreate1 = call("int epoll_create1(int)");
   const epollCtl = call("int epoll_ctl(int, int, int, uintptr_t)");
@@ -148,7 +152,13 @@ export const make = (koffi: Koffi): Service => {
     shutdown: (fd) => checked(shutdown(fd, SHUT_WR)),
     close: (fd) => checked(close(fd)),
     read: (fd, block, offset, length) => checked(recv(fd, block.address + offset, length, 0)),
-    write: (fd, block, offset, length) => checked(send(fd, block.address + offset, length, MSG_NOSIGNAL)),
+    unread: (fd) => {
+      words[0] = 0;
+      const result = ioctl(fd, SIOCINQ, scratch.address);
+      return result < 0 ? failed() : (words[0] ?? 0);
+    },
+    write: (fd, block, offset, length, more = false) =>
+      checked(send(fd, block.address + offset, length, more ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL)),
     sendRoom: (fd) => {
       memory[memoryInfo.words] = 4 * memoryInfo.words;
       const result = getsockopt(

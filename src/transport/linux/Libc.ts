@@ -59,7 +59,10 @@ export class Libc extends Context.Tag("zeitwork-load-balancer/Libc")<
      * follow: what comes later brings an event of its own (epoll(7), question 9).
      */
     readonly read: (fd: number, block: Block, offset: number, length: number) => Result;
-    readonly write: (fd: number, block: Block, offset: number, length: number) => Result;
+    /** How many bytes of a connection wait to be read (SIOCINQ). A pending error stays pending. */
+    readonly unread: (fd: number) => Result;
+    /** `more` keeps a small rest back for what must follow at once, bytes or FIN, to go along with it (MSG_MORE). */
+    readonly write: (fd: number, block: Block, offset: number, length: number, more?: boolean) => Result;
     /**
      * About how many bytes a socket would take now, by the kernel's account of its buffer (SO_MEMINFO, Linux 4.12).
      */

@@ -295,8 +295,14 @@ export const make = (
       return () => attempt.cancel();
     };
 
-    const connect: Mechanism["connect"] = (target, options, made, failed) =>
-      connecting(target, options, (result) => (result instanceof Socket ? made(result) : failed(result)));
+    // A client that has spoken is passed on at once; where the backend speaks first it must not wait for an acknowledgement.
+    const connect: Mechanism["connect"] = (target, options, made, failed, client) =>
+      connecting(
+        target,
+        options,
+        (result) => (result instanceof Socket ? made(result) : failed(result)),
+        client === undefined || !socketOf(client).hasSent(),
+      );
 
     // The host has answered when the socket is connected; what would let the program there know is not sent yet.
     const probe: Mechanism["probe"] = (target, options, answered, failed) =>

@@ -218,6 +218,7 @@ export class Relay implements Owner, Task {
     for (;;) {
       if (direction.rest !== undefined) {
         if (!to.writable) return;
+        to.beforeWrite();
         const written = libc.write(
           to.fd,
           direction.rest,
@@ -236,6 +237,7 @@ export class Relay implements Owner, Task {
       } else if (direction.pipe !== undefined && direction.pipe.filled > 0) {
         if (!to.writable) return;
         const { pipe } = direction;
+        to.beforeWrite();
         const written = libc.splice(pipe.output, to.fd, pipe.filled);
         if (written > 0) {
           pipe.filled -= written;
@@ -277,15 +279,17 @@ export class Relay implements Owner, Task {
           pipe.filled = received;
         } else {
           // Less than was asked for is all there was, and what comes next brings an event of its own.
-          if (received < copied && !from.greedy) from.readable = false;
+          const short = received < copied;
+          const last = short && from.ending;
+          if (last || (short && !from.greedy)) from.readable = false;
+          if (last) this.#ended(direction);
           if (this.#weigh(direction, received)) limit = from.received;
-          this.#pass(direction, received);
+          this.#pass(direction, received, last);
           if (this.#over) return;
         }
       } else if (received === 0) {
-        direction.ended = true;
         from.readable = false;
-        this.#first ??= direction === this.#up ? "client-closed" : "backend-closed";
+        this.#ended(direction);
       } else if (received === -EAGAIN) {
         from.readable = false;
       } else if (received !== -EINTR) {
@@ -295,10 +299,17 @@ export class Relay implements Owner, Task {
     }
   }
 
-  /** Writes what was just read into the buffer, and keeps aside what is not taken. */
-  #pass(direction: Direction, length: number): void {
+  /** Its sender has sent FIN, and all before it was read. */
+  #ended(direction: Direction): void {
+    direction.ended = true;
+    this.#first ??= direction === this.#up ? "client-closed" : "backend-closed";
+  }
+
+  /** Writes what was just read into the buffer, and keeps aside what is not taken. After the last comes FIN at once. */
+  #pass(direction: Direction, length: number, last: boolean): void {
     const { libc, buffer } = this.#engine;
-    const written = libc.write(direction.to.fd, buffer, 0, length);
+    direction.to.beforeWrite();
+    const written = libc.write(direction.to.fd, buffer, 0, length, last && !this.#breaking);
     if (written === length) return;
     if (written < 0 && written !== -EAGAIN && written !== -EINTR) {
       this.#broken(direction.to);

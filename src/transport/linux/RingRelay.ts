@@ -45,7 +45,7 @@ export class RingRelay implements Owner, Completing {
   slot = noSlot;
   readonly #up: Direction;
   readonly #down: Direction;
-  /** A bit for each operation that is under direction. */
+  /** A bit for each operation that is under way. */
   #underWay = 0;
   #state: "running" | "handing-over" | "ending" | "over" = "running";
   #first: RelayEnd | undefined;
@@ -146,6 +146,7 @@ export class RingRelay implements Owner, Completing {
       }
       direction.more = more;
       const operation = sending + direction.index;
+      direction.to.beforeWrite();
       this.ring.send(this, operation, direction.to.fd, buffer, result);
       this.#underWay |= 1 << operation;
       return;
@@ -210,13 +211,13 @@ export class RingRelay implements Owner, Completing {
     this.#leave(socket === this.client ? "client-reset" : "backend-reset");
   }
 
-  /** To the successor, once nothing is under direction. */
+  /** To the successor, once nothing is under way. */
   #handOver(): void {
     this.#state = "handing-over";
     this.#cancel();
   }
 
-  /** Ends both connections, once nothing is under direction. */
+  /** Ends both connections, once nothing is under way. */
   #leave(end: RelayEnd | undefined): void {
     if (this.#state === "ending" || this.#state === "over") return;
     this.#state = "ending";
@@ -232,7 +233,7 @@ export class RingRelay implements Owner, Completing {
     }
   }
 
-  /** Does what it was to do once nothing is under direction. */
+  /** Does what it was to do once nothing is under way. */
   #settle(): void {
     const { client, backend } = this;
     const state = this.#state;

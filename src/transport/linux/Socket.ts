@@ -8,6 +8,7 @@ import {
   EPOLLERR,
   EPOLLIN,
   EPOLLOUT,
+  EPOLLRDHUP,
   IPPROTO_TCP,
   type Result,
   type Service,
@@ -16,6 +17,7 @@ import {
   TCP_KEEPCNT,
   TCP_KEEPIDLE,
   TCP_KEEPINTVL,
+  TCP_NODELAY,
   TCP_RTO_MAX_MS,
 } from "./Libc.js";
 import * as Vanished from "./Vanished.js";
@@ -62,6 +64,8 @@ export class Socket implements Connection, Watched {
   writable = true;
   /** That a read comes back short does not mean that it was the last: its end is in the queue too, or an error. */
   greedy = false;
+  /** Its FIN is in the queue, and nothing but data is before it: a read that comes back short was the last. */
+  ending = false;
   /** An error is pending: its peer broke off. */
   failed = false;
   closed = false;
@@ -72,8 +76,11 @@ export class Socket implements Connection, Watched {
   #silence = 0;
   /** It looked vanished when it was last looked at. */
   #suspected = false;
-  /** The kernel asks its peer whether it is still there. Clients' sockets have that from their listener. */
+  /** The kernel asks its peer whether it is still there, and resets the connection when this process is killed. */
   #kept: boolean;
+  /** Nagle's algorithm is off. */
+  #noDelay: boolean;
+  #written = false;
   /** What epoll watches for; 0 for nothing. */
   #watching = 0;
 
@@ -84,7 +91,9 @@ export class Socket implements Connection, Watched {
     /** A client's that is served, which counts towards the engine's capacity. */
     readonly accepted: boolean,
   ) {
+    // Clients' sockets have it from their listener.
     this.#kept = accepted;
+    this.#noDelay = accepted;
     if (accepted) engine.clients += 1;
   }
 
@@ -107,12 +116,31 @@ export class Socket implements Connection, Watched {
     return this.watch(readableAndWritable);
   }
 
+  /** Whether it has sent something that was not read yet. */
+  hasSent(): boolean {
+    return !this.closed && this.engine.libc.unread(this.fd) > 0;
+  }
+
+  /**
+   * To be called before each write. Nagle's algorithm holds a small write back while one before it is not acknowledged:
+   * it is switched off before the second, so that a connection with one write does without that call.
+   */
+  beforeWrite(): void {
+    if (this.#noDelay) return;
+    if (this.#written) {
+      this.#noDelay = true;
+      this.engine.libc.setOption(this.fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    }
+    this.#written = true;
+  }
+
   onEvents(events: number): void {
     if ((events & EPOLLOUT) !== 0) this.writable = true;
     if ((events & incoming) !== 0) {
       this.readable = true;
       if ((events & beyondData) !== 0) {
         this.greedy = true;
+        this.ending = (events & beyondData) === EPOLLRDHUP;
         if ((events & EPOLLERR) !== 0) this.failed = true;
       }
     }
@@ -124,6 +152,7 @@ export class Socket implements Connection, Watched {
     if (!this.#kept) {
       this.#kept = true;
       keepAlive(this.engine.libc, this.fd);
+      this.engine.libc.resetOnClose(this.fd, true);
     }
     if (this.received !== this.#receivedBefore) {
       this.#receivedBefore = this.received;
@@ -167,8 +196,8 @@ export class Socket implements Connection, Watched {
   end(reset: boolean): void {
     if (this.closed) return;
     this.gone();
-    // From its beginning on it would be reset, so that a peer of a killed process does not take what it has for all.
-    if (!reset) this.engine.libc.resetOnClose(this.fd, false);
+    // While it is open it would be reset, so that a peer of a killed process does not take what it has for all.
+    if (reset !== this.#kept) this.engine.libc.resetOnClose(this.fd, reset);
     this.engine.close(this);
   }
 

@@ -141,7 +141,8 @@ export class DataThread {
         });
         const length = this.#slots.address(slot, this.#address.bytes);
         const family = this.#address.bytes[0] ?? 0;
-        attempt.start({ family, address: this.#address, length }, this.#slots.timeoutMillis(slot));
+        const timeoutMillis = this.#slots.timeoutMillis(slot);
+        attempt.start({ family, address: this.#address, length }, timeoutMillis, !client.hasSent());
         return () => attempt.cancel();
       },
       (from, to, onEnd) => {

@@ -11,8 +11,11 @@ import {
   EINTR,
   EMFILE,
   errnoName,
+  IPPROTO_TCP,
   Libc,
   type Service as LibcService,
+  TCP_NODELAY,
+  TCP_QUICKACK,
 } from "../../../src/transport/linux/Libc.js";
 import { layer, layerIoUring, layerSystem, layerWith } from "../../../src/transport/linux/LinuxTransport.js";
 import type { Wakeup } from "../../../src/transport/linux/Wakeup.js";
@@ -538,6 +541,100 @@ describe("Linux transport: listening", () => {
       other.end("after");
       assert.strictEqual((yield* Effect.promise(() => rest)).bytes.toString(), "after");
       assert.strictEqual((yield* Transport).faults(), 1);
+    }),
+  );
+});
+
+describe("Linux transport: what a backend's socket is asked for", () => {
+  /** The options that were set since, by their numbers. */
+  const set: Array<string> = [];
+  const watched = over(
+    altered((libc) => ({
+      setOption: (fd, level, option, value) => {
+        if (level === IPPROTO_TCP) set.push(`${option} ${value}`);
+        return libc.setOption(fd, level, option, value);
+      },
+    })),
+  );
+  const noDelay = `${TCP_NODELAY} 1`;
+  const delayedAcknowledgement = `${TCP_QUICKACK} 0`;
+
+  /** Accepts one client, and forwards it when `ready` has ended. */
+  const forwardWhen = (backendPort: number, ready: (client: net.Socket) => Promise<unknown>) =>
+    Effect.gen(function* () {
+      const transport = yield* Transport;
+      const accepted = yield* Deferred.make<Connection>();
+      const listener = yield* Effect.orDie(
+        transport.listen({
+          ...listening,
+          onConnection: (client) => Deferred.unsafeDone(accepted, Exit.succeed(client)),
+        }),
+      );
+      const client = yield* dial(listener.address.port);
+      const connection = yield* Deferred.await(accepted);
+      yield* Effect.promise(() => ready(client));
+      set.length = 0;
+      const backend = { host: "127.0.0.1", port: backendPort };
+      const forwarded = yield* transport
+        .forward(connection, backend, { timeoutMillis: 5 * second }, { received: 0, sent: 0 })
+        .pipe(Effect.forkScoped);
+      return { client, forwarded };
+    });
+
+  /** What is written is in the other socket's queue when the kernel has taken it. */
+  const written = (text: string) => (client: net.Socket) =>
+    new Promise((resolve) => client.write(text, resolve));
+
+  test(
+    "the handshake's last packet waits for a client that has spoken",
+    watched,
+    Effect.gen(function* () {
+      const backend = yield* serve((socket) => socket.pipe(socket));
+      const { client } = yield* forwardWhen(backend.port, written("hello"));
+      const [answer] = yield* Effect.promise(() => once(client, "data"));
+      assert.strictEqual(String(answer), "hello");
+      assert.deepStrictEqual(set, [delayedAcknowledgement]);
+    }),
+  );
+
+  test(
+    "it waits for nobody where the backend may have to speak first",
+    watched,
+    Effect.gen(function* () {
+      const backend = yield* serve((socket) => void socket.write("220 ready"));
+      const { client } = yield* forwardWhen(backend.port, () => Promise.resolve());
+      const [greeting] = yield* Effect.promise(() => once(client, "data"));
+      assert.strictEqual(String(greeting), "220 ready");
+      assert.deepStrictEqual(set, []);
+    }),
+  );
+
+  test(
+    "to send at once, from the second write on",
+    watched,
+    Effect.gen(function* () {
+      const backend = yield* serve((socket) => socket.pipe(socket));
+      const { client } = yield* forwardWhen(backend.port, () => Promise.resolve());
+      const asked: Array<number> = [];
+      for (const text of ["one", "two", "three"]) {
+        client.write(text);
+        yield* Effect.promise(() => once(client, "data"));
+        asked.push(set.filter((option) => option === noDelay).length);
+      }
+      assert.deepStrictEqual(asked, [0, 1, 1]);
+    }),
+  );
+
+  test(
+    "a client that has broken off by then is not taken for one that has closed",
+    watched,
+    Effect.gen(function* () {
+      const backend = yield* serve((socket) => socket.pipe(socket));
+      const { forwarded } = yield* forwardWhen(backend.port, async (client) => {
+        client.resetAndDestroy();
+        await once(client, "close");
+      });
+      assert.strictEqual((yield* Effect.orDie(Fiber.join(forwarded))).end, "client-reset");
     }),
   );
 });

@@ -92,6 +92,10 @@ class Tcp extends Descriptor {
   error = 0;
   shut = false;
   linger = false;
+  /** What epoll said of it last. */
+  mask = 0;
+  /** Bytes were written of which the last may be kept back until more follows. */
+  heldBack = false;
   /** Sent, and not yet read by the peer. */
   queued = 0;
   /** Its connection was made while the process had stalled. */
@@ -541,6 +545,7 @@ export class Kernel {
       if (trouble < 0) return this.#called("shutdown", trouble);
       if (socket.shut) throw new Violation(`shutdown of descriptor ${fd}, which has sent FIN`);
       socket.finish();
+      socket.heldBack = false;
       if (socket.finReceived) this.wake(socket);
       return this.#called(`shutdown ${fd}`, 0);
     },
@@ -566,14 +571,24 @@ export class Kernel {
       const { peer } = socket;
       if (taken === 0) {
         const result = socket.empty();
-        if (result === 0 && peer?.endTold === Number.POSITIVE_INFINITY) peer.endTold = this.ends++;
+        if (result === 0) this.#endTold(peer, "by a read");
         return this.#called(`read ${fd}`, result);
       }
       if (peer !== undefined) block.bytes.set(peer.stream.bytes(socket.taken, taken), offset);
       socket.take(taken);
+      // Whoever was told of FIN and of nothing else knows by a read that comes short that this was the last.
+      const knows = (socket.mask & ~(EPOLLIN | EPOLLOUT)) === EPOLLRDHUP;
+      if (taken < length && knows) this.#endTold(peer, "by an event");
       return this.#called(`read ${fd}`, taken);
     },
-    write: (fd, block, offset, length) => {
+    unread: (fd) => {
+      this.#enter();
+      return this.#called(
+        `unread ${fd}`,
+        this.#get(fd, Tcp, "SIOCINQ").available(Number.POSITIVE_INFINITY, false),
+      );
+    },
+    write: (fd, block, offset, length, more = false) => {
       this.#enter();
       const socket = this.#get(fd, Tcp, "write");
       const trouble = this.#trouble(EINTR) || this.#harm(socket, ENOBUFS, ENOMEM);
@@ -592,6 +607,7 @@ export class Kernel {
         }
       }
       socket.arrive(taken);
+      socket.heldBack = more && taken === length;
       return this.#called(`write ${fd}`, taken);
     },
     sendRoom: (fd) => {
@@ -682,6 +698,10 @@ export class Kernel {
     },
     epollWait: (epoll, events, most) => {
       this.#get(epoll, Epoll, "epoll_wait");
+      for (const [fd, found] of this.#descriptors) {
+        if (found instanceof Tcp && found.heldBack)
+          throw new Violation(`bytes of descriptor ${fd} are kept back`);
+      }
       const trouble = this.#trouble(EINTR);
       if (trouble < 0) return this.#called("epoll_wait", trouble);
       const words = new Uint32Array(events.bytes.buffer);
@@ -695,7 +715,10 @@ export class Kernel {
         if (mask === 0 || interest === undefined || (interest.events & (EPOLLET >>> 0)) !== 0)
           this.#epoll?.ready.delete(found);
         if (mask === 0 || interest === undefined) continue;
-        if (found instanceof Tcp) found.reported = true;
+        if (found instanceof Tcp) {
+          found.reported = true;
+          found.mask = mask;
+        }
         const at = count * epollEvent.words;
         words[at + epollEvent.events] = mask;
         words[at + epollEvent.fd] = this.#numbers.get(found) ?? 0;
@@ -706,6 +729,14 @@ export class Kernel {
       return count;
     },
   };
+
+  /** One that reads again had not looked at the event by then. */
+  #endTold(peer: Peer | undefined, how: "by an event" | "by a read"): void {
+    if (peer === undefined) return;
+    if (peer.endTold < Number.POSITIVE_INFINITY && (how === "by an event" || !peer.endToldByEvent)) return;
+    peer.endTold = this.ends++;
+    peer.endToldByEvent = how === "by an event";
+  }
 
   #forget(fd: number): void {
     const found = this.#descriptors.get(fd);

@@ -30,6 +30,7 @@ export class Peer {
   resetSent = false;
   /** When the process was told of that, in the order of such ends. */
   endTold = Number.POSITIVE_INFINITY;
+  endToldByEvent = false;
   /** Bytes that have arrived, were checked, and were not read yet. */
   waiting = 0;
   arrived = 0;
