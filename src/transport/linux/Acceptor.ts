@@ -149,7 +149,10 @@ export class Acceptor implements Watched {
     this.#timer = this.engine.wakeup.after(this.#pause, () => this.#resume());
     this.#pause = Math.min(2 * this.#pause, longestPause);
     this.onAcceptError(new AcceptError({ code: errnoName(result) }));
-    if (result === -EMFILE || result === -ENFILE) this.#full();
+    if (result !== -EMFILE && result !== -ENFILE) return;
+    // Who waits has more use for their descriptors.
+    this.engine.pipes.close();
+    this.#full();
   }
 
   #resume(): void {

@@ -5,7 +5,17 @@ import type { SocketAddress } from "../../net/SocketAddress.js";
 import { ConnectError, ofCode } from "../ConnectError.js";
 import type { Expiring } from "../Deadlines.js";
 import { type Engine, readableAndWritable } from "./Engine.js";
-import { type Block, EINPROGRESS, EINTR, errnoName, IPPROTO_TCP, type Result, TCP_QUICKACK } from "./Libc.js";
+import {
+  type Block,
+  EINPROGRESS,
+  EINTR,
+  EMFILE,
+  ENFILE,
+  errnoName,
+  IPPROTO_TCP,
+  type Result,
+  TCP_QUICKACK,
+} from "./Libc.js";
 import { type Owner, Socket } from "./Socket.js";
 
 /** An address as the kernel takes it. */
@@ -39,8 +49,12 @@ export class Connecting implements Owner, Expiring {
    * program that listens there.
    */
   start(destination: Destination, timeoutMillis: number, quickAcknowledge = true): void {
-    const { libc } = this.engine;
-    const fd = libc.socket(destination.family);
+    const { libc, pipes } = this.engine;
+    let fd = libc.socket(destination.family);
+    if (fd === -EMFILE || fd === -ENFILE) {
+      pipes.close();
+      fd = libc.socket(destination.family);
+    }
     if (fd < 0) {
       this.fail(fd);
       return;

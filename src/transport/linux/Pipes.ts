@@ -90,7 +90,7 @@ export class Pipes {
     else this.#close(pipe);
   }
 
-  /** Closes what is not in use. */
+  /** Closes the pipes that are kept open for the next ones. */
   close(): void {
     for (const pipe of this.#free.splice(0)) this.#close(pipe);
   }

@@ -198,6 +198,20 @@ describe("Acceptor", () => {
       assert.deepStrictEqual([engine.clients, kernel.open], [0, 0]);
     });
 
+    it("closes the pipes that nobody uses where the process has no descriptor left, and serves who waits", () => {
+      const { connect, engine, kernel, refused, served } = full(1_000, 24);
+      const holder = { giveBack: () => false };
+      const pipes = Array.from({ length: 8 }, () => engine.pipes.acquire(holder));
+      for (const pipe of pipes) if (pipe !== undefined) engine.pipes.release(pipe);
+      // Three of its own, and two for each of the eight.
+      assert.strictEqual(kernel.open, 19);
+      for (let i = 0; i < 20; i++) connect();
+      kernel.turn();
+      assert.lengthOf(served, 5);
+      waited(kernel, 100);
+      assert.deepStrictEqual([served.length, refused.length], [20, 0]);
+    });
+
     it("resets one whose refusal throws", () => {
       const { kernel, listen } = simulated(() => ({}), { capacity: 1 });
       const { connect } = listen(
