@@ -161,9 +161,13 @@ for (const transport of Program.transports) {
           Effect.sync(() => program.log().find(({ annotations }) => annotations[count] !== undefined)),
         );
         assert.strictEqual(said.logLevel, "WARN");
-        // A second of nothing but health checks: a loop that spins takes all of the hundred ticks.
+        // Twenty rounds of nothing but health checks: a loop that spins takes all of the time between them.
         const before = program.ticks();
-        yield* Effect.sleep("1 second");
+        const probes = Effect.map(program.get("/backends"), ({ body }) => JSON.stringify(body));
+        let last = yield* probes;
+        for (let rounds = 0; rounds < 20; rounds++) {
+          last = yield* Program.until(Effect.map(probes, (now) => (now === last ? undefined : now)));
+        }
         assert.isBelow(program.ticks() - before, 50);
         for (const client of clients) client.destroy();
         yield* idle(program);
@@ -252,12 +256,22 @@ for (const transport of Program.transports) {
           // What 100 MB leave behind on their way, in a heap that nobody has swept yet, is not what is asked for.
           yield* download(Effect.void);
           const before = program.mostMemory();
-          // This is: a client that does not read for three seconds.
+          // This is: a client that does not read until the sender has been at the same place for a while.
+          let last = 0;
+          let still = 0;
           yield* download(
-            Effect.map(Effect.sleep("3 seconds"), () => {
-              const sending = [...source.sockets].some(({ writableLength }) => writableLength > 0);
-              assert.isTrue(sending, "the sender has been held back");
-            }),
+            Program.untilTrue(
+              Effect.sync(() => {
+                const sending = [...source.sockets].filter(({ writableLength }) => writableLength > 0);
+                const now = sending.reduce(
+                  (sum, { bytesWritten, writableLength }) => sum + bytesWritten - writableLength,
+                  0,
+                );
+                still = sending.length > 0 && now === last ? still + 1 : 0;
+                last = now;
+                return still === 50;
+              }),
+            ),
           );
           assert.isBelow(program.mostMemory() - before, 30 * 1024 * 1024);
         }),
