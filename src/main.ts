@@ -289,7 +289,7 @@ const complain = (why: string): void => {
 };
 
 const main = (process.argv.length > 2 ? commandLine : serve).pipe(
-  // A user's mistake is told in words, on stderr, whatever the log looks like.
+  // A user's mistake is explained in words, on stderr, whatever the log looks like.
   Effect.tapErrorTag("Refusal", ({ message }) => Effect.sync(() => complain(message))),
   Signals.supervise({
     signals: Signals.ofProcess,

@@ -173,6 +173,68 @@ describe("the imports in src", () => {
   });
 });
 
+/**
+ * What has its place elsewhere: in Effect's Clock, Random and supervised fibers, or in the settings. Each file that uses
+ * it nevertheless stands here, with its reason. A browser has none of that: the page is left out.
+ */
+const kept: ReadonlyArray<readonly [what: string, pattern: RegExp, files: Readonly<Record<string, string>>]> =
+  [
+    ["Math.random", /\bMath\.random\b/, {}],
+    ["the wall clock", /\bDate\.now\b|\bnew Date\(\)/, {}],
+    [
+      "the system's monotonic clock",
+      /\bperformance\.|\bhrtime\(/,
+      {
+        "src/transport/linux/NodeWakeup.ts": "read in each turn of the loop",
+        "src/clock/WallClock.ts": "when the process started",
+      },
+    ],
+    [
+      "timers",
+      /\bset(?:Timeout|Interval)\(/,
+      {
+        "src/transport/linux/NodeWakeup.ts": "the timer of an event loop without fibers",
+        "src/monitoring/HttpServer.ts": "closing a server of Node ends in a callback",
+        "src/main.ts": "keeps the process alive; its end, when no fiber runs any more",
+      },
+    ],
+    ["fibers without a parent", /\bEffect\.run(?:Fork|Promise|Sync|Callback)\w*\(/, {}],
+    [
+      "fibers forked from callbacks",
+      /\bRuntime\.run(?:Fork|Promise|Sync|Callback)\w*\(/,
+      {
+        "src/proxy/SessionFibers.ts": "pooled fibers, supervised there",
+        "src/transport/MemoryTransport.ts": "deadlines of connects, in the transport's scope",
+        "src/transport/linux/LinuxTransport.ts": "a line in the log about a fault",
+        "src/transport/node/NodeTransport.ts": "deadlines of connects, in the transport's scope",
+      },
+    ],
+    [
+      "the environment",
+      /\bprocess\.env\b/,
+      {
+        "src/config/Environment.ts": "the settings",
+        "src/systemd/Systemd.ts": "what systemd sets",
+        "src/systemd/InheritedSocket.ts": "what systemd sets",
+        "src/systemd/Journal.ts": "what systemd sets",
+        "src/bin.ts": "Node's own options",
+      },
+    ],
+    ["state of a module", /^(?:export )?(?:let|var) /m, {}],
+  ];
+
+/** The source without its comments. */
+const codeOf = (text: string): string => text.replace(/\/\*.*?\*\//gs, "").replace(/^\s*\/\/.*$/gm, "");
+
+describe("the sources", () => {
+  it.each(kept)("use %s only where a reason stands", (_what, pattern, files) => {
+    const using = Object.entries(written)
+      .filter(([path, text]) => !path.startsWith("src/page/") && pattern.test(codeOf(text)))
+      .map(([path]) => path);
+    expect(using.sort()).toEqual(Object.keys(files).sort());
+  });
+});
+
 describe("importing a balancer without monitoring", () => {
   it.each([
     "src/proxy/LoadBalancer.ts",

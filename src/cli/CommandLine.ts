@@ -3,7 +3,19 @@
  */
 import type { HttpClient } from "@effect/platform/HttpClient";
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient";
-import { Config, Console, Effect, Either, type Layer, Logger, LogLevel, Ref, Schedule, Schema } from "effect";
+import {
+  Clock,
+  Config,
+  Console,
+  Effect,
+  Either,
+  type Layer,
+  Logger,
+  LogLevel,
+  Ref,
+  Schedule,
+  Schema,
+} from "effect";
 import { type Settings, variables } from "../config/Settings.js";
 import type { Discovery } from "../discovery/Discovery.js";
 import { printable } from "../log/ForeignText.js";
@@ -136,10 +148,11 @@ const steer = (choice: Remote.Choice, given: Given): Run =>
     const { adminToken } = (yield* settings).settings;
     const from = yield* locate(given);
     const backend = yield* Remote.steer(from, adminToken, choice, given.arguments[0] ?? "");
+    const now = new Date(yield* Clock.currentTimeMillis).toISOString();
     yield* Console.log(
       given.flags.has(json.name)
         ? JSON.stringify(backend, null, 2)
-        : StatusText.backends([backend, ...backend.others], new Date().toISOString(), yield* colours),
+        : StatusText.backends([backend, ...backend.others], now, yield* colours),
     );
   });
 

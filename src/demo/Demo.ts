@@ -103,7 +103,7 @@ const noticed = (
     }),
   );
 
-/** One backend dies and returns, again and again; what the balancer makes of it is told. */
+/** One backend dies and returns, again and again; what the balancer makes of it is printed. */
 const dyingAndReturning = (
   backend: EmbeddedBackend.EmbeddedBackend,
   address: SocketAddress,
@@ -112,7 +112,7 @@ const dyingAndReturning = (
   Effect.gen(function* () {
     const registry = yield* BackendRegistry;
     const { id } = backend.instance;
-    const tellSpread = Effect.flatMap(sixRequests(address), (spread) => say(`six requests now: ${spread}`));
+    const printSpread = Effect.flatMap(sixRequests(address), (spread) => say(`six requests now: ${spread}`));
     const event = <E>(what: string, happen: Effect.Effect<void, E>, tag: "Up" | "Down") =>
       Effect.scoped(
         Effect.gen(function* () {
@@ -121,10 +121,10 @@ const dyingAndReturning = (
           yield* say(`${id} ${what}`);
           yield* happen;
           yield* say(yield* noticed(events, tag, backend));
-          yield* tellSpread;
+          yield* printSpread;
         }),
       );
-    yield* tellSpread;
+    yield* printSpread;
     yield* Effect.forever(
       Effect.zipRight(event("dies", backend.die, "Down"), event("returns", backend.comeBack, "Up")),
     );

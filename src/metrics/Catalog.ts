@@ -128,7 +128,7 @@ export const catalog = {
   listSeconds: gauge("discovery_last_success_seconds", "Seconds since the list of backends was last got."),
   listed: gauge("backends_listed", "Backends that discovery lists."),
   healthy: gauge("backends_healthy", "Listed backends that take new connections."),
-  draining: gauge("draining", "1 once the balancer was told to stop."),
+  draining: gauge("draining", "1 once the balancer drains."),
   steeringRefused: counter(
     "steering_refused",
     "Requests to drain, disable or enable a backend whose token was wrong or missing.",

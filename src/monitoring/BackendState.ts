@@ -16,7 +16,7 @@ export const stateOf = ({ admin, healthy, last_check }: Backend): State => {
   return last_check === null ? "unchecked" : "down";
 };
 
-/** What the state alone does not tell: who chose it, and why the backend is down. */
+/** What the state alone does not say: who chose it, and why the backend is down. */
 export const reason = ({ admin, steered_by, why }: Backend): string => {
   const by = steered_by === null ? [] : [`by ${steered_by}`];
   return [...by, ...(why === null ? [] : [admin === "enabled" ? why : `down: ${why}`])].join("; ");

@@ -241,7 +241,7 @@ const make = (build: Build | undefined) =>
         Effect.zipRight(lookForRefusals),
         Effect.zipRight(Effect.suspend(() => (viewers > 0 ? refresh : Effect.void))),
         // A bug in what is shown must not end what is recorded.
-        Effect.catchAllDefect((defect) => Effect.logError("the events could not be told", defect)),
+        Effect.catchAllDefect((defect) => Effect.logError("the feed of events failed by a defect", defect)),
         Effect.zipRight(Effect.sleep(interval)),
       );
     });

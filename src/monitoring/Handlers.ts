@@ -161,6 +161,6 @@ const steering = <Id extends string>(api: Described<Id>) =>
     }),
   );
 
-/** Answers from the registry and the feed; the metrics also tell of the program. */
+/** Answers from the registry and the feed; the metrics have those of the program too. */
 export const layer = <Id extends string>(api: Described<Id>, program: Program) =>
   Layer.mergeAll(monitoring(api, program), live(api), steering(api));

@@ -37,7 +37,7 @@ export const quietMillis = 10_000;
 
 export const none: Refusals = { totals: new Map(), runs: new Map(), last: undefined };
 
-/** What a look at the totals tells at a time. */
+/** What a look at the totals finds at a time. */
 export const looked = (
   { last, runs, totals: before }: Refusals,
   totals: Totals,

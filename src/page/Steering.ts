@@ -46,7 +46,7 @@ export const make = (): Steering => {
     setText(button, next === undefined ? "Steer…" : "Stop steering");
   };
 
-  const tell = (text: string, bad: boolean): void => {
+  const report = (text: string, bad: boolean): void => {
     notice.classList.toggle("bad", bad);
     setBanner(notice, text);
     announce(text);
@@ -61,13 +61,13 @@ export const make = (): Steering => {
         redirect: "error",
         signal: AbortSignal.timeout(patienceMillis),
       });
-      if (answer.ok) return tell(`${id} ${done[verb]}.`, false);
+      if (answer.ok) return report(`${id} ${done[verb]}.`, false);
       // A token that is not the right one now will not be it later.
       if (answer.status === 401 || answer.status === 403) use(undefined);
       const reason = answer.status === 401 ? "the token was not accepted" : await reasonOf(answer);
-      tell(`${id}: ${verb} was not done: ${reason}.`, true);
+      report(`${id}: ${verb} was not done: ${reason}.`, true);
     } catch {
-      tell(`${id}: the balancer did not answer; see in the table whether it was done.`, true);
+      report(`${id}: the balancer did not answer; see in the table whether it was done.`, true);
     }
   };
 

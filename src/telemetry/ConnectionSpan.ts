@@ -28,7 +28,7 @@ export const attributes = (record: ConnectionRecord): Readonly<Record<string, un
 });
 
 /** Makes and ends the span; one that did not end in order has failed, with its termination code. */
-export const tell = (tracer: Tracer.Tracer, record: ConnectionRecord): void => {
+export const emit = (tracer: Tracer.Tracer, record: ConnectionRecord): void => {
   const started = nanos(record.acceptedAt);
   const span = tracer.span("connection", Option.none(), Context.empty(), [], started, "server");
   for (const [name, value] of Object.entries(attributes(record))) span.attribute(name, value);

@@ -2,7 +2,7 @@
  * Telemetry over OTLP: the log, the metrics, and a sample of connections as spans, to one collector. Loaded only where
  * one is set.
  *
- * A collector that is slow or away costs nothing but what it is not told: requests are few at a time and short, what
+ * A collector that is slow or away costs nothing but what is not sent to it: requests are few at a time and short, what
  * is waiting is bounded, and one warning a minute says so.
  */
 import * as OtlpLogger from "@effect/opentelemetry/OtlpLogger";
@@ -12,7 +12,7 @@ import * as OtlpTracer from "@effect/opentelemetry/OtlpTracer";
 import * as HttpClient from "@effect/platform/HttpClient";
 import * as HttpClientError from "@effect/platform/HttpClientError";
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest";
-import { Clock, Duration, Effect, Iterable, Layer, Redacted, Schedule } from "effect";
+import { Clock, Duration, Effect, Iterable, Layer, Random, Redacted, Schedule, Utils } from "effect";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
 import * as EventLoop from "../clock/EventLoop.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
@@ -100,18 +100,21 @@ const common = (options: Options, path: string) => ({
 
 const client = Layer.merge(bounded, OtlpSerialization.layerJson);
 
-/** Adds the collector to where the log goes, and tells it of a sample of connections. */
+/** Random numbers for where connections end, which is no fiber: Effect's own generator, with a seed from its Random. */
+const generator = Effect.map(Random.nextInt, (seed) => new Utils.PCGRandom(seed));
+
+/** Adds the collector to where the log goes, and sends it spans of a sample of connections. */
 export const layer = (options: Options): Layer.Layer<Telemetry, never, HttpClient.HttpClient> =>
   Layer.merge(
     OtlpLogger.layer(common(options, "logs")),
     Layer.scoped(
       Telemetry,
-      Effect.map(OtlpTracer.make(common(options, "traces")), (tracer) => ({
+      Effect.zipWith(OtlpTracer.make(common(options, "traces")), generator, (tracer, random) => ({
         connectionEnded:
           options.sampling === 0
             ? undefined
             : (record) => {
-                if (Math.random() < options.sampling) ConnectionSpan.tell(tracer, record);
+                if (random.number() < options.sampling) ConnectionSpan.emit(tracer, record);
               },
       })),
     ),

@@ -1,5 +1,5 @@
 /**
- * Where finished connections are told of beside the log and the metrics; nowhere, unless the program chose a place.
+ * Where finished connections are reported beside the log and the metrics; nowhere, unless the program chose a place.
  */
 import { Context, Layer } from "effect";
 import type { ConnectionRecord } from "../proxy/ConnectionRecord.js";
@@ -7,7 +7,7 @@ import type { ConnectionRecord } from "../proxy/ConnectionRecord.js";
 export class Telemetry extends Context.Tag("zeitwork-load-balancer/Telemetry")<
   Telemetry,
   {
-    /** Told of each connection when it is over, on its path: it has to be quick. Undefined when nobody listens. */
+    /** Called with each connection when it is over, on its path: it has to be quick. Undefined when nobody listens. */
     readonly connectionEnded: ((record: ConnectionRecord) => void) | undefined;
   }
 >() {}

@@ -104,12 +104,12 @@ class End implements Peer, Connection {
   readonly onData = (receive: (bytes: Uint8Array) => void): void => {
     this.#receive = receive;
     for (const bytes of this.#queue.splice(0)) receive(bytes);
-    this.#tell();
+    this.#deliverEnd();
   };
 
   readonly onEnd = (ended: (end: PeerEnd) => void): void => {
     this.#ended = ended;
-    this.#tell();
+    this.#deliverEnd();
   };
 
   arrive(bytes: Uint8Array): void {
@@ -123,10 +123,10 @@ class End implements Peer, Connection {
     if (end === "reset") this.#dead = true;
     else this.#otherShut = true;
     this.#pending = end;
-    this.#tell();
+    this.#deliverEnd();
   }
 
-  #tell(): void {
+  #deliverEnd(): void {
     const end = this.#pending;
     // A FIN comes after all bytes before it; a reset at once.
     if (end === undefined || this.#ended === undefined || (end === "fin" && this.#queue.length > 0)) return;

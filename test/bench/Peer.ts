@@ -132,8 +132,8 @@ const nginx: Peer = {
     ),
 };
 
-/** What a line of the program's log tells under a message; undefined of a line that is something else. */
-export const told = (log: string, message: string): Readonly<Record<string, unknown>> | undefined => {
+/** What a line of the program's log line under a message; undefined of a line that is something else. */
+export const logged = (log: string, message: string): Readonly<Record<string, unknown>> | undefined => {
   for (const line of log.split("\n")) {
     if (!line.startsWith("{") || !line.endsWith("}")) continue;
     const entry: { readonly message?: unknown; readonly annotations?: Readonly<Record<string, unknown>> } =
@@ -143,7 +143,7 @@ export const told = (log: string, message: string): Readonly<Record<string, unkn
   return undefined;
 };
 
-/** The port at the end of the address that a line of the log tells. */
+/** The port at the end of the address that a line of the log line. */
 const portOf = (annotations: Readonly<Record<string, unknown>>): number =>
   Number(/:(\d+)$/.exec(String(annotations["address"]))?.[1]);
 
@@ -192,16 +192,16 @@ const balancer = (
           ...environment,
         }),
       );
-      const tells = (message: string) =>
+      const line = (message: string) =>
         failed(
           Daemon.awaited(
             daemon,
             "load-balancer",
-            Effect.sync(() => told(daemon.stdout(), message)),
+            Effect.sync(() => logged(daemon.stdout(), message)),
           ),
         );
-      const monitoringPort = portOf(yield* tells("monitoring"));
-      const listening = yield* tells("listening");
+      const monitoringPort = portOf(yield* line("monitoring"));
+      const listening = yield* line("listening");
       if (listening["transport"] !== transport) {
         const message = `the load balancer runs on ${listening["transport"]} when asked for ${transport}`;
         return yield* new Unavailable({ reason: "other-transport", message });

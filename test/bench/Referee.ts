@@ -36,14 +36,14 @@ interface Alone<P> {
 
 /**
  * Runs all that was asked for. Peers that do not start and rounds that fail are left out and noted.
- * `tell` hears how far it is.
+ * `progress` is called with how far it is.
  */
 export const run = (
   options: Options,
   peers: ReadonlyArray<Peer>,
   origin: number,
   folder: string,
-  tell: (line: string) => Effect.Effect<void>,
+  progress: (line: string) => Effect.Effect<void>,
 ): Effect.Effect<Minutes> =>
   Effect.gen(function* () {
     const notes: Array<string> = [];
@@ -51,7 +51,7 @@ export const run = (
     const note = (line: string) =>
       Effect.zipRight(
         Effect.sync(() => notes.push(line)),
-        tell(line),
+        progress(line),
       );
     const setting: Setting = { seconds: options.seconds, scripts: yield* Load.prepare(folder) };
     const wrk = yield* Load.installed;
@@ -119,7 +119,7 @@ export const run = (
             const { name } = each.peer;
             const what = `${titleOf(workload, round)}, ${name}`;
             if (out.has(name)) each.rounds.push(undefined);
-            else each.rounds.push(yield* Effect.zipRight(tell(what), turn(each, what)));
+            else each.rounds.push(yield* Effect.zipRight(progress(what), turn(each, what)));
           }
         }
         return entered;
@@ -133,7 +133,7 @@ export const run = (
         const entered = yield* warm(workload);
         for (let round = 0; round < options.rounds; round++) {
           const what = titleOf(workload, round);
-          yield* tell(what);
+          yield* progress(what);
           const order = rotated(entered, round);
           const all = yield* counted(
             workload.measure(

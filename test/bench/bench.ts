@@ -24,7 +24,7 @@ import * as Report from "./Report.js";
 const executable = fileURLToPath(new URL("../../../load-balancer", import.meta.url));
 
 const print = (text: string) => Effect.sync(() => void process.stdout.write(`${text}\n`));
-const tell = (text: string) => Effect.sync(() => void process.stderr.write(`${text}\n`));
+const progress = (text: string) => Effect.sync(() => void process.stderr.write(`${text}\n`));
 const ends = (code: number) =>
   Effect.sync(() => {
     process.exitCode = code;
@@ -39,7 +39,7 @@ const written = (path: string | undefined, text: string) =>
   path === undefined
     ? Effect.void
     : Effect.tryPromise(() => writeFile(path, text)).pipe(
-        Effect.catchAll(({ error }) => tell(`${path} cannot be written: ${String(error)}`)),
+        Effect.catchAll(({ error }) => progress(`${path} cannot be written: ${String(error)}`)),
       );
 
 const measure = (options: Options.Options) =>
@@ -52,7 +52,7 @@ const measure = (options: Options.Options) =>
     const place = yield* folder;
     const origin = yield* Origin.start(place);
     const before = machineTimes();
-    const { notes, series } = yield* Referee.run(options, all, origin.port, place, tell);
+    const { notes, series } = yield* Referee.run(options, all, origin.port, place, progress);
     const { stolen } = machineShares(before, machineTimes());
     const table = rows(
       series,
@@ -73,12 +73,12 @@ const measure = (options: Options.Options) =>
   }).pipe(
     Effect.scoped,
     Effect.catchTag("DaemonError", ({ message }) =>
-      Effect.zipRight(tell(`nothing can be measured: ${message} (${install})`), ends(1)),
+      Effect.zipRight(progress(`nothing can be measured: ${message} (${install})`), ends(1)),
     ),
   );
 
 const program = Either.match(Options.parse(process.argv.slice(2)), {
-  onLeft: (wrong) => Effect.zipRight(tell(wrong), ends(64)),
+  onLeft: (wrong) => Effect.zipRight(progress(wrong), ends(64)),
   onRight: (options) => (options === "help" ? print(Options.help) : measure(options)),
 });
 

@@ -5,7 +5,7 @@ import { answerLength, due, steady, turnOf } from "../bench/Client.js";
 import { parse } from "../bench/Load.js";
 import { parseLimits, parseVersion } from "../bench/Machine.js";
 import { smallBytes } from "../bench/Origin.js";
-import { told } from "../bench/Peer.js";
+import { logged } from "../bench/Peer.js";
 
 describe("what the tools print", () => {
   it("reads wrk's outcome, in seconds and milliseconds", () => {
@@ -33,8 +33,8 @@ describe("what the tools print", () => {
   it("finds a line of the log by its message", () => {
     const log =
       'not JSON\n{"message":"settings"}\n{"message":"listening","annotations":{"transport":"node"}}\n';
-    expect(told(log, "listening")).toEqual({ transport: "node" });
-    expect(told(log, "draining")).toBeUndefined();
+    expect(logged(log, "listening")).toEqual({ transport: "node" });
+    expect(logged(log, "draining")).toBeUndefined();
   });
 });
 

@@ -11,13 +11,13 @@ import { type Answer, Discovery } from "../../src/discovery/Discovery.js";
 import * as OperatorDiscovery from "../../src/discovery/OperatorDiscovery.js";
 import { format } from "../../src/net/SocketAddress.js";
 import * as CapturedLog from "../support/CapturedLog.js";
+import { instance, secret } from "../support/OperatorEntry.js";
 import * as Ports from "../support/Ports.js";
 
 const codeOf = (cause: unknown): unknown =>
   typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined;
 
 const token = "t0ken";
-const secret = "s3cret";
 
 const listening = <Server extends net.Server>(server: Server, end: () => void) =>
   Effect.acquireRelease(
@@ -68,19 +68,6 @@ const json =
     response.setHeader("content-type", "application/json");
     response.end(JSON.stringify(body));
   };
-
-const instance = (id: string, more: Readonly<Record<string, unknown>> = {}) => ({
-  id,
-  region_id: "r",
-  state: "running",
-  resources: { vcpu: 1, memory: 1024 },
-  default_port: 3000,
-  ip_address: "10.0.0.1",
-  environment_variables: JSON.stringify({ KEY: secret }),
-  created_at: "2025-08-23T12:48:09.123456Z",
-  deleted_at: null,
-  ...more,
-});
 
 const ask = (url: URL, options: Partial<OperatorDiscovery.Options> = {}) =>
   Effect.flatMap(Discovery, ({ list }) => list).pipe(

@@ -4,21 +4,7 @@ import type { Answer } from "../../src/discovery/Discovery.js";
 import { oversized } from "../../src/discovery/JsonList.js";
 import { OperatorList } from "../../src/discovery/OperatorList.js";
 import { format } from "../../src/net/SocketAddress.js";
-
-const secret = "s3cret";
-
-const instance = (id: string, more: Readonly<Record<string, unknown>> = {}) => ({
-  id,
-  region_id: "r",
-  state: "running",
-  resources: { vcpu: 1, memory: 1024 },
-  default_port: 3000,
-  ip_address: "10.0.0.1",
-  environment_variables: JSON.stringify({ KEY: secret }),
-  created_at: "2025-08-23T12:48:09.123456Z",
-  deleted_at: null,
-  ...more,
-});
+import { instance, secret } from "../support/OperatorEntry.js";
 
 const read = (entries: ReadonlyArray<unknown>): Answer => {
   const list = new OperatorList();

@@ -4,6 +4,7 @@
 import { once } from "node:events";
 import * as http from "node:http";
 import { Effect, type Scope } from "effect";
+import * as OperatorEntry from "./OperatorEntry.js";
 import * as Ports from "./Ports.js";
 
 export interface Asked {
@@ -22,21 +23,13 @@ export const lists =
     response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(json));
   };
 
-/** An entry of its list, with all that a real one has, and a secret. */
-export const instance = (id: string, port: number, secret = "none") => ({
-  id,
-  region_id: "region",
-  node_id: "node",
-  image_id: "image",
-  state: "running",
-  resources: { vcpu: 1, memory: 1024 },
-  default_port: port,
-  ip_address: "127.0.0.1",
-  environment_variables: JSON.stringify({ SECRET: secret }),
-  created_at: "2025-08-23T12:48:09.123456Z",
-  updated_at: "2025-08-23T12:48:09.123456Z",
-  deleted_at: null,
-});
+/** An entry of its list for a backend on this host. */
+export const instance = (id: string, port: number, secret = "none") =>
+  OperatorEntry.instance(id, {
+    default_port: port,
+    ip_address: "127.0.0.1",
+    environment_variables: JSON.stringify({ SECRET: secret }),
+  });
 
 export interface ScriptedOperator {
   readonly url: string;

@@ -68,7 +68,7 @@ const inet6 = (bytes: ReadonlyArray<number>): string => {
 const dotted = (bytes: ReadonlyArray<number>, at: number): string =>
   `${bytes[at]}.${bytes[at + 1]}.${bytes[at + 2]}.${bytes[at + 3]}`;
 
-/** An IPv4 address that came in IPv6's clothes (`::ffff:10.0.0.1`) is told as IPv4. */
+/** An IPv4 address mapped into IPv6 (`::ffff:10.0.0.1`) is read as IPv4. */
 export const format = ({ family, bytes, port }: RawAddress): SocketAddress => {
   if (family === AF_INET) return { host: dotted(bytes, 0), port };
   return { host: isMapped(bytes) ? dotted(bytes, 12) : inet6(bytes), port };

@@ -93,6 +93,8 @@ export const make = (koffi: Koffi): Service => {
     soon: (task) => {
       setImmediate(task);
     },
+    // Not through MonotonicClock: it is read in each turn of the loop, where a Clock's bigint costs as much again. It
+    // is the same clock of the system, and tests replace the whole of Wakeup.
     now: () => performance.now(),
     after: (millis, task) => {
       const timer = setTimeout(task, millis);

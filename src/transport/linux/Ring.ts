@@ -1,19 +1,19 @@
 /**
- * Operations that the kernel carries out by itself and tells the end of (io_uring(7)), as far as connecting and
+ * Operations that the kernel carries out by itself and reports the end of (io_uring(7)), as far as connecting and
  * relaying need them. What they are made of stands behind this, so that a simulated kernel can too.
  *
  * The rule that keeps descriptors and buffers apart: whoever began an operation keeps its descriptor open until it
- * was told the end, also when it cancelled it. So nothing under way can reach the successor of a descriptor.
+ * got the end of it, also when it cancelled it. So nothing under way can reach the successor of a descriptor.
  */
 import type { Destination } from "./Connecting.js";
 import type { Result } from "./Libc.js";
 
-/** Whoever operations are begun for. */
+/** What operations are begun for. */
 export interface Completing {
   /** The ring's; {@link noSlot} while it is not enlisted. */
   slot: number;
   /**
-   * Told once for each operation. `result` is a count, or a negated errno. `buffer` is where received bytes are, to be
+   * Called once for each operation. `result` is a count, or a negated errno. `buffer` is where received bytes are, to be
    * given back by {@link Ring.recycle}; {@link noBuffer} for none. `more` says that the socket has more to be read.
    */
   readonly onCompletion: (operation: number, result: Result, buffer: number, more: boolean) => void;
@@ -47,11 +47,11 @@ export interface Ring {
     buffer: number,
     length: number,
   ) => void;
-  /** Ends an operation that waits; it is told ECANCELED, unless it came to its end before. */
+  /** Ends an operation that waits; its result is ECANCELED, unless it came to its end before. */
   readonly cancel: (completing: Completing, operation: number) => void;
   /** The first bytes of a buffer, for as long as it is not given back. */
   readonly bytes: (buffer: number, length: number) => Uint8Array;
   readonly recycle: (buffer: number) => void;
-  /** Tells the end of all that is under way, and begins nothing any more. */
+  /** Ends all that is under way, and begins nothing any more. */
   readonly shutdown: () => void;
 }

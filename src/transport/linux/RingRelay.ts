@@ -49,7 +49,7 @@ export class RingRelay implements Owner, Completing {
   #underWay = 0;
   #state: "running" | "handing-over" | "ending" | "over" = "running";
   #first: RelayEnd | undefined;
-  /** How it ends; undefined when that is not to be told. */
+  /** How it ends; undefined when that is not to be reported. */
   #end: RelayEnd | undefined;
   /** The side that a send failed to, which it is handed over with. */
   #refusing: Socket | undefined;
@@ -60,7 +60,7 @@ export class RingRelay implements Owner, Completing {
     readonly client: Socket,
     readonly backend: Socket,
     private meter: Meter,
-    /** Told once, when both descriptors are closed; not after {@link abort}. */
+    /** Called once, when both descriptors are closed; not after {@link abort}. */
     readonly onEnd: (outcome: RelayOutcome) => void,
   ) {
     this.#up = new Direction(0, client, backend);

@@ -3,7 +3,7 @@
  */
 import { once } from "node:events";
 import * as net from "node:net";
-import { type Context, Duration, Effect, Fiber } from "effect";
+import { type Context, Duration, Effect, FiberSet } from "effect";
 import type { Transport } from "../Transport.js";
 
 /** Enough for a direction to turn bulky and to fill every buffer on its way. */
@@ -56,7 +56,7 @@ export const selfTest = (transport: Context.Tag.Service<typeof Transport>): Effe
       const server = yield* echo;
       const address = server.address();
       if (address === null || typeof address === "string") return yield* Effect.fail("no loopback address");
-      const relays: Array<Fiber.RuntimeFiber<unknown, unknown>> = [];
+      const fork = yield* FiberSet.makeRuntime();
       const listener = yield* transport.listen({
         host: "127.0.0.1",
         port: 0,
@@ -68,11 +68,10 @@ export const selfTest = (transport: Context.Tag.Service<typeof Transport>): Effe
             { timeoutMillis: Duration.toMillis(limit) },
             { received: 0, sent: 0 },
           );
-          relays.push(Effect.runFork(Effect.onError(relay, () => Effect.sync(() => client.reset()))));
+          fork(Effect.onError(relay, () => Effect.sync(() => client.reset())));
         },
         onAcceptError: () => {},
       });
-      yield* Effect.addFinalizer(() => Fiber.interruptAll(relays));
       const client = yield* dial(listener.address.port);
       const sent = pattern();
       const received = yield* Effect.tryPromise(async () => {

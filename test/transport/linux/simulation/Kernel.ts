@@ -849,10 +849,10 @@ export class Kernel {
 
   /** A turn of the loop would have something to do. */
   get busy(): boolean {
-    return this.#soon.length > 0 || this.#told() || this.besides?.busy() === true;
+    return this.#soon.length > 0 || this.#hasEvents() || this.besides?.busy() === true;
   }
 
-  #told(): boolean {
+  #hasEvents(): boolean {
     return [...(this.#epoll?.ready ?? [])].some((found) => this.#due(found) !== 0);
   }
 
@@ -861,7 +861,7 @@ export class Kernel {
     this.calls = 0;
     const tasks = this.#soon.splice(0);
     for (const task of tasks) task();
-    const ready = this.watching && this.#told();
+    const ready = this.watching && this.#hasEvents();
     if (ready) this.#onReadable?.();
     const beside = this.besides?.busy() === true;
     if (beside) this.besides?.turn();

@@ -220,7 +220,7 @@ export class SimulatedRing implements Ring {
         if (this.#ready(each) && !this.random.oneIn(4)) this.#try(each);
         else this.#waiting.push(each);
       }
-      for (let count = this.random.between(0, this.#completions.length); count > 0; count--) this.#tell();
+      for (let count = this.random.between(0, this.#completions.length); count > 0; count--) this.#complete();
     }
   }
 
@@ -241,7 +241,7 @@ export class SimulatedRing implements Ring {
     }
   }
 
-  #tell(): void {
+  #complete(): void {
     const completion = this.#completions.shift();
     if (completion === undefined) return;
     const { buffer, completing, operation, result } = completion;
