@@ -37,13 +37,13 @@ import * as InvalidOption from "../config/InvalidOption.js";
 import * as Settings from "../config/Settings.js";
 import { Metrics, layer as metricsLayer } from "../metrics/Metrics.js";
 import type { SocketAddress } from "../net/SocketAddress.js";
+import * as AlgorithmPreparation from "./AlgorithmPreparation.js";
 import type { Admin, Backend, Instance } from "./Backend.js";
 import type { Observation } from "./Health.js";
 import * as Listing from "./Listing.js";
 import * as Pool from "./Pool.js";
 import type { PoolEvent } from "./PoolEvent.js";
 import * as PoolLog from "./PoolLog.js";
-import * as Preparation from "./Preparation.js";
 
 /**
  * What is left out is as the program's settings have it.
@@ -160,7 +160,7 @@ export const make = (
     const pool = Effect.sync(() => state.current);
     const now = yield* MonotonicClock.reader;
 
-    const prepare = yield* Preparation.make(pool, (prepared) =>
+    const prepare = yield* AlgorithmPreparation.make(pool, (prepared) =>
       Effect.sync(() => {
         state.current = Pool.prepared(state.current, prepared);
       }),

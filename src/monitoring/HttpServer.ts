@@ -12,7 +12,7 @@ import * as LogThrottle from "../log/LogThrottle.js";
 import * as Descriptors from "../net/Descriptors.js";
 import { failureOf, ListenError } from "../net/ListenError.js";
 import type { SocketAddress } from "../net/SocketAddress.js";
-import { Connections, type Limits } from "./Connections.js";
+import { HttpConnections, type Limits } from "./HttpConnections.js";
 
 /**
  * Where the server listens, and how many connections it holds.
@@ -147,7 +147,7 @@ const withoutBody = (
 };
 
 const listener =
-  (handler: Http.RequestListener, connections: Connections<Duplex>): Http.RequestListener =>
+  (handler: Http.RequestListener, connections: HttpConnections<Duplex>): Http.RequestListener =>
   (request, response) => {
     const problem = problemOf(request);
     if (problem !== undefined) {
@@ -173,7 +173,7 @@ const afterTurns = (turns: number, then: () => void): void => {
 };
 
 const create = (handler: Http.RequestListener, limits: Limits, onExcess: () => void): Http.Server => {
-  const connections = new Connections<Duplex>(limits, (socket) => socket.writableLength > 0);
+  const connections = new HttpConnections<Duplex>(limits, (socket) => socket.writableLength > 0);
   const server = Http.createServer(
     {
       maxHeaderSize: largestHeader,

@@ -40,7 +40,7 @@ import * as Page from "./Page.js";
 import * as Steering from "./Steering.js";
 
 export type { Build, Program } from "../metrics/ProcessGauges.js";
-export type { Limits } from "./Connections.js";
+export type { Limits } from "./HttpConnections.js";
 export type { Options as HttpServerOptions } from "./HttpServer.js";
 
 /**

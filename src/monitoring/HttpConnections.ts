@@ -19,7 +19,7 @@ export interface Limits {
   readonly most: number;
 }
 
-export class Connections<Connection> {
+export class HttpConnections<Connection> {
   readonly #arriving = new Set<Connection>();
   /** Idle, or with a part of a request. Each set has the oldest first. */
   readonly #receiving = new Set<Connection>();

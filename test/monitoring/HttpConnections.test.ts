@@ -1,6 +1,6 @@
 import { FastCheck as fc } from "effect";
 import { describe, expect, it } from "vitest";
-import { Connections } from "../../src/monitoring/Connections.js";
+import { HttpConnections } from "../../src/monitoring/HttpConnections.js";
 
 type State = "arriving" | "receiving" | "answering";
 
@@ -35,7 +35,7 @@ describe("the connections of monitoring", () => {
         (commands, kept, more) => {
           const stalled = (id: number) => id % 3 === 0;
           const limits = { kept, most: kept + more };
-          const connections = new Connections<number>(limits, stalled);
+          const connections = new HttpConnections<number>(limits, stalled);
           let models: Array<Model> = [];
           let time = 0;
           const become = (model: Model, state: State) => {
@@ -86,7 +86,7 @@ describe("the connections of monitoring", () => {
   });
 
   it("close a short answer after all others, however old it is", () => {
-    const connections = new Connections<string>({ kept: 1, most: 2 }, () => false);
+    const connections = new HttpConnections<string>({ kept: 1, most: 2 }, () => false);
     connections.requested("health", true);
     connections.requested("viewer");
     connections.arrived("new");
