@@ -186,7 +186,7 @@ const kept: ReadonlyArray<readonly [what: string, pattern: RegExp, files: Readon
       /\bperformance\.|\bhrtime\(/,
       {
         "src/transport/linux/NodeWakeup.ts": "read in each turn of the loop",
-      "src/transport/threads/worker.ts": "a thread without fibers: the clock of its loop",
+        "src/transport/threads/worker.ts": "a thread without fibers: the clock of its loop",
         "src/clock/WallClock.ts": "when the process started",
       },
     ],
