@@ -314,6 +314,14 @@ export interface Forwarding {
   readonly threw: (defect: unknown) => void;
 }
 
+/** Resumes a fiber that waits for it. */
+class Resuming implements Forwarding {
+  constructor(readonly resume: (result: Effect.Effect<RelayOutcome, ConnectError>) => void) {}
+  readonly ended = (outcome: RelayOutcome): void => this.resume(Effect.succeed(outcome));
+  readonly failed = (error: ConnectError): void => this.resume(fail(error));
+  readonly threw = (defect: unknown): void => this.resume(Effect.die(defect));
+}
+
 /** Connects, and relays when that is done; the one way to forward, on whatever thread. Answers how to give up. */
 export const forward = <Client, Backend extends { readonly reset: () => void }>(
   connect: (made: (backend: Backend) => void, failed: (error: ConnectError) => void) => () => void,
@@ -466,11 +474,7 @@ export const make = ({
     waitFor((resume) => relay(client, backend, meter, (outcome) => resume(Effect.succeed(outcome)))),
   forward: (client, target, options, meter) =>
     waitFor((resume) => {
-      const told: Forwarding = {
-        ended: (outcome) => resume(Effect.succeed(outcome)),
-        failed: (error) => resume(fail(error)),
-        threw: (defect) => resume(Effect.die(defect)),
-      };
+      const told = new Resuming(resume);
       return (
         elsewhere?.(client, target, options, meter, told) ??
         forward<Connection, Connection>(
