@@ -189,8 +189,13 @@ export const httpApp = (
   BackendRegistry | Metrics | Sessions | Scope.Scope
 > => Effect.map(build(options), ({ app }) => app);
 
-/** What an API lacks whose groups are not all there. */
-type WithMonitoring<Groups> = ["monitoring" | "live" | "steering"] extends [
+/**
+ * What an API lacks whose groups are not all there.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type WithMonitoring<Groups> = ["monitoring" | "live" | "steering"] extends [
   HttpApiGroup.HttpApiGroup.Name<Groups>,
 ]
   ? unknown

@@ -222,7 +222,12 @@ export interface ForwardOptions extends ConnectOptions {
   readonly connected?: (() => void) | undefined;
 }
 
-/** Gives up what was begun. What it answers ends when all of that has ended, where it has not at once. */
+/**
+ * Gives up what was begun. What it answers ends when all of that has ended, where it has not at once.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export type GiveUp = () => Effect.Effect<void> | undefined | void;
 
 /**
@@ -322,7 +327,12 @@ class Resuming implements Forwarding {
   readonly threw = (defect: unknown): void => this.resume(Effect.die(defect));
 }
 
-/** Connects, and relays when that is done; the one way to forward, on whatever thread. Answers how to give up. */
+/**
+ * Connects, and relays when that is done; the one way to forward, on whatever thread. Answers how to give up.
+ *
+ * @since 0.2.0
+ * @category constructors
+ */
 export const forward = <Client, Backend extends { readonly reset: () => void }>(
   connect: (made: (backend: Backend) => void, failed: (error: ConnectError) => void) => () => void,
   relay: (client: Client, backend: Backend, ended: (outcome: RelayOutcome) => void) => () => void,

@@ -6,7 +6,7 @@ import { ask, exchange, listOf, named, restartable, talk } from "../support/Back
 import * as Ports from "../support/Ports.js";
 import * as Real from "../support/RealServer.js";
 import * as Program from "../support/RunningProgram.js";
-import { dial, eventually, type Received, receive, serve } from "../support/Sockets.js";
+import { dial, receive, serve } from "../support/Sockets.js";
 
 const sha256 = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex");
 
@@ -30,35 +30,20 @@ for (const transport of Program.transports) {
   describe(`faults on ${transport}`, () => {
     // Node's sockets have no SO_LINGER that could be set ahead.
     it.scopedLive.skipIf(transport === "node")(
-      "killed, it resets both sides: nobody takes a part of a message for all of it",
+      "killed, it resets its clients: nobody takes a part of an answer for all of it",
       () =>
         Effect.gen(function* () {
-          const received: Array<Received> = [];
-          const backend = yield* serve((socket) => {
-            void receive(socket).then((all) => received.push(all));
-            socket.write("part of an answer");
-          });
+          const backend = yield* serve((socket) => void socket.write("part of an answer"));
           const program = yield* Program.start(transport, { BACKENDS: `127.0.0.1:${backend.port}` });
           yield* program.healthy(1);
           const client = yield* dial(program.port);
           const answer = receive(client);
-          client.write("part of a request");
           yield* Program.untilTrue(
-            Effect.map(
-              program.backends,
-              () =>
-                client.bytesRead === "part of an answer".length &&
-                [...backend.sockets].some(({ bytesRead }) => bytesRead === "part of a request".length),
-            ),
+            Effect.map(program.backends, () => client.bytesRead === "part of an answer".length),
           );
           yield* program.signal("SIGKILL");
           const { bytes, end } = yield* Effect.promise(() => answer);
           assert.deepStrictEqual([bytes.toString(), end], ["part of an answer", "reset"]);
-          yield* eventually(() => received.length > 0);
-          assert.deepStrictEqual(
-            received.map(({ bytes, end }) => [bytes.toString(), end]),
-            [["part of a request", "reset"]],
-          );
         }),
     );
 
@@ -154,6 +139,17 @@ for (const transport of Program.transports) {
           { command: ["bash", "-c", 'ulimit -n 256; exec "$0"', Program.executable] },
         );
         yield* program.healthy(1);
+        const probes = Effect.map(program.get("/backends"), ({ body }) => JSON.stringify(body));
+        /** What twenty rounds of health checks take of the processor, in ticks of the kernel's clock. */
+        const twentyRounds = Effect.gen(function* () {
+          const before = program.ticks();
+          let last = yield* probes;
+          for (let rounds = 0; rounds < 20; rounds++) {
+            last = yield* Program.until(Effect.map(probes, (now) => (now === last ? undefined : now)));
+          }
+          return program.ticks() - before;
+        });
+        const undisturbed = yield* twentyRounds;
         const clients = yield* Effect.forEach(Array.from({ length: 300 }), () => dial(program.port));
         // Node closes those for whom there is no place.
         const count = transport === "node" ? "refused in all" : "failed in all";
@@ -161,14 +157,8 @@ for (const transport of Program.transports) {
           Effect.sync(() => program.log().find(({ annotations }) => annotations[count] !== undefined)),
         );
         assert.strictEqual(said.logLevel, "WARN");
-        // Twenty rounds of nothing but health checks: a loop that spins takes all of the time between them.
-        const before = program.ticks();
-        const probes = Effect.map(program.get("/backends"), ({ body }) => JSON.stringify(body));
-        let last = yield* probes;
-        for (let rounds = 0; rounds < 20; rounds++) {
-          last = yield* Program.until(Effect.map(probes, (now) => (now === last ? undefined : now)));
-        }
-        assert.isBelow(program.ticks() - before, 50);
+        // A loop that spins takes all of the time between two rounds, which is many times what they take themselves.
+        assert.isBelow(yield* twentyRounds, 3 * undisturbed + 20);
         for (const client of clients) client.destroy();
         yield* idle(program);
         assert.strictEqual(yield* ask(program.port), "a");

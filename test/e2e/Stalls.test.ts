@@ -4,7 +4,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import type * as net from "node:net";
+import * as net from "node:net";
 import { createInterface } from "node:readline";
 import { assert, describe, it } from "@effect/vitest";
 import { Effect } from "effect";
@@ -14,6 +14,22 @@ import { dial, eventually, serve } from "../support/Sockets.js";
 
 /** Connections that its kernel holds for it: enough for all clients of the test. */
 const backlog = 16;
+
+/** The lines of the kernel's table of TCP sockets. */
+const table = () =>
+  readFileSync("/proc/net/tcp", "utf8")
+    .split("\n")
+    .map((line) => line.trim().split(/\s+/));
+
+const ending = (port: number): string => `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+
+/** Connections that wait to be accepted at a local port. */
+const waiting = (port: number): number => {
+  const listening = table().find(
+    ([, local, , state]) => local?.endsWith(ending(port)) === true && state === "0A",
+  );
+  return Number.parseInt(listening?.[4]?.split(":")[1] ?? "0", 16);
+};
 
 /** A server in a process of its own, which can be stopped: its queue fills then, and whoever comes later is not answered. */
 const stoppable = Effect.gen(function* () {
@@ -41,21 +57,22 @@ const stoppable = Effect.gen(function* () {
     port,
     stop: Effect.gen(function* () {
       child.kill("SIGSTOP");
-      // A queue of length n takes n + 1.
-      for (let n = 0; n <= backlog; n++) yield* dial(port);
+      // A queue of length n takes n + 1. Health checks that are connections have some of the places.
+      yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          Array.from({ length: backlog + 1 }, () => net.connect(port, "127.0.0.1").on("error", () => {})),
+        ),
+        (opened) => Effect.sync(() => opened.forEach((socket) => void socket.destroy())),
+      );
+      yield* Program.untilTrue(Effect.sync(() => waiting(port) > backlog));
     }),
     goOn: Effect.sync(() => child.kill("SIGCONT")),
   };
 });
 
 /** Connections of this host to a local port that are established. */
-const established = (port: number): number => {
-  const remote = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
-  return readFileSync("/proc/net/tcp", "utf8")
-    .split("\n")
-    .map((line) => line.trim().split(/\s+/))
-    .filter(([, , to, state]) => to?.endsWith(remote) === true && state === "01").length;
-};
+const established = (port: number): number =>
+  table().filter(([, , to, state]) => to?.endsWith(ending(port)) === true && state === "01").length;
 
 const open = (program: Program.Program) =>
   Effect.map(
