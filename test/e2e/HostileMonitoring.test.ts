@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest";
-import { Effect, Ref } from "effect";
-import { ask, listOf, named } from "../support/Backends.js";
+import { Effect } from "effect";
+import { ask, named } from "../support/Backends.js";
 import * as Program from "../support/RunningProgram.js";
 import * as ScriptedOperator from "../support/ScriptedOperator.js";
 import { dial } from "../support/Sockets.js";
@@ -11,54 +11,8 @@ const viewer = (port: number) =>
     socket.pause().write("GET /events HTTP/1.1\r\nhost: x\r\n\r\n");
   });
 
-/** A request that never ends. */
-const half = (port: number) =>
-  Effect.map(dial(port), (socket) => void socket.write("GET /status HTTP/1.1\r\nhost:"));
-
-const health = ["/livez", "/readyz", "/health"];
-
 for (const transport of Program.transports) {
   describe(`hostile clients of monitoring on ${transport}`, () => {
-    it.scopedLive("shut out neither health nor traffic at 256 descriptors", () =>
-      Effect.gen(function* () {
-        const backend = yield* named("a");
-        const program = yield* Program.start(
-          transport,
-          { BACKENDS: listOf(backend) },
-          { command: ["bash", "-c", 'ulimit -n 256; exec "$0"', Program.executable] },
-        );
-        yield* program.healthy(1);
-        const over = yield* Ref.make(false);
-        const hostile = Effect.all(
-          [
-            Effect.replicateEffect(viewer(program.healthPort), 600),
-            Effect.replicateEffect(half(program.healthPort), 2_000),
-          ],
-          { concurrency: "unbounded", discard: true },
-        ).pipe(Effect.ensuring(Ref.set(over, true)));
-        /** Served without a failure until all have come, and once after that. */
-        const served = <A>(once: Effect.Effect<A>): Effect.Effect<number> =>
-          Effect.gen(function* () {
-            for (let times = 1; ; times++) {
-              const last = yield* Ref.get(over);
-              yield* once;
-              if (last) return times;
-            }
-          });
-        const [, ...times] = yield* Effect.all(
-          [
-            hostile,
-            served(Effect.map(ask(program.port), (name) => assert.strictEqual(name, "a"))),
-            ...health.map((path) =>
-              served(Effect.map(program.get(path), ({ status }) => assert.strictEqual(status, 200, path))),
-            ),
-          ],
-          { concurrency: "unbounded" },
-        );
-        for (const count of times) assert.isAtLeast(count, 2);
-      }),
-    );
-
     it.scopedLive("take bounded memory: 512 viewers of 500 backends, none of whom reads", () =>
       Effect.gen(function* () {
         const backend = yield* named("a");
