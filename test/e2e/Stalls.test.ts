@@ -10,7 +10,7 @@ import { assert, describe, it } from "@effect/vitest";
 import { Effect } from "effect";
 import * as Pipes from "../support/Pipes.js";
 import * as Program from "../support/RunningProgram.js";
-import { dial, eventually, serve } from "../support/Sockets.js";
+import { dial, eventually, sendBulk, serve } from "../support/Sockets.js";
 
 /** Connections that its kernel holds for it: enough for all clients of the test. */
 const backlog = 16;
@@ -132,28 +132,13 @@ describe.runIf(process.platform === "linux")("a stall of the program", () => {
 /** More than all buffers between a sender and a reader hold. */
 const bulkBytes = 64 * 1024 * 1024;
 
-/** Sends a bulk, and then its end. */
-const sendBulk = (socket: net.Socket): void => {
-  const chunk = Buffer.alloc(1024 * 1024, "x");
-  let left = bulkBytes / chunk.length;
-  const send = (): void => {
-    while (left > 0) {
-      left -= 1;
-      if (!socket.write(chunk)) return;
-    }
-    socket.end();
-  };
-  socket.on("drain", send);
-  send();
-};
-
 // Node's sockets use no pipes.
 for (const transport of Program.transports.filter((name) => name !== "node")) {
   describe(`readers that stand still, on ${transport}`, () => {
     it.scopedLive("keep 64 KiB each, and no pipes that others need", () =>
       Effect.gen(function* () {
         const bulk = yield* serve((socket) => {
-          socket.once("data", () => sendBulk(socket));
+          socket.once("data", () => sendBulk(socket, bulkBytes));
           socket.resume();
         });
         const program = yield* Program.start(transport, {

@@ -9,6 +9,7 @@ import { Effect, type Scope } from "effect";
 import { afterAll, assert, beforeAll, describe, it } from "vitest";
 import * as Namespace from "../support/Namespace.js";
 import * as Program from "../support/RunningProgram.js";
+import { sendBulk } from "../support/Sockets.js";
 
 /** `node` is left out: it cannot ask the kernel what became of a peer. */
 const transports = ["linux", "io_uring"] as const;
@@ -79,21 +80,6 @@ const dial = (host: string, port: number) =>
     ({ socket }) => Effect.sync(() => socket.destroy()),
   );
 
-/** Sends a bulk, and then its end. */
-const sendBulk = (socket: net.Socket): void => {
-  const chunk = Buffer.alloc(1024 * 1024, "x");
-  let left = bulkBytes / chunk.length;
-  const send = (): void => {
-    while (left > 0) {
-      left -= 1;
-      if (!socket.write(chunk)) return;
-    }
-    socket.end();
-  };
-  socket.on("drain", send);
-  send();
-};
-
 const echo = (socket: net.Socket): void => {
   socket.write("x");
   socket.pipe(socket);
@@ -161,7 +147,7 @@ const begin = (transport: Transport, place: number) =>
 
     const ofGone = yield* Namespace.inside(gone.name, serve(gone.address, echo));
     const ofAway = yield* Namespace.inside(away.name, serve(away.address, echo));
-    const bulk = yield* serve("127.0.0.1", sendBulk);
+    const bulk = yield* serve("127.0.0.1", (socket) => sendBulk(socket, bulkBytes));
     const toGone = yield* program(ofGone.address);
     const toAway = yield* program(ofAway.address);
     const toBulk = yield* program(bulk.address);

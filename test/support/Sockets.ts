@@ -89,6 +89,21 @@ export const blackHole: Effect.Effect<number, never, Scope.Scope> = Effect.gen(f
   return port;
 });
 
+/** Sends so many bytes, a multiple of 1 MiB, and then the end. */
+export const sendBulk = (socket: net.Socket, bytes: number): void => {
+  const chunk = Buffer.alloc(1024 * 1024, "x");
+  let left = bytes / chunk.length;
+  const send = (): void => {
+    while (left > 0) {
+      left -= 1;
+      if (!socket.write(chunk)) return;
+    }
+    socket.end();
+  };
+  socket.on("drain", send);
+  send();
+};
+
 /** Descriptors that this process has open. */
 export const descriptors = (): number => readdirSync("/proc/self/fd").length;
 
