@@ -9,7 +9,7 @@ import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient";
 import { Cause, Duration, Effect, Exit, Layer, Logger, LogLevel, Option, Stream } from "effect";
 import * as BackendRegistry from "./backend/BackendRegistry.js";
 import { algorithms } from "./balancing/Algorithms.js";
-import { cannotListen, Refusal, settings as readSettings, usage } from "./cli/Refusal.js";
+import { CommandError, cannotListen, EX_USAGE, settings as readSettings } from "./cli/CommandError.js";
 import * as Environment from "./config/Environment.js";
 import type { InvalidOption } from "./config/InvalidOption.js";
 import { describe, type EnvironmentName, type Settings, table } from "./config/Settings.js";
@@ -46,19 +46,19 @@ const { version }: { readonly version: string } = JSON.parse(
   readFileSync(new URL("../package.json", import.meta.url), "utf8"),
 );
 
-/** A port that cannot be listened on is a refusal that names the variables which asked for it. */
-const withListenRefusal = <A, R>(
+/** A port that cannot be listened on ends the command with a message that names the variables which asked for it. */
+const explainListenError = <A, R>(
   layer: Layer.Layer<A, InvalidOption | ListenError, R>,
   why: (error: ListenError) => string,
 ) =>
   Layer.mapError(layer, (error) =>
     error._tag === "InvalidOption"
-      ? new Refusal({ message: error.message, code: usage })
-      : new Refusal({ message: why(error), code: 1 }),
+      ? new CommandError({ message: error.message, code: EX_USAGE })
+      : new CommandError({ message: why(error), code: 1 }),
   );
 
 /** Why a socket of systemd cannot be listened on. */
-const inheritedRefusal = (descriptor: number) => (error: ListenError) =>
+const cannotListenOnInherited = (descriptor: number) => (error: ListenError) =>
   `the socket that systemd passes (descriptor ${descriptor}) cannot be listened on (${error.code}): it has to be a TCP socket, as ListenStream= with a port makes one`;
 
 /** Its options are within the bounds that settings are checked for. */
@@ -91,9 +91,9 @@ const linuxTransport = (threads: number): Layer.Layer<Transport, LinuxTransport.
       );
 
 /** The Linux transport where it runs, unless the settings say otherwise. */
-const transport = ({ threads, transport }: Settings): Layer.Layer<Transport, Refusal> => {
-  const refused = ({ message }: LinuxTransport.TransportUnavailable): Refusal =>
-    new Refusal({ message: `${message}: set LB_TRANSPORT to auto or node`, code: 1 });
+const transport = ({ threads, transport }: Settings): Layer.Layer<Transport, CommandError> => {
+  const refused = ({ message }: LinuxTransport.TransportUnavailable): CommandError =>
+    new CommandError({ message: `${message}: set LB_TRANSPORT to auto or node`, code: 1 });
   const linux = Layer.mapError(linuxTransport(threads), refused);
   switch (transport) {
     case "node":
@@ -127,7 +127,7 @@ const programInfo = Effect.zipWith(Transport, LogWriter.LogWriter, ({ faults, na
 const monitoring = (settings: Settings) =>
   Layer.unwrapEffect(
     Effect.map(programInfo, (program) =>
-      withListenRefusal(
+      explainListenError(
         Monitoring.layer({
           ...program,
           host: settings.healthBindAddress,
@@ -207,11 +207,11 @@ const program = (settings: Settings, inherited: number | undefined) =>
     ),
   ).pipe(
     (layer) =>
-      withListenRefusal(
+      explainListenError(
         layer,
         inherited === undefined
           ? (error) => cannotListen(error, table.port.name, table.bindAddress.name)
-          : inheritedRefusal(inherited),
+          : cannotListenOnInherited(inherited),
       ),
     (layer) => withReadiness(layer, settings),
     Layer.provide([
@@ -231,7 +231,7 @@ const program = (settings: Settings, inherited: number | undefined) =>
       transport(settings),
     ]),
     Layer.mapError((error) =>
-      error._tag === "InvalidOption" ? new Refusal({ message: error.message, code: usage }) : error,
+      error._tag === "InvalidOption" ? new CommandError({ message: error.message, code: EX_USAGE }) : error,
     ),
   );
 
@@ -249,7 +249,7 @@ const serve = Effect.gen(function* () {
   const { settings, warnings } = yield* readSettings;
   const inherited = yield* Effect.mapError(
     InheritedSocket.inherited(),
-    ({ message }) => new Refusal({ message, code: usage }),
+    ({ message }) => new CommandError({ message, code: EX_USAGE }),
   );
   yield* Effect.logInfo("settings").pipe(
     Effect.annotateLogs(describe(settings)),
@@ -290,7 +290,7 @@ const complain = (why: string): void => {
 
 const main = (process.argv.length > 2 ? commandLine : serve).pipe(
   // A user's mistake is explained in words, on stderr, whatever the log looks like.
-  Effect.tapErrorTag("Refusal", ({ message }) => Effect.sync(() => complain(message))),
+  Effect.tapErrorTag("CommandError", ({ message }) => Effect.sync(() => complain(message))),
   Signals.supervise({
     signals: Signals.ofProcess,
     onTerminal: [stdin, stdout, stderr].some(isatty),
@@ -307,7 +307,7 @@ const exitCode = <A, E>(exit: Exit.Exit<A, E>): number => {
   if (Exit.isSuccess(exit)) return Number(process.exitCode ?? 0);
   if (Cause.isInterruptedOnly(exit.cause)) return 0;
   const failure = Cause.failureOption(exit.cause);
-  if (Option.isSome(failure)) return failure.value instanceof Refusal ? failure.value.code : 1;
+  if (Option.isSome(failure)) return failure.value instanceof CommandError ? failure.value.code : 1;
   // A bug of ours: everything that is known of it helps.
   complain(Cause.pretty(exit.cause));
   return 1;

@@ -3,7 +3,7 @@
  * sums up, and the lines for each backend are at debug.
  */
 import { Effect } from "effect";
-import * as NewItems from "../log/NewItems.js";
+import * as LogOnce from "../log/LogOnce.js";
 import { quantity } from "../log/Quantity.js";
 import { type Backend, describe } from "./Backend.js";
 import { type InvalidInstance, longestId } from "./Listing.js";
@@ -47,7 +47,7 @@ export const make = (): PoolLog => {
   // The same of the first checks of its backends, and how many of these were down.
   let checkedSingly = true;
   let down = 0;
-  const invalid = NewItems.make<InvalidInstance>({
+  const invalid = LogOnce.make<InvalidInstance>({
     textOf: (invalid) => JSON.stringify([idOf(invalid), invalid.field, invalid.why]),
     line: (invalid) =>
       Effect.annotateLogs(Effect.logWarning("instance skipped"), {

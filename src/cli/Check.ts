@@ -9,8 +9,8 @@ import { Discovery } from "../discovery/Discovery.js";
 import * as HealthChecker from "../health/HealthChecker.js";
 import { quantity } from "../log/Quantity.js";
 import { format } from "../net/SocketAddress.js";
+import { cannotListen } from "./CommandError.js";
 import * as PortCheck from "./PortCheck.js";
-import { cannotListen } from "./Refusal.js";
 import { cell, figure, painted, render } from "./Table.js";
 
 /** How many backends are probed at once. */

@@ -24,9 +24,9 @@ import type { IgnoredSignals } from "../process/Signals.js";
 import type { Transport } from "../transport/Transport.js";
 import * as Check from "./Check.js";
 import { type Command, type Given, misuse, type Option, type Path, parse } from "./Command.js";
+import { CommandError, EX_USAGE, settings } from "./CommandError.js";
 import * as Completions from "./Completions.js";
 import * as Help from "./Help.js";
-import { Refusal, settings, usage } from "./Refusal.js";
 import * as Remote from "./Remote.js";
 import * as StatusText from "./StatusText.js";
 
@@ -34,13 +34,13 @@ import * as StatusText from "./StatusText.js";
 export interface Parts {
   readonly version: string;
   /** The balancer itself, until a signal ends it. */
-  readonly serve: Effect.Effect<void, Refusal, IgnoredSignals>;
+  readonly serve: Effect.Effect<void, CommandError, IgnoredSignals>;
   readonly discovery: (settings: Settings) => Layer.Layer<Discovery>;
-  readonly transport: (settings: Settings) => Layer.Layer<Transport, Refusal>;
-  readonly demo: Effect.Effect<void, Refusal>;
+  readonly transport: (settings: Settings) => Layer.Layer<Transport, CommandError>;
+  readonly demo: Effect.Effect<void, CommandError>;
 }
 
-type Run = Effect.Effect<void, Refusal, HttpClient | IgnoredSignals>;
+type Run = Effect.Effect<void, CommandError, HttpClient | IgnoredSignals>;
 
 /** Colour is for people: on a terminal, and not where they asked for none (https://no-color.org). */
 const colours: Effect.Effect<boolean> = Config.string("NO_COLOR").pipe(
@@ -74,14 +74,14 @@ const completions: Option = {
 };
 
 /** Where the balancer is that is asked. */
-const locate = ({ values }: Given): Effect.Effect<string, Refusal> => {
+const locate = ({ values }: Given): Effect.Effect<string, CommandError> => {
   const text = values.get(url.name);
   if (text === undefined) return Effect.map(settings, (found) => Remote.urlOf(found.settings));
   return /^https?:\/\//.test(text) && URL.canParse(text)
     ? Effect.succeed(text.replace(/\/+$/, ""))
-    : new Refusal({
+    : new CommandError({
         message: `--url ${printable(text)}: accepted: a URL such as http://127.0.0.1:8083`,
-        code: usage,
+        code: EX_USAGE,
       });
 };
 
@@ -137,7 +137,7 @@ const status = (given: Given): Run =>
       look.pipe(
         Effect.tap(() => back),
         Effect.flatMap(show),
-        Effect.catchTag("Refusal", ({ message }) => away(message)),
+        Effect.catchTag("CommandError", ({ message }) => away(message)),
       ),
       everySecond,
     );
@@ -235,10 +235,10 @@ const printHelp = (path: Path<Run>): Effect.Effect<void> =>
 export const run = (
   words: ReadonlyArray<string>,
   parts: Parts,
-): Effect.Effect<void, Refusal, IgnoredSignals> => {
+): Effect.Effect<void, CommandError, IgnoredSignals> => {
   const root = commands(parts);
   const refuse = (message: string) =>
-    new Refusal({ message: `${message} (load-balancer --help lists what there is)`, code: usage });
+    new CommandError({ message: `${message} (load-balancer --help lists what there is)`, code: EX_USAGE });
   const parsed = parse(root, everywhere, words);
   if (Either.isLeft(parsed)) return refuse(parsed.left);
   const { given, path } = parsed.right;

@@ -11,7 +11,7 @@ import { printable } from "../log/ForeignText.js";
 import type { Status, SteeredBackend } from "../monitoring/Api.js";
 import * as MonitoringClient from "../monitoring/MonitoringClient.js";
 import { format } from "../net/SocketAddress.js";
-import { Refusal, usage } from "./Refusal.js";
+import { CommandError, EX_USAGE } from "./CommandError.js";
 
 /** How long one answer may take. */
 const patience = Duration.seconds(5);
@@ -26,14 +26,14 @@ export const urlOf = ({ healthBindAddress, healthPort }: Settings): string => {
 };
 
 /** That nobody is there, in one line. */
-export const unreachable = (url: string, why: string): Refusal =>
-  new Refusal({
+export const unreachable = (url: string, why: string): CommandError =>
+  new CommandError({
     message: `no load balancer answers at ${url} (${printable(why)}): is it running? Say where with --url, or with HEALTH_PORT and HEALTH_BIND_ADDRESS`,
     code: 1,
   });
 
-const foreign = (url: string, why: string): Refusal =>
-  new Refusal({
+const foreign = (url: string, why: string): CommandError =>
+  new CommandError({
     message: `what answers at ${url} is not a load balancer of this version (${printable(why)})`,
     code: 1,
   });
@@ -44,12 +44,16 @@ const causeOf = (error: HttpClientError.RequestError): string => {
   return cause instanceof Error ? cause.message : error.message;
 };
 
-type AskingError = HttpClientError.HttpClientError | HttpApiDecodeError | ParseResult.ParseError | Refusal;
+type AskingError =
+  | HttpClientError.HttpClientError
+  | HttpApiDecodeError
+  | ParseResult.ParseError
+  | CommandError;
 
-/** What went wrong in asking, in the words of a refusal. */
-const refusalOf = (url: string, error: AskingError): Refusal => {
+/** What went wrong in asking, as the user reads it. */
+const commandErrorOf = (url: string, error: AskingError): CommandError => {
   switch (error._tag) {
-    case "Refusal":
+    case "CommandError":
       return error;
     case "RequestError":
       return unreachable(url, causeOf(error));
@@ -63,18 +67,18 @@ const refusalOf = (url: string, error: AskingError): Refusal => {
 
 const inTime =
   (url: string) =>
-  <A, E, R>(asking: Effect.Effect<A, E, R>): Effect.Effect<A, E | Refusal, R> =>
+  <A, E, R>(asking: Effect.Effect<A, E, R>): Effect.Effect<A, E | CommandError, R> =>
     Effect.timeoutFail(asking, {
       duration: patience,
       onTimeout: () => unreachable(url, `no answer within ${Duration.format(patience)}`),
     });
 
 /** Everything it knows. */
-export const status = (url: string): Effect.Effect<typeof Status.Type, Refusal, HttpClient.HttpClient> =>
+export const status = (url: string): Effect.Effect<typeof Status.Type, CommandError, HttpClient.HttpClient> =>
   MonitoringClient.make({ url }).pipe(
     Effect.flatMap((client) => client.live.status()),
     inTime(url),
-    Effect.mapError((error) => refusalOf(url, error)),
+    Effect.mapError((error) => commandErrorOf(url, error)),
   );
 
 /** Steers a backend, or all addresses of a name; answers what they are then. The id may be the beginning of one, if it is that of no other. */
@@ -83,15 +87,15 @@ export const steer = (
   adminToken: Redacted.Redacted | undefined,
   choice: Choice,
   id: string,
-): Effect.Effect<typeof SteeredBackend.Type, Refusal, HttpClient.HttpClient> => {
+): Effect.Effect<typeof SteeredBackend.Type, CommandError, HttpClient.HttpClient> => {
   const { name } = table.adminToken;
   if (adminToken === undefined) {
     const message = `${name} is not set: set it to what the load balancer was started with`;
-    return new Refusal({ message, code: usage });
+    return new CommandError({ message, code: EX_USAGE });
   }
   const steerExactly = (
     exact: string,
-    otherwise: Effect.Effect<typeof SteeredBackend.Type, Refusal, HttpClient.HttpClient>,
+    otherwise: Effect.Effect<typeof SteeredBackend.Type, CommandError, HttpClient.HttpClient>,
   ) =>
     MonitoringClient.make({ url, adminToken }).pipe(
       Effect.flatMap((client) => client.steering[choice]({ path: { id: exact } })),
@@ -99,19 +103,19 @@ export const steer = (
       Effect.catchAll((error) => {
         switch (error._tag) {
           case "Unauthorized":
-            return new Refusal({
+            return new CommandError({
               message: `${url} does not accept this ${name}: it was started with another`,
               code: 1,
             });
           case "SteeringOff":
-            return new Refusal({
+            return new CommandError({
               message: `steering is off at ${url}: start the load balancer with ${name} set`,
               code: 1,
             });
           case "UnknownBackend":
             return otherwise;
           default:
-            return refusalOf(url, error);
+            return commandErrorOf(url, error);
         }
       }),
     );
@@ -121,8 +125,8 @@ export const steer = (
       const ids = backends.map((backend) => backend.id);
       const [only, ...others] = ids.filter((each) => each.startsWith(id));
       return only === undefined || others.length > 0
-        ? new Refusal({ message: notOne(id, ids), code: 1 })
-        : steerExactly(only, new Refusal({ message: notOne(id, ids), code: 1 }));
+        ? new CommandError({ message: notOne(id, ids), code: 1 })
+        : steerExactly(only, new CommandError({ message: notOne(id, ids), code: 1 }));
     }),
   );
 };

@@ -13,7 +13,7 @@ import { BackendRegistry, layer as registryLayer } from "../backend/BackendRegis
 import * as Pool from "../backend/Pool.js";
 import type { PoolEvent } from "../backend/PoolEvent.js";
 import { algorithms } from "../balancing/Algorithms.js";
-import { Refusal, usage } from "../cli/Refusal.js";
+import { CommandError, EX_USAGE } from "../cli/CommandError.js";
 import * as Environment from "../config/Environment.js";
 import { settings } from "../config/Settings.js";
 import * as DiscoverySync from "../discovery/DiscoverySync.js";
@@ -206,10 +206,11 @@ const program = Effect.gen(function* () {
 });
 
 /** Runs until it is interrupted. */
-export const demo: Effect.Effect<void, Refusal> = program.pipe(
+export const demo: Effect.Effect<void, CommandError> = program.pipe(
   Effect.scoped,
   Effect.withConfigProvider(Environment.over(defaults)),
   Effect.mapError(
-    (error) => new Refusal({ message: error.message, code: error._tag === "SettingsError" ? usage : 1 }),
+    (error) =>
+      new CommandError({ message: error.message, code: error._tag === "SettingsError" ? EX_USAGE : 1 }),
   ),
 );

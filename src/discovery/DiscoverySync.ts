@@ -38,7 +38,7 @@ import * as MonotonicClock from "../clock/MonotonicClock.js";
 import * as InvalidOption from "../config/InvalidOption.js";
 import * as Settings from "../config/Settings.js";
 import { printable } from "../log/ForeignText.js";
-import * as NewItems from "../log/NewItems.js";
+import * as LogOnce from "../log/LogOnce.js";
 import { Metrics } from "../metrics/Metrics.js";
 import { type Answer, Discovery, DiscoveryError, type DiscoveryFailure, type Skipped } from "./Discovery.js";
 
@@ -159,7 +159,7 @@ const checked = (source: string, { instances, skipped }: Answer): Effect.Effect<
 
 /** Logs entries that were not skipped in the answer before. */
 const makeSkippedLog = () =>
-  NewItems.make<Skipped>({
+  LogOnce.make<Skipped>({
     textOf: ({ entry, why }) => `${printable(entry, mostShown)}\n${printable(why, mostShown)}`,
     line: ({ entry, why }) =>
       Effect.annotateLogs(Effect.logWarning("instance skipped"), {

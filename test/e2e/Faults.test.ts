@@ -81,12 +81,12 @@ for (const transport of Program.transports) {
     it.scopedLive("resets clients at once while no backend is healthy, and warns of the first of many", () =>
       Effect.gen(function* () {
         const program = yield* Program.start(transport, { BACKENDS: `127.0.0.1:${yield* Ports.unused}` });
-        yield* program.tells("backend is down");
+        yield* program.awaitLogged("backend is down");
         for (let i = 0; i < 50; i++) {
           assert.strictEqual((yield* exchange(program.port, undefined)).end, "reset");
         }
-        yield* program.tells("connection refused", { why: "no healthy backend" });
-        assert.isBelow(program.told("connection refused").length, 50);
+        yield* program.awaitLogged("connection refused", { why: "no healthy backend" });
+        assert.isBelow(program.logged("connection refused").length, 50);
       }),
     );
 
@@ -103,7 +103,7 @@ for (const transport of Program.transports) {
         yield* program.healthy(2);
         yield* goes.stop;
         for (let i = 0; i < 4; i++) assert.strictEqual(yield* ask(program.port), "stays");
-        yield* program.tells("backend could not be connected to");
+        yield* program.awaitLogged("backend could not be connected to");
         yield* program.healthy(2);
       }),
     );

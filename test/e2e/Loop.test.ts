@@ -54,7 +54,7 @@ for (const transport of Program.transports.filter((name) => name !== "node")) {
         yield* Effect.forEach(programs, (program) =>
           Program.untilTrue(Effect.map(open(program), (count) => count === 0)),
         );
-        const refusals = programs.map((program) => program.told("connection refused"));
+        const refusals = programs.map((program) => program.logged("connection refused"));
         assert.isNotEmpty(refusals.flat());
       }),
     );

@@ -160,7 +160,7 @@ describe("OpenTelemetry", () => {
       const told = logs().filter(({ body }) => body.stringValue === "connection");
       assert.lengthOf(told, 3);
       // What is sent is also written.
-      assert.lengthOf(program.told("connection"), 3);
+      assert.lengthOf(program.logged("connection"), 3);
 
       const found = new Map(metrics().map((metric) => [metric.name, metric]));
       assert.strictEqual(found.get("lb_connections_opened")?.sum?.dataPoints[0]?.asDouble, 3);
@@ -226,7 +226,7 @@ describe("OpenTelemetry", () => {
         yield* program.healthy(1);
         for (let i = 0; i < 20; i++) assert.strictEqual(yield* ask(program.port), "a");
         assert.deepStrictEqual(yield* ending(program), { code: 0, signal: null });
-        assert.lengthOf(program.told("connection"), 20);
+        assert.lengthOf(program.logged("connection"), 20);
       }),
     );
   }

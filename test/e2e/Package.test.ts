@@ -231,7 +231,7 @@ describe("the installation by hand", { timeout: 900_000 }, () => {
         { command: [executable], cwd: "/" },
       );
       yield* program.healthy(1);
-      yield* program.tells("telemetry cannot be sent");
+      yield* program.awaitLogged("telemetry cannot be sent");
       yield* program.signal("SIGTERM");
       assert.deepStrictEqual(yield* program.ended, { code: 0, signal: null });
     }),

@@ -160,7 +160,7 @@ for (const transport of Program.transports) {
         assert.strictEqual(degraded.status, 200);
         assert.propertyVal(degraded.body, "status", "degraded");
         yield* checkedAgain(program, `127.0.0.1:${goes.port}`, 4);
-        const down = program.told("backend is down");
+        const down = program.logged("backend is down");
         assert.lengthOf(down, 1);
         assert.include(String(down[0]?.annotations["why"]), "refused");
         assert.deepStrictEqual(countOf(yield* Effect.forEach([1, 2, 3, 4], () => ask(program.port))), {
@@ -171,12 +171,12 @@ for (const transport of Program.transports) {
         yield* program.healthy(2);
         yield* checkedAgain(program, `127.0.0.1:${goes.port}`, 4);
         const up = program
-          .told("backend is up")
+          .logged("backend is up")
           .filter(({ annotations }) => String(annotations["backend"]).includes(`:${goes.port}`));
         // When it was new, one line summed up the checks of all.
         assert.lengthOf(up, 1);
-        assert.lengthOf(program.told("backends checked"), 1);
-        assert.lengthOf(program.told("backend is down"), 1);
+        assert.lengthOf(program.logged("backends checked"), 1);
+        assert.lengthOf(program.logged("backend is down"), 1);
         assert.deepStrictEqual(countOf(yield* Effect.forEach([1, 2, 3, 4], () => ask(program.port))), {
           stays: 2,
           goes: 2,
@@ -187,7 +187,7 @@ for (const transport of Program.transports) {
     it.scopedLive("/health is unhealthy, with 503, when no backend is", () =>
       Effect.gen(function* () {
         const program = yield* Program.start(transport, { BACKENDS: `127.0.0.1:${yield* Ports.unused}` });
-        yield* program.tells("backend is down");
+        yield* program.awaitLogged("backend is down");
         assert.deepStrictEqual(yield* program.get("/health"), {
           status: 503,
           body: {
@@ -239,7 +239,7 @@ for (const transport of Program.transports) {
         Effect.gen(function* () {
           const program = yield* runOnce({ LOG_LEVEL: level, ENVIRONMENT: "staging" });
           assert.sameMembers([...new Set(program.log().map(({ logLevel }) => logLevel))], [...levels]);
-          assert.strictEqual(program.told("backend chosen").length > 0, level === "debug");
+          assert.strictEqual(program.logged("backend chosen").length > 0, level === "debug");
         }),
       );
     }
@@ -301,7 +301,7 @@ describe("a variable that is no setting, or is none of ours", () => {
         OTEL_SDK_DISABLED: "true",
       });
       yield* program.healthy(1);
-      const warnings = program.told("setting ignored").map(({ annotations }) => String(annotations["why"]));
+      const warnings = program.logged("setting ignored").map(({ annotations }) => String(annotations["why"]));
       assert.lengthOf(warnings, 3);
       assert.match(warnings[0] ?? "", /^OTEL_TRACES_SAMPLER_ARG="100": it is more than 1; accepted: /);
       assert.include(warnings[1], '"BACKEND" is no setting; did you mean BACKENDS?');

@@ -22,7 +22,7 @@ for (const transport of Program.transports) {
         assert.strictEqual(first?.url, "/some/prefix/api/v1/instances?state=running");
         assert.strictEqual(first?.headers.authorization, "Bearer a-secret-token");
         yield* operator.answers((response) => response.end("[{"));
-        yield* program.tells("discovery fails; the last list is kept");
+        yield* program.awaitLogged("discovery fails; the last list is kept");
         assert.notMatch(program.stdout() + program.stderr(), /a-secret-token|hidden-value/);
       }),
     );
@@ -36,15 +36,15 @@ for (const transport of Program.transports) {
         yield* program.healthy(1);
         yield* operator.answers((response) => response.writeHead(500).end("Internal server error"));
         yield* operator.askedAgain(4);
-        assert.lengthOf(program.told("discovery fails; the last list is kept"), 1);
+        assert.lengthOf(program.logged("discovery fails; the last list is kept"), 1);
         assert.strictEqual(yield* ask(program.port), "a");
         yield* operator.stop;
-        yield* program.tells("discovery fails; the last list is kept", { reason: "unreachable" });
+        yield* program.awaitLogged("discovery fails; the last list is kept", { reason: "unreachable" });
         assert.strictEqual(yield* ask(program.port), "a");
         yield* operator.answers(good);
         yield* operator.restart;
-        yield* program.tells("discovery has recovered");
-        assert.lengthOf(program.told("backend removed"), 0);
+        yield* program.awaitLogged("discovery has recovered");
+        assert.lengthOf(program.logged("backend removed"), 0);
       }),
     );
 
@@ -58,7 +58,7 @@ for (const transport of Program.transports) {
         assert.strictEqual(client.name, "a");
         // The same id at another address is another backend.
         yield* operator.answers(lists([instance("i1", b.port)]));
-        yield* program.tells("backend removed");
+        yield* program.awaitLogged("backend removed");
         yield* program.healthy(1);
         assert.strictEqual(yield* ask(program.port), "b");
         assert.strictEqual(yield* client.says("still here"), "still here");
@@ -77,8 +77,10 @@ for (const transport of Program.transports) {
         const program = yield* Program.start(transport, { OPERATOR_URL: operator.url });
         yield* program.healthy(1);
         yield* operator.answers(lists([]));
-        yield* program.tells("discovery lists no instance; the last list is kept until it says so again");
-        yield* program.tells("backend removed");
+        yield* program.awaitLogged(
+          "discovery lists no instance; the last list is kept until it says so again",
+        );
+        yield* program.awaitLogged("backend removed");
         assert.deepStrictEqual(yield* program.backends, []);
         const messages = program.log().map(({ message }) => message);
         assert.isBelow(

@@ -122,8 +122,8 @@ describe.runIf(process.platform === "linux")("a stall of the program", () => {
           answers.map(({ text }) => text()),
           answers.map(() => "served"),
         );
-        assert.lengthOf(program.told("backend could not be connected to"), 0);
-        assert.lengthOf(program.told("backend is down"), 0);
+        assert.lengthOf(program.logged("backend could not be connected to"), 0);
+        assert.lengthOf(program.logged("backend is down"), 0);
       }),
     );
   }

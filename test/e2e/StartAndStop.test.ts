@@ -36,7 +36,7 @@ for (const transport of Program.transports) {
           assert.deepStrictEqual(yield* program.get("/readyz"), { status: 200, body: { status: "ready" } });
 
           yield* program.signal(signal);
-          yield* program.tells("draining", { connections: 1 });
+          yield* program.awaitLogged("draining", { connections: 1 });
           yield* Program.untilTrue(refuses(program.port));
           const ready = yield* program.get("/readyz");
           assert.strictEqual(ready.status, 503);
@@ -55,7 +55,7 @@ for (const transport of Program.transports) {
           });
           assert.deepStrictEqual(yield* program.ended, { code: 0, signal: null });
           assert.strictEqual(program.stderr(), "");
-          assert.lengthOf(program.told("drained"), 1);
+          assert.lengthOf(program.logged("drained"), 1);
         }),
       );
     }
@@ -73,7 +73,7 @@ for (const transport of Program.transports) {
         assert.strictEqual((yield* Effect.promise(() => atClient)).end, "reset");
         assert.strictEqual((yield* Effect.promise(() => atBackend)).end, "reset");
         assert.deepStrictEqual(yield* program.ended, { code: 0, signal: null });
-        assert.lengthOf(program.told("drain timeout is over, resetting connections"), 1);
+        assert.lengthOf(program.logged("drain timeout is over, resetting connections"), 1);
       }),
     );
 
@@ -149,7 +149,7 @@ for (const transport of Program.transports) {
           OPERATOR_URL: operator.url,
           DISCOVERY_TIMEOUT: "1h",
         });
-        const line = yield* program.tells("monitoring");
+        const line = yield* program.awaitLogged("monitoring");
         const healthPort = Number(String(line.annotations["address"]).split(":").at(-1));
         yield* Program.untilTrue(Effect.sync(() => operator.asked.length > 0));
         const ready = yield* Program.get(healthPort, "/readyz");
@@ -157,7 +157,7 @@ for (const transport of Program.transports) {
         assert.propertyVal(ready.body, "status", "starting");
         yield* program.signal("SIGTERM");
         assert.deepStrictEqual(yield* program.ended, { code: 0, signal: null });
-        assert.lengthOf(program.told("listening"), 0);
+        assert.lengthOf(program.logged("listening"), 0);
       }),
     );
   });
@@ -185,7 +185,7 @@ const underShell: readonly [string, ...Array<string>] = [
 ];
 
 const pidOf = (program: Program.Launched) =>
-  Effect.map(program.tells("started"), ({ annotations }) => Number(annotations["pid"]));
+  Effect.map(program.awaitLogged("started"), ({ annotations }) => Number(annotations["pid"]));
 
 describe("a second signal", () => {
   for (const [signal, code] of [
@@ -200,7 +200,7 @@ describe("a second signal", () => {
         const client = yield* talk(shell.port);
         const atClient = receive(client.socket);
         process.kill(pid, "SIGTERM");
-        yield* shell.tells("draining");
+        yield* shell.awaitLogged("draining");
         // Within a second it counts as the first.
         yield* Effect.ignore(Effect.try(() => process.kill(pid, signal))).pipe(
           Effect.repeat(Schedule.spaced("100 millis")),
@@ -218,7 +218,7 @@ describe("a second signal", () => {
       const client = yield* talk(program.port);
       yield* program.signal("SIGINT");
       yield* program.signal("SIGTERM");
-      yield* program.tells("draining");
+      yield* program.awaitLogged("draining");
       assert.strictEqual(yield* client.says("still here"), "still here");
       client.socket.end();
       assert.deepStrictEqual(yield* program.ended, { code: 0, signal: null });
@@ -233,7 +233,7 @@ describe("a second signal", () => {
         const pid = Number(readFileSync(`/proc/${container.pid}/task/${container.pid}/children`, "utf8"));
         yield* talk(container.port);
         process.kill(pid, "SIGTERM");
-        yield* container.tells("draining");
+        yield* container.awaitLogged("draining");
         yield* Effect.ignore(Effect.try(() => process.kill(pid, "SIGTERM"))).pipe(
           Effect.repeat(Schedule.spaced("100 millis")),
           Effect.raceFirst(container.ended),
@@ -250,7 +250,7 @@ describe("a signal that others give a meaning to", () => {
         const program = yield* running();
         const client = yield* talk(program.port);
         yield* program.signal(signal);
-        yield* program.tells("signal ignored", { signal });
+        yield* program.awaitLogged("signal ignored", { signal });
         assert.strictEqual(yield* client.says("still here"), "still here");
         assert.notInclude(program.stderr(), "Debugger");
       }),
@@ -270,7 +270,7 @@ describe("a signal that others give a meaning to", () => {
         ]);
         const client = yield* talk(terminal.port);
         process.kill(yield* pidOf(terminal), "SIGHUP");
-        yield* terminal.tells("draining");
+        yield* terminal.awaitLogged("draining");
         assert.strictEqual(yield* client.says("still here"), "still here");
         client.socket.end();
         assert.deepStrictEqual(yield* terminal.ended, { code: 0, signal: null });
@@ -307,7 +307,7 @@ describe("too few descriptors", () => {
           { ...Program.quick("node"), BACKENDS: "127.0.0.1:1" },
           { command: ["bash", "-c", `ulimit -n ${limit}; exec "$0"`, Program.executable] },
         );
-        const listening = Effect.as(program.tells("listening"), undefined);
+        const listening = Effect.as(program.awaitLogged("listening"), undefined);
         const ended = yield* Effect.raceFirst(
           Effect.option(listening).pipe(Effect.as(undefined)),
           program.ended,

@@ -87,7 +87,7 @@ describe.skipIf(why !== undefined)(`a service of systemd${why === undefined ? ""
       const known = process.allowedNodeEnvironmentFlags.has("--disable-sigusr1");
       assert.strictEqual(options?.[1], `--no-warnings${known ? " --disable-sigusr1" : ""}`);
       process.kill(pid, "SIGUSR1");
-      yield* running.tells("signal ignored", { signal: "SIGUSR1" });
+      yield* running.awaitLogged("signal ignored", { signal: "SIGUSR1" });
     }),
   );
 
@@ -95,7 +95,7 @@ describe.skipIf(why !== undefined)(`a service of systemd${why === undefined ? ""
     Effect.gen(function* () {
       const port = yield* blackHole;
       const running = yield* service("node", { BACKENDS: `127.0.0.1:${port}`, HEALTH_CHECK_TIMEOUT: "20s" });
-      yield* running.tells("listening");
+      yield* running.awaitLogged("listening");
       yield* running.signal("SIGTERM");
       yield* running.ended;
       assert.notInclude(running.said().join(), "READY=1");
@@ -111,11 +111,11 @@ describe.skipIf(why !== undefined)(`a service of systemd${why === undefined ? ""
     Effect.gen(function* () {
       const backend = yield* named("a");
       const running = yield* service("node", { BACKENDS: listOf(backend), BUSY: "1" });
-      yield* running.tells("listening");
-      yield* running.tells("backends checked");
+      yield* running.awaitLogged("listening");
+      yield* running.awaitLogged("backends checked");
       yield* running.signal("SIGUSR1");
       yield* running.says(/^told READY=1 STATUS=1 of 1 backend healthy, 0 connections open$/);
-      assert.isEmpty(running.told(deaf));
+      assert.isEmpty(running.logged(deaf));
     }),
   );
 
@@ -129,14 +129,14 @@ describe.skipIf(why !== undefined)(`a service of systemd${why === undefined ? ""
         NOTIFY_SOCKET: nobody,
         WATCHDOG_USEC: "20000",
       });
-      const listening = yield* running.tells("listening");
-      yield* running.tells("backends checked");
+      const listening = yield* running.awaitLogged("listening");
+      yield* running.awaitLogged("backends checked");
       const why = `nothing can be sent to NOTIFY_SOCKET=${nobody}: ENOENT`;
-      yield* running.tells(deaf, { why });
+      yield* running.awaitLogged(deaf, { why });
       assert.strictEqual(yield* ask(portIn(listening)), "a");
       yield* running.signal("SIGTERM");
       assert.deepStrictEqual(yield* running.ended, { code: 0, signal: null });
-      assert.lengthOf(running.told(deaf), 1);
+      assert.lengthOf(running.logged(deaf), 1);
     }),
   );
 
@@ -168,7 +168,7 @@ describe.skipIf(why !== undefined)(`a service of systemd${why === undefined ? ""
           DRAIN_TIMEOUT: "5s",
         });
         yield* running.says(/^told READY=1 /);
-        yield* talk(portIn(yield* running.tells("listening")));
+        yield* talk(portIn(yield* running.awaitLogged("listening")));
         yield* running.signal("SIGTERM");
         assert.deepStrictEqual(yield* running.ended, { code: 0, signal: null });
         const said = running.said();
@@ -184,7 +184,7 @@ describe.skipIf(why !== undefined)(`a service of systemd${why === undefined ? ""
         const backend = yield* named("a");
         const running = yield* service(transport, { BACKENDS: listOf(backend), PORT: "1" }, { port: 0 });
         const port = portOf(yield* running.says(/^port /));
-        const listening = yield* running.tells("listening", { transport });
+        const listening = yield* running.awaitLogged("listening", { transport });
         assert.strictEqual(listening.annotations["address"], `127.0.0.1:${port}`);
         yield* running.says(/^told READY=1 /);
         // 200 a second, for as long as the restart takes and a second more.

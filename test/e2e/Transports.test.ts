@@ -25,8 +25,8 @@ describe.runIf(process.platform === "linux")("LB_TRANSPORT", () => {
   it.scopedLive("is Linux's by itself where that runs", () =>
     Effect.gen(function* () {
       const program = yield* Program.start("auto", { BACKENDS: listOf(yield* named("a")) });
-      assert.strictEqual((yield* program.tells("listening")).annotations["transport"], "linux");
-      assert.lengthOf(program.told("Node's sockets are used"), 0);
+      assert.strictEqual((yield* program.awaitLogged("listening")).annotations["transport"], "linux");
+      assert.lengthOf(program.logged("Node's sockets are used"), 0);
       yield* program.healthy(1);
       assert.strictEqual(yield* ask(program.port), "a");
     }),
@@ -38,10 +38,13 @@ describe.runIf(process.platform === "linux")("LB_TRANSPORT", () => {
         BACKENDS: listOf(yield* named("a")),
         ...withoutKoffi,
       });
-      assert.strictEqual((yield* program.tells("listening")).annotations["transport"], "node");
-      const told = program.told("Node's sockets are used");
-      assert.lengthOf(told, 1);
-      assert.match(String(told[0]?.annotations["why"]), /koffi cannot be loaded.*no binary for this system/s);
+      assert.strictEqual((yield* program.awaitLogged("listening")).annotations["transport"], "node");
+      const lines = program.logged("Node's sockets are used");
+      assert.lengthOf(lines, 1);
+      assert.match(
+        String(lines[0]?.annotations["why"]),
+        /koffi cannot be loaded.*no binary for this system/s,
+      );
       yield* program.healthy(1);
       assert.strictEqual(yield* ask(program.port), "a");
     }),
@@ -65,9 +68,9 @@ describe.runIf(process.platform === "linux")("LB_TRANSPORT", () => {
   it.scopedLive("is Linux's where io_uring is asked for and not allowed here, and says why", () =>
     Effect.gen(function* () {
       const program = yield* Program.start("io_uring", { BACKENDS: listOf(yield* named("a")) });
-      const { transport } = (yield* program.tells("listening")).annotations;
-      const told = program.told("epoll is used in place of io_uring");
-      assert.strictEqual(transport, told.length === 0 ? "io_uring" : "linux");
+      const { transport } = (yield* program.awaitLogged("listening")).annotations;
+      const lines = program.logged("epoll is used in place of io_uring");
+      assert.strictEqual(transport, lines.length === 0 ? "io_uring" : "linux");
       yield* program.healthy(1);
       assert.strictEqual(yield* ask(program.port), "a");
     }),
@@ -79,7 +82,7 @@ describe.runIf(process.platform === "linux")("LB_TRANSPORT", () => {
         BACKENDS: listOf(yield* named("a"), yield* named("b")),
         LB_THREADS: "2",
       });
-      assert.strictEqual((yield* program.tells("data threads started")).annotations["threads"], 2);
+      assert.strictEqual((yield* program.awaitLogged("data threads started")).annotations["threads"], 2);
       yield* program.healthy(2);
       const answers: Array<string> = [];
       for (let i = 0; i < 4; i++) answers.push(yield* ask(program.port));
@@ -96,10 +99,10 @@ describe.runIf(process.platform === "linux")("LB_TRANSPORT", () => {
         LB_THREADS: "2",
         ...withoutKoffi,
       });
-      assert.strictEqual((yield* program.tells("listening")).annotations["transport"], "node");
-      const told = program.told("Node's sockets are used, and no data threads");
+      assert.strictEqual((yield* program.awaitLogged("listening")).annotations["transport"], "node");
+      const lines = program.logged("Node's sockets are used, and no data threads");
       assert.deepStrictEqual(
-        told.map(({ logLevel }) => logLevel),
+        lines.map(({ logLevel }) => logLevel),
         ["WARN"],
       );
       yield* program.healthy(1);
@@ -111,10 +114,10 @@ describe.runIf(process.platform === "linux")("LB_TRANSPORT", () => {
     Effect.gen(function* () {
       const worker = new Worker(inWorker, { eval: true });
       // Both from now on: it may be gone in the turn in which it tells.
-      const [told, ended] = yield* Effect.promise(() =>
+      const [reported, ended] = yield* Effect.promise(() =>
         Promise.all([once(worker, "message"), once(worker, "exit")]),
       );
-      assert.deepStrictEqual([told, ended], [["linux"], [0]]);
+      assert.deepStrictEqual([reported, ended], [["linux"], [0]]);
     }),
   );
 });

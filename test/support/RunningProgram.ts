@@ -48,9 +48,12 @@ export interface Launched {
   /** The log so far. Only what production writes can be read. */
   readonly log: () => ReadonlyArray<Line>;
   /** The lines so far with this message. */
-  readonly told: (message: string) => ReadonlyArray<Line>;
+  readonly logged: (message: string) => ReadonlyArray<Line>;
   /** Waits for a line with this message, and with these annotations. */
-  readonly tells: (message: string, annotations?: Readonly<Record<string, unknown>>) => Effect.Effect<Line>;
+  readonly awaitLogged: (
+    message: string,
+    annotations?: Readonly<Record<string, unknown>>,
+  ) => Effect.Effect<Line>;
   /** Stops reading the log, as `| head` does. */
   readonly hangUp: Effect.Effect<void>;
   readonly signal: (signal: NodeJS.Signals) => Effect.Effect<void>;
@@ -129,7 +132,7 @@ export const launch = (
           .slice(0, -1)
           .filter((line) => line.startsWith("{"))
           .map((line): Line => JSON.parse(line));
-      const told = (message: string) => log().filter((line) => line.message === message);
+      const logged = (message: string) => log().filter((line) => line.message === message);
       const matches = (line: Line, annotations: Readonly<Record<string, unknown>>) =>
         Object.entries(annotations).every(([key, value]) => line.annotations[key] === value);
       return {
@@ -137,13 +140,13 @@ export const launch = (
         stdout,
         stderr,
         log,
-        told,
-        tells: (message, annotations = {}) =>
+        logged,
+        awaitLogged: (message, annotations = {}) =>
           until(
             Effect.suspend(() => {
-              const line = told(message).find((each) => matches(each, annotations));
+              const line = logged(message).find((each) => matches(each, annotations));
               if (line === undefined && (child.exitCode !== null || child.signalCode !== null)) {
-                return Effect.dieMessage(`ended without telling "${message}":\n${stdout()}${stderr()}`);
+                return Effect.dieMessage(`ended without logging "${message}":\n${stdout()}${stderr()}`);
               }
               return Effect.succeed(line);
             }),
@@ -225,7 +228,7 @@ export const start = (
 ): Effect.Effect<Program, never, Scope.Scope> =>
   Effect.gen(function* () {
     const launched = yield* launch({ ...quick(transport), ...environment }, options);
-    const healthPort = portOf(yield* launched.tells("monitoring"));
-    const port = portOf(yield* launched.tells("listening"));
+    const healthPort = portOf(yield* launched.awaitLogged("monitoring"));
+    const port = portOf(yield* launched.awaitLogged("listening"));
     return attached(launched, { port, healthPort });
   });

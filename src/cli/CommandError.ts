@@ -6,18 +6,18 @@ import * as Settings from "../config/Settings.js";
 import type { ListenError } from "../net/ListenError.js";
 
 /** The message is for the user; the code is what the process exits with. */
-export class Refusal extends Data.TaggedError("Refusal")<{
+export class CommandError extends Data.TaggedError("CommandError")<{
   readonly message: string;
   readonly code: number;
 }> {}
 
 /** A wrong setting, command or option: EX_USAGE of sysexits.h. */
-export const usage = 64;
+export const EX_USAGE = 64;
 
 /** The settings, or what is wrong with them. */
-export const settings: Effect.Effect<Settings.Found, Refusal> = Effect.mapError(
+export const settings: Effect.Effect<Settings.Found, CommandError> = Effect.mapError(
   Settings.read,
-  ({ message }) => new Refusal({ message, code: usage }),
+  ({ message }) => new CommandError({ message, code: EX_USAGE }),
 );
 
 /** Why an address cannot be listened on, and what to do; `port` and `address` are the variables that name it. */
