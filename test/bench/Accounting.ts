@@ -9,6 +9,8 @@ import { readdirSync, readFileSync } from "node:fs";
 export interface CpuTimes {
   /** Nanoseconds by thread, of threads that are still there. */
   readonly threads: ReadonlyMap<number, number>;
+  /** Which of them are data threads of this load balancer. */
+  readonly dataThreads: ReadonlySet<number>;
   /** Of whole processes, ended threads included, in nanoseconds; in steps of a clock tick. */
   readonly processes: number;
 }
@@ -57,15 +59,37 @@ const tree = (pid: number): ReadonlyArray<number> => [
 
 export const cpuTimes = (pid: number): CpuTimes => {
   const threads = new Map<number, number>();
+  const dataThreads = new Set<number>();
   let processes = 0;
   for (const each of tree(pid)) {
     processes += parseStat(read(`/proc/${each}/stat`) ?? "");
     for (const thread of threadsOf(each)) {
       const text = read(`/proc/${each}/task/${thread}/schedstat`);
       if (text !== undefined) threads.set(thread, parseSchedstat(text));
+      if (read(`/proc/${each}/task/${thread}/comm`)?.startsWith("data thread")) dataThreads.add(thread);
     }
   }
-  return { threads, processes };
+  return { threads, dataThreads, processes };
+};
+
+/** Seconds of processor time of the threads that are there at both moments. */
+export interface Shares {
+  /** The process's first thread. */
+  readonly main: number;
+  readonly data: number;
+  /** The runtime's own: compilation, garbage collection. */
+  readonly other: number;
+}
+
+/** What each kind of thread took; undefined of a process without data threads. */
+export const cpuShares = (pid: number, before: CpuTimes, after: CpuTimes): Shares | undefined => {
+  if (after.dataThreads.size === 0) return undefined;
+  const shares = { main: 0, data: 0, other: 0 };
+  for (const [thread, time] of after.threads) {
+    const share = thread === pid ? "main" : after.dataThreads.has(thread) ? "data" : "other";
+    shares[share] += (time - (before.threads.get(thread) ?? 0)) / 1e9;
+  }
+  return shares;
 };
 
 /** Seconds of processor time from one moment to another: exact, unless a thread ended and took its count along. */

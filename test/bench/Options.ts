@@ -24,6 +24,8 @@ export interface Options {
   readonly rounds: number;
   /** How long one measurement takes, in whole seconds, as wrk wants them. */
   readonly seconds: number;
+  /** Threads that the proxies move bytes in; 0 is one thread for everything. */
+  readonly threads: number;
   /** Where the figures are written as JSON. */
   readonly json: string | undefined;
   /** Where the picture is written. */
@@ -43,6 +45,8 @@ nginx (with its stream module), haproxy and wrk: apt-get install haproxy nginx l
   --peers a,b    what is measured, of ${peerNames.join(", ")} (default: all)
   --rounds N     how often each is measured, 1 to 100 (default: 5)
   --seconds S    how long one measurement takes, 1 to 600 (default: 4)
+  --threads N    with N data threads (LB_THREADS) beside HAProxy's nbthread N and as many workers of nginx, 0 to 64
+                 (default: 0, one thread for everything in each)
   --json FILE    writes the figures
   --svg FILE     writes a picture of the ratios to HAProxy
   --balancer P   measures the load-balancer at that path (default: the one built here)
@@ -66,12 +70,18 @@ const some = <A extends string>(
     : Either.left(`--${option} has ${JSON.stringify(wrong)}: choose from ${all.join(", ")}`);
 };
 
-const wholeNumber = (option: string, text: string | undefined, unset: number, most: number): Read<number> => {
+const wholeNumber = (
+  option: string,
+  text: string | undefined,
+  unset: number,
+  most: number,
+  least = 1,
+): Read<number> => {
   if (text === undefined) return Either.right(unset);
   const value = Number(text);
-  return text.trim() !== "" && Number.isInteger(value) && value >= 1 && value <= most
+  return text.trim() !== "" && Number.isInteger(value) && value >= least && value <= most
     ? Either.right(value)
-    : Either.left(`--${option} is ${JSON.stringify(text)}: give a whole number from 1 to ${most}`);
+    : Either.left(`--${option} is ${JSON.stringify(text)}: give a whole number from ${least} to ${most}`);
 };
 
 const file = (option: string, text: string | undefined): Read<string | undefined> =>
@@ -89,6 +99,7 @@ export const parse = (args: ReadonlyArray<string>): Either.Either<Options | "hel
             peers: { type: "string" },
             rounds: { type: "string" },
             seconds: { type: "string" },
+            threads: { type: "string" },
             json: { type: "string" },
             svg: { type: "string" },
             balancer: { type: "string" },
@@ -107,6 +118,7 @@ export const parse = (args: ReadonlyArray<string>): Either.Either<Options | "hel
       peers: before === undefined ? peers : [...peers, "before"],
       rounds: yield* wholeNumber("rounds", values.rounds, 5, 100),
       seconds: yield* wholeNumber("seconds", values.seconds, 4, 600),
+      threads: yield* wholeNumber("threads", values.threads, 0, 64, 0),
       json: yield* file("json", values.json),
       svg: yield* file("svg", values.svg),
       balancer: yield* file("balancer", values.balancer),

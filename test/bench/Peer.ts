@@ -62,9 +62,9 @@ const configured = (parent: string, name: string, port: number, text: string) =>
 /** HAProxy needs two descriptors for each, and refuses to start where the limit does not allow them. */
 const mostConnections = 4096;
 
-const haproxyConfig = (port: number, origin: number): string => `
+const haproxyConfig = (port: number, origin: number, threads: number): string => `
 global
-  nbthread 1
+  nbthread ${threads}
   maxconn ${mostConnections}
 defaults
   mode tcp
@@ -80,28 +80,28 @@ listen bench
 export const haproxyProgram =
   ["/usr/sbin/haproxy", "/usr/local/sbin/haproxy"].find((path) => existsSync(path)) ?? "haproxy";
 
-const haproxy: Peer = {
+const haproxy = (threads: number): Peer => ({
   name: "haproxy",
   title: "HAProxy",
   start: (origin, folder) =>
     Effect.gen(function* () {
       const port = yield* Ports.unused;
-      const file = yield* configured(folder, "haproxy", port, haproxyConfig(port, origin));
+      const file = yield* configured(folder, "haproxy", port, haproxyConfig(port, origin, threads));
       const daemon = yield* Daemon.start(haproxyProgram, ["-db", "-f", file]);
       yield* Daemon.awaited(daemon, "haproxy", Origin.answers(port));
       return { port, daemon };
     }).pipe(Effect.mapError(unavailable("HAProxy does not run"))),
-};
+});
 
 const streamModule = [
   "/usr/lib/nginx/modules/ngx_stream_module.so",
   "/usr/lib64/nginx/modules/ngx_stream_module.so",
 ].find((path) => existsSync(path));
 
-const nginxConfig = (folder: string, port: number, origin: number): string => `
+const nginxConfig = (folder: string, port: number, origin: number, workers: number): string => `
   ${streamModule === undefined ? "" : `load_module ${streamModule};`}
   ${Origin.nginxHead(folder)}
-  worker_processes 1;
+  worker_processes ${workers};
   stream {
     server {
       listen 127.0.0.1:${port} backlog=4096;
@@ -111,14 +111,14 @@ const nginxConfig = (folder: string, port: number, origin: number): string => `
     }
   }`;
 
-const nginx: Peer = {
+const nginx = (workers: number): Peer => ({
   name: "nginx",
   title: "nginx stream",
   start: (origin, parent) =>
     Effect.gen(function* () {
       const port = yield* Ports.unused;
       const folder = join(parent, `nginx-${port}`);
-      const file = yield* configured(parent, "nginx", port, nginxConfig(folder, port, origin));
+      const file = yield* configured(parent, "nginx", port, nginxConfig(folder, port, origin, workers));
       const daemon = yield* Daemon.start(Origin.nginx, ["-p", folder, "-c", file, "-e", "stderr"]);
       yield* Daemon.awaited(daemon, "nginx", Origin.answers(port));
       return { port, daemon };
@@ -130,7 +130,7 @@ const nginx: Peer = {
           : error,
       ),
     ),
-};
+});
 
 /** What a line of the program's log line under a message; undefined of a line that is something else. */
 export const logged = (log: string, message: string): Readonly<Record<string, unknown>> | undefined => {
@@ -171,6 +171,7 @@ const balancer = (
   executable: string,
   transport: "linux" | "io_uring" | "node",
   title: string,
+  threads: number,
   name: PeerName = transport,
 ): Peer => {
   const failed = Effect.mapError(unavailable(`the load balancer does not run on ${transport}`));
@@ -185,6 +186,8 @@ const balancer = (
         Daemon.start(executable, [], {
           ENVIRONMENT: "production",
           LB_TRANSPORT: transport,
+          // Node's sockets have no data threads.
+          ...(transport === "node" ? {} : { LB_THREADS: String(threads) }),
           BIND_ADDRESS: "127.0.0.1",
           HEALTH_BIND_ADDRESS: "127.0.0.1",
           PORT: "0",
@@ -237,13 +240,16 @@ const direct: Peer = {
   start: (origin) => Effect.succeed({ port: origin, daemon: undefined }),
 };
 
-/** All of them, with the load balancers that are built at two paths. Another transport is another line. */
-export const peers = (executable: string, before: string): ReadonlyArray<Peer> => [
+/**
+ * All of them, with the load balancers that are built at two paths, and so many threads that move bytes; 0 is one for
+ * everything. Another transport is another line.
+ */
+export const peers = (executable: string, before: string, threads: number): ReadonlyArray<Peer> => [
   direct,
-  haproxy,
-  nginx,
-  balancer(executable, "linux", "this one, linux"),
-  balancer(executable, "io_uring", "this one, io_uring"),
-  balancer(executable, "node", "this one, node"),
-  balancer(before, "linux", "the build before, linux", "before"),
+  haproxy(Math.max(threads, 1)),
+  nginx(Math.max(threads, 1)),
+  balancer(executable, "linux", "this one, linux", threads),
+  balancer(executable, "io_uring", "this one, io_uring", threads),
+  balancer(executable, "node", "this one, node", threads),
+  balancer(before, "linux", "the build before, linux", threads, "before"),
 ];

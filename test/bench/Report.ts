@@ -8,7 +8,7 @@ import type { Spread } from "./Statistics.js";
 
 export interface Report {
   readonly machine: Machine;
-  readonly options: Pick<Options, "rounds" | "seconds">;
+  readonly options: Pick<Options, "rounds" | "seconds" | "threads">;
   /** The peers by name, and what they are called. */
   readonly titles: ReadonlyMap<string, string>;
   readonly rows: ReadonlyArray<Row>;
@@ -27,6 +27,9 @@ const table = (head: ReadonlyArray<string>, body: ReadonlyArray<ReadonlyArray<st
   const rule = `|${widths.map((width, i) => (i === 0 ? "-".repeat(width + 2) : `${"-".repeat(width + 1)}:`)).join("|")}|`;
   return [line(head), rule, ...body.map(line)].join("\n");
 };
+
+const threadsOf = (threads: number): string =>
+  threads === 0 ? "" : `, LB_THREADS=${threads} beside nbthread ${threads}`;
 
 const bullets = (lines: ReadonlyArray<string>): string => lines.map((line) => `- ${line}`).join("\n");
 
@@ -70,7 +73,7 @@ export const markdown = ({ judged, machine, notes, options, rows, titles }: Repo
       `${Object.entries(versions)
         .map(([name, version]) => `${name} ${version}`)
         .join(", ")}; ${machine.date}.`,
-    `${options.rounds} rounds of ${options.seconds} s. Median, and in brackets the range of the middle half.`,
+    `${options.rounds} rounds of ${options.seconds} s${threadsOf(options.threads)}. Median, and in brackets the range of the middle half.`,
     table(["", ...head], figures),
     ...(ratios.length === 0
       ? []

@@ -48,17 +48,46 @@ export interface Together extends Common<RunningPeer> {
 
 export type Workload = OneByOne | Listed | Together;
 
-/** Seconds of processor time that a peer spent on something; undefined where there is no peer. */
+/** Seconds of processor time. */
+interface Spent {
+  readonly all: number;
+  readonly shares: Accounting.Shares | undefined;
+}
+
+/** What a peer spent on something; undefined where there is no peer. */
 const spending = <A, E>(
   { daemon }: RunningPeer,
   work: Effect.Effect<A, E>,
-): Effect.Effect<readonly [A, number | undefined], E> =>
+): Effect.Effect<readonly [A, Spent | undefined], E> =>
   Effect.gen(function* () {
-    const before = daemon && Accounting.cpuTimes(daemon.pid);
+    if (daemon === undefined) return [yield* work, undefined] as const;
+    const before = Accounting.cpuTimes(daemon.pid);
     const result = yield* work;
-    const after = daemon && Accounting.cpuTimes(daemon.pid);
-    return [result, before && after && Accounting.cpuSeconds(before, after)] as const;
+    const after = Accounting.cpuTimes(daemon.pid);
+    const shares = Accounting.cpuShares(daemon.pid, before, after);
+    return [result, { all: Accounting.cpuSeconds(before, after), shares }] as const;
   });
+
+/** Microseconds of processor time for each request, of all threads and of each kind, as the metrics are called. */
+const perRequest = (
+  name: "keepalive" | "connection",
+  requests: number,
+  spent: Spent | undefined,
+): Figures => {
+  if (spent === undefined) return {};
+  const each = (seconds: number) => (seconds * 1e6) / requests;
+  const { all, shares } = spent;
+  return {
+    [`${name}Cpu`]: each(all),
+    ...(shares === undefined
+      ? {}
+      : {
+          [`${name}MainCpu`]: each(shares.main),
+          [`${name}DataCpu`]: each(shares.data),
+          [`${name}OtherCpu`]: each(shares.other),
+        }),
+  };
+};
 
 /** In seconds: just-in-time compilers need some, and get them alike. */
 const warmUpSeconds = 3;
@@ -66,7 +95,7 @@ const warmUpSeconds = 3;
 const loaded = (
   name: WorkloadName,
   shape: Omit<Load.Shape, "seconds">,
-  figures: (outcome: Load.Outcome, cpu: number | undefined) => Figures,
+  figures: (outcome: Load.Outcome, spent: Spent | undefined) => Figures,
 ): OneByOne => ({
   name,
   wrk: true,
@@ -74,15 +103,15 @@ const loaded = (
   warmUp: ({ port }, { scripts }) => Load.run(port, scripts.plain, { ...shape, seconds: warmUpSeconds }),
   measure: (peer, { scripts, seconds }) =>
     spending(peer, Load.run(peer.port, scripts.plain, { ...shape, seconds })).pipe(
-      Effect.map(([outcome, cpu]) => figures(outcome, cpu)),
+      Effect.map(([outcome, spent]) => figures(outcome, spent)),
     ),
 });
 
 const keepalive = loaded(
   "keepalive",
   { path: "/small", connections: 64, closing: false },
-  ({ p50, p99, p999, requests, seconds }, cpu) => ({
-    ...(cpu === undefined ? {} : { keepaliveCpu: (cpu * 1e6) / requests }),
+  ({ p50, p99, p999, requests, seconds }, spent) => ({
+    ...perRequest("keepalive", requests, spent),
     keepaliveRate: requests / seconds,
     keepaliveP50: p50,
     keepaliveP99: p99,
@@ -93,16 +122,20 @@ const keepalive = loaded(
 const connections = loaded(
   "connections",
   { path: "/small", connections: 64, closing: true },
-  ({ requests, seconds }, cpu) => ({
-    ...(cpu === undefined ? {} : { connectionCpu: (cpu * 1e6) / requests }),
+  ({ requests, seconds }, spent) => ({
+    ...perRequest("connection", requests, spent),
     connectionRate: requests / seconds,
   }),
 );
 
-const bulk = loaded("bulk", { path: "/big", connections: 4, closing: false }, ({ bytes, seconds }, cpu) => ({
-  ...(cpu === undefined ? {} : { bulkCpu: cpu / (bytes / 1e9) }),
-  bulkRate: bytes / 1e9 / seconds,
-}));
+const bulk = loaded(
+  "bulk",
+  { path: "/big", connections: 4, closing: false },
+  ({ bytes, seconds }, spent) => ({
+    ...(spent === undefined ? {} : { bulkCpu: spent.all / (bytes / 1e9) }),
+    bulkRate: bytes / 1e9 / seconds,
+  }),
+);
 
 const besideBulk = { path: "/big", connections: 8, closing: false };
 
@@ -135,10 +168,10 @@ const mixed: OneByOne = {
         { concurrency: "unbounded" },
       ),
     ).pipe(
-      Effect.map(([[{ bytes, seconds }, latencies], cpu]) => ({
+      Effect.map(([[{ bytes, seconds }, latencies], spent]) => ({
         mixedP50: quantile(latencies, 0.5),
         mixedP99: quantile(latencies, 0.99),
-        ...(cpu === undefined ? {} : { mixedCpu: cpu / (bytes / 1e9) }),
+        ...(spent === undefined ? {} : { mixedCpu: spent.all / (bytes / 1e9) }),
         mixedRate: bytes / 1e9 / seconds,
       })),
     ),

@@ -45,7 +45,7 @@ const written = (path: string | undefined, text: string) =>
 const measure = (options: Options.Options) =>
   Effect.gen(function* () {
     const pathOf = (path: string | undefined) => resolve(path ?? executable);
-    const all = peers(pathOf(options.balancer), pathOf(options.before)).filter(({ name }) =>
+    const all = peers(pathOf(options.balancer), pathOf(options.before), options.threads).filter(({ name }) =>
       options.peers.includes(name),
     );
     const machine = yield* Machine.look;

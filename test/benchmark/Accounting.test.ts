@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import {
   cpuSeconds,
+  cpuShares,
   cpuTimes,
   machineShares,
   parseMachine,
@@ -21,12 +22,13 @@ describe("the accounting of processes", () => {
   });
 
   it("adds up all threads, those that came meanwhile too", () => {
-    const before = { threads: new Map([[1, 1e9]]), processes: 0 };
+    const before = { threads: new Map([[1, 1e9]]), dataThreads: new Set<number>(), processes: 0 };
     const after = {
       threads: new Map([
         [1, 3e9],
         [2, 5e8],
       ]),
+      dataThreads: new Set<number>(),
       processes: 0,
     };
     expect(cpuSeconds(before, after)).toBe(2.5);
@@ -38,10 +40,27 @@ describe("the accounting of processes", () => {
         [1, 1e9],
         [2, 1e9],
       ]),
+      dataThreads: new Set<number>(),
       processes: 2e9,
     };
-    const after = { threads: new Map([[1, 2e9]]), processes: 6e9 };
+    const after = { threads: new Map([[1, 2e9]]), dataThreads: new Set<number>(), processes: 6e9 };
     expect(cpuSeconds(before, after)).toBe(4);
+  });
+
+  it("tells the main thread's time from that of data threads and of the runtime", () => {
+    const times = (main: number, one: number, other: number, runtime: number) => ({
+      threads: new Map([
+        [10, main * 1e9],
+        [11, one * 1e9],
+        [12, other * 1e9],
+        [13, runtime * 1e9],
+      ]),
+      dataThreads: new Set([11, 12]),
+      processes: 0,
+    });
+    expect(cpuShares(10, times(1, 1, 1, 1), times(2, 3, 4, 1.5))).toEqual({ main: 1, data: 5, other: 0.5 });
+    const none = { ...times(1, 1, 1, 1), dataThreads: new Set<number>() };
+    expect(cpuShares(10, none, none)).toBeUndefined();
   });
 
   it("tells busy time from time that the host took", () => {

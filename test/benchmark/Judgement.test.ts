@@ -88,7 +88,7 @@ describe("the report", () => {
   };
   const report = {
     machine,
-    options: { rounds: 3, seconds: 1 },
+    options: { rounds: 3, seconds: 1, threads: 0 },
     titles,
     rows: table,
     judged: judged(table),

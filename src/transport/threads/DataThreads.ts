@@ -91,7 +91,9 @@ export const make = (
           try: () => {
             const ready = Deferred.unsafeMake<void>(FiberId.none);
             const exited = Deferred.unsafeMake<unknown>(FiberId.none);
+            const name = `data thread ${index}`;
             const link = new ThreadLink(engine, counters, {
+              name,
               slots: Math.min(capacity, mostSlots),
               descriptors,
               pipeBudget: Math.floor(pipeBytes / (count + 1)),
@@ -99,7 +101,7 @@ export const make = (
               onFault,
             });
             try {
-              const worker = new Worker(file, { workerData: link.memory, name: `data thread ${index}` });
+              const worker = new Worker(file, { workerData: link.memory, name });
               let why: unknown = "it ended without a word";
               worker.on("error", (error) => {
                 why = error;

@@ -12,6 +12,8 @@ import type { RelayEnd } from "../Transport.js";
 
 /** What a data thread is given at its start. */
 export interface Memory {
+  /** What it is called, by the system's tools too (`top -H`, `ps -L`); 15 characters at most. */
+  readonly name: string;
   readonly slots: SharedArrayBuffer;
   readonly owned: SharedArrayBuffer;
   readonly orders: SharedArrayBuffer;

@@ -88,6 +88,8 @@ export class Handed implements Owner {
 }
 
 export interface LinkOptions {
+  /** What the thread is called. */
+  readonly name: string;
   /** Connections that it can have at a time. */
   readonly slots: number;
   /** Descriptors of the process have numbers below this one. */
@@ -132,6 +134,7 @@ export class ThreadLink {
     if (ordersCounter < 0 || reportsCounter < 0)
       refuse(`eventfd failed (${errnoName(Math.min(ordersCounter, reportsCounter))})`);
     this.memory = {
+      name: options.name,
       slots: Slots.Slots.memory(options.slots),
       owned: Ownership.memory(options.descriptors),
       orders: Queue.memory(Protocol.ordersOf(options.slots)),

@@ -1,12 +1,19 @@
 /** What a data thread runs: the main thread starts it as a worker. */
+import { writeFileSync } from "node:fs";
 import { workerData } from "node:worker_threads";
 import koffi from "koffi";
 import * as KoffiLibc from "../linux/KoffiLibc.js";
 import { DataThread } from "./DataThread.js";
+import type { Memory } from "./Protocol.js";
 
-new DataThread(
-  KoffiLibc.make(koffi),
-  KoffiLibc.makeEventCounters(koffi),
-  workerData /* a Memory, from ThreadLink */,
-  () => performance.now(),
+const memory: Memory = workerData; // from ThreadLink
+
+try {
+  writeFileSync("/proc/thread-self/comm", memory.name);
+} catch {
+  // Where there is no /proc it has the name of the process.
+}
+
+new DataThread(KoffiLibc.make(koffi), KoffiLibc.makeEventCounters(koffi), memory, () =>
+  performance.now(),
 ).run();
