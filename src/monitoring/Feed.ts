@@ -228,9 +228,9 @@ const make = (build: Build | undefined) =>
     });
 
     const lookForRefusals = Effect.flatMap(MonotonicClock.now, (now) => {
-      const [next, turns] = Refusals.looked(refusals, metrics.refusalsByReason, now);
+      const [next, transitions] = Refusals.observe(refusals, metrics.refusalsByReason, now);
       refusals = next;
-      return Effect.forEach(turns, record, { discard: true });
+      return Effect.forEach(transitions, record, { discard: true });
     });
 
     let intervals = 0;

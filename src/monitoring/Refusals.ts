@@ -22,7 +22,7 @@ export interface Refusals {
 }
 
 /** A run of refusals that began, or is over. */
-export type Turn =
+export type Transition =
   | { readonly kind: "refusals-began"; readonly reason: string }
   | {
       readonly kind: "refusals-ended";
@@ -38,28 +38,28 @@ export const quietMillis = 10_000;
 export const none: Refusals = { totals: new Map(), runs: new Map(), last: undefined };
 
 /** What a look at the totals finds at a time. */
-export const looked = (
+export const observe = (
   { last, runs, totals: before }: Refusals,
   totals: Totals,
   now: number,
-): readonly [Refusals, ReadonlyArray<Turn>] => {
-  const turns: Array<Turn> = [];
+): readonly [Refusals, ReadonlyArray<Transition>] => {
+  const transitions: Array<Transition> = [];
   const next = new Map(runs);
   let latest = last;
   for (const [reason, total] of totals) {
     const run = next.get(reason);
     const known = before.get(reason) ?? 0;
     if (total > known) {
-      if (run === undefined) turns.push({ kind: "refusals-began", reason });
+      if (run === undefined) transitions.push({ kind: "refusals-began", reason });
       next.set(reason, { before: run?.before ?? known, began: run?.began ?? now, last: now });
       latest = now;
     } else if (run !== undefined && now - run.last >= quietMillis) {
       next.delete(reason);
       const seconds = Math.round((run.last - run.began) / 1000);
-      turns.push({ kind: "refusals-ended", reason, count: known - run.before, seconds });
+      transitions.push({ kind: "refusals-ended", reason, count: known - run.before, seconds });
     }
   }
-  return [{ totals, runs: next, last: latest }, turns];
+  return [{ totals, runs: next, last: latest }, transitions];
 };
 
 const reasons: Readonly<Record<string, string>> = {

@@ -12,13 +12,13 @@ const item = (entry: Events.Entry): HTMLLIElement => {
 };
 
 /** The answer shows entries, and announces those that are new where that is asked for. */
-export const make = (): ((entries: ReadonlyArray<Events.Entry>, announced: boolean) => void) => {
+export const make = (): ((entries: ReadonlyArray<Events.Entry>, announcing: boolean) => void) => {
   const list = byId("events", HTMLOListElement);
   const none = byId("no-events", HTMLElement);
   let shown: ReadonlyArray<Events.Entry> = [];
   let items = new Map<string, HTMLLIElement>();
 
-  return (entries, announced) => {
+  return (entries, announcing) => {
     if (entries === shown) return;
     const fresh = entries.filter(({ key }) => !items.has(key));
     const next = new Map<string, HTMLLIElement>();
@@ -33,6 +33,6 @@ export const make = (): ((entries: ReadonlyArray<Events.Entry>, announced: boole
     items = next;
     shown = entries;
     none.hidden = entries.length > 0;
-    if (announced && fresh.length > 0) announce(Events.announcement(fresh));
+    if (announcing && fresh.length > 0) announce(Events.announcement(fresh));
   };
 };

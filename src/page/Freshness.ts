@@ -25,7 +25,7 @@ export const warning = (
   const silent = now - (heard ?? opened);
   if (!isSilent(heard, opened, now)) {
     if (late < staleAfter) return undefined;
-    return `Late: this was so ${Format.duration(late)} ago. News comes more slowly than it happens.`;
+    return `Late: this was so ${Format.duration(late)} ago. Updates come more slowly than the balancer sends them.`;
   }
   if (heard === undefined) {
     return `The balancer has not answered since ${Format.clock(opened)} (${Format.duration(silent)}). Trying again.`;

@@ -67,7 +67,7 @@ const recent = (samples: ReadonlyArray<Sample>): ReadonlyArray<Sample> => {
   return samples.filter(({ at }) => at >= oldest);
 };
 
-/** With what is told now at the end; unchanged while it is too near to the last, or before it. */
+/** With the newest sample at the end; unchanged while it is too near to the last, or before it. */
 export const append = (samples: ReadonlyArray<Sample>, next: Sample): ReadonlyArray<Sample> => {
   const last = samples.at(-1);
   return last !== undefined && next.at - last.at < spacing ? samples : recent([...samples, next]);

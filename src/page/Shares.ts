@@ -11,7 +11,7 @@ export interface Totals {
 
 /** How long the window is, in milliseconds. */
 export const windowMillis = 60_000;
-/** How far apart the window's edges can be told. */
+/** The resolution of the window, in milliseconds: totals nearer to the last are not kept. */
 const step = 2_000;
 
 /** With the totals of now; what no window needs any more is left out. */

@@ -1,6 +1,6 @@
 /**
  * The table of backends. Rows stay on the page and are written in place: only what has changed is touched, so that
- * hundreds of them can be told news twice a second.
+ * hundreds of them can be updated twice a second.
  */
 import type { Status } from "../monitoring/Api.js";
 import { reason, states } from "../monitoring/BackendState.js";

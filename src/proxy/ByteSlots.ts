@@ -4,11 +4,11 @@
  *
  * There are as many slots as connections were ever open at one time, and a slot is used again and again.
  */
-import type { Meter } from "../net/Meter.js";
+import type { ByteCounts } from "../net/ByteCounts.js";
 
 const slotsPerPage = 1024;
 
-export class ByteSlot implements Meter {
+export class ByteSlot implements ByteCounts {
   readonly #page: Float64Array;
   readonly #index: number;
 

@@ -24,8 +24,8 @@
  * sender, and the whole of what was written is held until it is read.
  */
 import { type Context, Effect, FiberId, Layer, Runtime, type Scope } from "effect";
+import type { ByteCounts } from "../net/ByteCounts.js";
 import { ListenError } from "../net/ListenError.js";
-import type { Meter } from "../net/Meter.js";
 import { format, isIpAddress, type SocketAddress } from "../net/SocketAddress.js";
 import { ConnectError } from "./ConnectError.js";
 import {
@@ -209,7 +209,7 @@ class MemoryRelay {
   constructor(
     readonly client: End,
     readonly backend: End,
-    readonly meter: Meter,
+    readonly counts: ByteCounts,
     readonly onEnd: (outcome: RelayOutcome) => void,
   ) {}
 
@@ -218,9 +218,9 @@ class MemoryRelay {
     this.#move(this.backend, this.client, "sent", "backend-closed", "backend-reset");
   }
 
-  #move(from: End, to: End, counter: keyof Meter, closed: RelayEnd, broken: RelayEnd): void {
+  #move(from: End, to: End, counter: keyof ByteCounts, closed: RelayEnd, broken: RelayEnd): void {
     from.onData((bytes) => {
-      this.meter[counter] += bytes.length;
+      this.counts[counter] += bytes.length;
       this.#counts[counter] += bytes.length;
       to.write(bytes);
     });
@@ -311,8 +311,8 @@ const make = (network: Network): Effect.Effect<Context.Tag.Service<typeof Transp
         return typeof behaviour === "function" ? soon(answered) : connect(target, options, () => {}, failed);
       },
       connect,
-      relay: (client, backend, meter, ended) => {
-        const relay = new MemoryRelay(endOf(client), endOf(backend), meter, ended);
+      relay: (client, backend, counts, ended) => {
+        const relay = new MemoryRelay(endOf(client), endOf(backend), counts, ended);
         relay.start();
         return () => relay.abort();
       },

@@ -5,7 +5,7 @@
  * @example
  * ```ts
  * import { Effect } from "effect"
- * import { type Meter, NodeTransport, Transport } from "zeitwork-load-balancer"
+ * import { type ByteCounts, NodeTransport, Transport } from "zeitwork-load-balancer"
  *
  * // Every client that connects is relayed to one address.
  * const program = Effect.gen(function* () {
@@ -17,9 +17,9 @@
  *     backlog: 4096,
  *     onAcceptError: () => {},
  *     onConnection: (client) => {
- *       const meter: Meter = { received: 0, sent: 0 }
+ *       const counts: ByteCounts = { received: 0, sent: 0 }
  *       const target = { host: "10.0.0.1", port: 80 }
- *       Effect.runCallback(Effect.provide(transport.forward(client, target, { timeoutMillis: 5_000 }, meter), runtime))
+ *       Effect.runCallback(Effect.provide(transport.forward(client, target, { timeoutMillis: 5_000 }, counts), runtime))
  *     },
  *   })
  *   return yield* Effect.never
@@ -28,8 +28,8 @@
  */
 import { Context, Data, Effect, type Scope } from "effect";
 import * as InvalidOption from "../config/InvalidOption.js";
+import type { ByteCounts } from "../net/ByteCounts.js";
 import type { ListenError } from "../net/ListenError.js";
-import type { Meter } from "../net/Meter.js";
 import type { SocketAddress } from "../net/SocketAddress.js";
 import { type ConnectError, fail } from "./ConnectError.js";
 
@@ -201,7 +201,7 @@ export interface ProbeOptions {
 /**
  * How to connect. Two more options will be optional fields here: `source`, a local
  * address to connect from, and `preface`, bytes that are sent to the backend before the first byte of the client, and
- * that the meter does not count.
+ * which are not counted.
  *
  * @since 0.2.0
  * @category models
@@ -289,29 +289,29 @@ export interface Mechanism {
   readonly relay: (
     client: Connection,
     backend: Connection,
-    meter: Meter,
+    counts: ByteCounts,
     ended: (outcome: RelayOutcome) => void,
   ) => () => void;
   /**
-   * {@link forward} with the two above, where it is not given or answers undefined. Giving up leaves the client to the caller while it is
-   * being connected, and resets both from then on.
+   * Where it is missing, or answers undefined, {@link forward} does the same with the two above. Giving up leaves the
+   * client to the caller while the backend is being connected to, and resets both from then on.
    */
   readonly forward?: (
     client: Connection,
     target: SocketAddress,
     options: ForwardOptions,
-    meter: Meter,
-    told: Forwarding,
+    counts: ByteCounts,
+    callbacks: ForwardCallbacks,
   ) => GiveUp | undefined;
 }
 
 /**
- * What comes of forwarding a client: one of these is told, once, and nothing after giving up.
+ * What forwarding a client came to: one of these is called, once, and none after giving up.
  *
  * @since 0.2.0
  * @category models
  */
-export interface Forwarding {
+export interface ForwardCallbacks {
   readonly ended: (outcome: RelayOutcome) => void;
   /** It was not connected; the client is the caller's as before. */
   readonly failed: (error: ConnectError) => void;
@@ -320,7 +320,7 @@ export interface Forwarding {
 }
 
 /** Resumes a fiber that waits for it. */
-class Resuming implements Forwarding {
+class Resuming implements ForwardCallbacks {
   constructor(readonly resume: (result: Effect.Effect<RelayOutcome, ConnectError>) => void) {}
   readonly ended = (outcome: RelayOutcome): void => this.resume(Effect.succeed(outcome));
   readonly failed = (error: ConnectError): void => this.resume(fail(error));
@@ -338,17 +338,17 @@ export const forward = <Client, Backend extends { readonly reset: () => void }>(
   relay: (client: Client, backend: Backend, ended: (outcome: RelayOutcome) => void) => () => void,
   client: Client,
   connected: (() => void) | undefined,
-  told: Forwarding,
+  callbacks: ForwardCallbacks,
 ): (() => void) => {
   let giveUp = connect((backend) => {
     giveUp = () => backend.reset();
     try {
       connected?.();
-      giveUp = relay(client, backend, told.ended);
+      giveUp = relay(client, backend, callbacks.ended);
     } catch (defect) {
-      told.threw(defect);
+      callbacks.threw(defect);
     }
-  }, told.failed);
+  }, callbacks.failed);
   return () => giveUp();
 };
 
@@ -404,12 +404,16 @@ export class Transport extends Context.Tag("zeitwork-load-balancer/Transport")<
     /**
      * Moves bytes both ways until both directions have ended, and ends both connections. Half-close is kept: a FIN
      * of one side is passed on once all bytes before it were delivered, and the other direction goes on. A reset of
-     * one side becomes a reset of the other. A slow reader slows its sender: buffers are bounded. The meter counts
-     * bytes as they are read.
+     * one side becomes a reset of the other. A slow reader slows its sender: buffers are bounded. Bytes are counted
+     * as they are read.
      *
      * Interruption resets both. One that comes before the relay has begun leaves both to the caller.
      */
-    readonly relay: (client: Connection, backend: Connection, meter: Meter) => Effect.Effect<RelayOutcome>;
+    readonly relay: (
+      client: Connection,
+      backend: Connection,
+      counts: ByteCounts,
+    ) => Effect.Effect<RelayOutcome>;
     /**
      * {@link connect} and {@link relay} in one wait: to wake a fiber in between costs more than a connection needs.
      * When connecting fails or is interrupted, or `connected` throws, the client is the caller's as before; from then
@@ -419,7 +423,7 @@ export class Transport extends Context.Tag("zeitwork-load-balancer/Transport")<
       client: Connection,
       target: SocketAddress,
       options: ForwardOptions,
-      meter: Meter,
+      counts: ByteCounts,
     ) => Effect.Effect<RelayOutcome, ConnectError>;
   }
 >() {}
@@ -480,19 +484,19 @@ export const make = ({
         else connection.reset();
       };
     }),
-  relay: (client, backend, meter) =>
-    waitFor((resume) => relay(client, backend, meter, (outcome) => resume(Effect.succeed(outcome)))),
-  forward: (client, target, options, meter) =>
+  relay: (client, backend, counts) =>
+    waitFor((resume) => relay(client, backend, counts, (outcome) => resume(Effect.succeed(outcome)))),
+  forward: (client, target, options, counts) =>
     waitFor((resume) => {
-      const told = new Resuming(resume);
+      const callbacks = new Resuming(resume);
       return (
-        elsewhere?.(client, target, options, meter, told) ??
+        elsewhere?.(client, target, options, counts, callbacks) ??
         forward<Connection, Connection>(
           (made, failed) => connect(target, options, made, failed, client),
-          (from, to, ended) => relay(from, to, meter, ended),
+          (from, to, ended) => relay(from, to, counts, ended),
           client,
           options.connected,
-          told,
+          callbacks,
         )
       );
     }),

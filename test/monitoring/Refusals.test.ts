@@ -6,19 +6,19 @@ import * as Refusals from "../../src/monitoring/Refusals.js";
 const look = (looks: ReadonlyArray<readonly [after: number, total: number]>) => {
   let now = 0;
   let state = Refusals.none;
-  const turns: Array<readonly [now: number, turn: Refusals.Turn]> = [];
+  const transitions: Array<readonly [now: number, transition: Refusals.Transition]> = [];
   for (const [after, total] of looks) {
     now += after;
-    const [next, happened] = Refusals.looked(state, new Map([["no-backend", total]]), now);
+    const [next, happened] = Refusals.observe(state, new Map([["no-backend", total]]), now);
     state = next;
-    for (const turn of happened) turns.push([now, turn]);
+    for (const turn of happened) transitions.push([now, turn]);
   }
-  return { state, turns };
+  return { state, transitions };
 };
 
 describe("refusals", () => {
   it("begin with the first and end ten seconds after the last, with how many there were", () => {
-    const { state, turns } = look([
+    const { state, transitions } = look([
       [500, 0],
       [500, 3],
       [500, 3],
@@ -27,7 +27,7 @@ describe("refusals", () => {
       [1, 7],
       [500, 7],
     ]);
-    expect(turns).toEqual([
+    expect(transitions).toEqual([
       [1_000, { kind: "refusals-began", reason: "no-backend" }],
       [20_500, { kind: "refusals-ended", reason: "no-backend", count: 7, seconds: 10 }],
     ]);
@@ -35,8 +35,8 @@ describe("refusals", () => {
   });
 
   it("are apart by reason", () => {
-    const [first] = Refusals.looked(Refusals.none, new Map([["no-backend", 1]]), 0);
-    const [, turns] = Refusals.looked(
+    const [first] = Refusals.observe(Refusals.none, new Map([["no-backend", 1]]), 0);
+    const [, transitions] = Refusals.observe(
       first,
       new Map([
         ["no-backend", 2],
@@ -44,7 +44,7 @@ describe("refusals", () => {
       ]),
       500,
     );
-    expect(turns).toEqual([{ kind: "refusals-began", reason: "connect-failed" }]);
+    expect(transitions).toEqual([{ kind: "refusals-began", reason: "connect-failed" }]);
   });
 
   it("are told all of, in runs that do not overlap", () => {
@@ -58,11 +58,11 @@ describe("refusals", () => {
           total += more;
           return [after, total] as const;
         });
-        const { turns } = look([...seen, [Refusals.quietMillis, total]]);
-        const kinds = turns.map(([, { kind }]) => kind);
+        const { transitions } = look([...seen, [Refusals.quietMillis, total]]);
+        const kinds = transitions.map(([, { kind }]) => kind);
         expect(kinds).toEqual(kinds.map((_, n) => (n % 2 === 0 ? "refusals-began" : "refusals-ended")));
         expect(kinds.length % 2).toBe(0);
-        const counted = turns.reduce(
+        const counted = transitions.reduce(
           (sum, [, turn]) => sum + (turn.kind === "refusals-ended" ? turn.count : 0),
           0,
         );

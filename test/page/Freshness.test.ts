@@ -24,7 +24,7 @@ describe("what is shown", () => {
 
   it("is late when it was on its way for three seconds longer than it needs", () => {
     expect(warning(heard, 0, heard + 500, 25_000)).toBe(
-      "Late: this was so 25 s ago. News comes more slowly than it happens.",
+      "Late: this was so 25 s ago. Updates come more slowly than the balancer sends them.",
     );
   });
 

@@ -113,8 +113,8 @@ const steps: ReadonlyArray<Step> = [
   {
     name: "the transport, while it relays",
     brings: (trap) => ({
-      forward: (client, target, options, meter) =>
-        Effect.flatMap(ScriptedTransport.relayOnce(client, target, options, meter), (ended) =>
+      forward: (client, target, options, counts) =>
+        Effect.flatMap(ScriptedTransport.relayOnce(client, target, options, counts), (ended) =>
           Effect.sync(() => {
             trap.spring();
             return ended;

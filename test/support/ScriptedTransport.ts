@@ -58,12 +58,12 @@ export const client = (port: number, reset: () => void = () => {}): Connection =
 });
 
 /** A relay that ends in order in the next turn of the event loop, and carries three bytes there and five back. */
-export const relayOnce: Forward = (_client, _target, { connected }, meter) =>
+export const relayOnce: Forward = (_client, _target, { connected }, counts) =>
   Effect.interruptible(
     Effect.async((resume) => {
       connected?.();
-      meter.received += 3;
-      meter.sent += 5;
+      counts.received += 3;
+      counts.sent += 5;
       setImmediate(() => resume(Effect.succeed({ end: "client-closed", received: 3, sent: 5 })));
     }),
   );
@@ -71,12 +71,12 @@ export const relayOnce: Forward = (_client, _target, { connected }, meter) =>
 /** Relays that go on until a test ends them, or they are interrupted. */
 export const relays = () => {
   const open = new Map<number, (outcome: Effect.Effect<RelayOutcome>) => void>();
-  const forward: Forward = ({ remote }, _target, { connected }, meter) =>
+  const forward: Forward = ({ remote }, _target, { connected }, counts) =>
     Effect.interruptible(
       Effect.async((resume) => {
         connected?.();
-        meter.received += 3;
-        meter.sent += 5;
+        counts.received += 3;
+        counts.sent += 5;
         open.set(remote.port, resume);
         return Effect.sync(() => open.delete(remote.port));
       }),

@@ -35,7 +35,7 @@ const relayed = (network: MemoryTransport.Network) =>
     const transport = yield* Transport;
     const servers: Array<MemoryTransport.Peer> = [];
     network.serve(target, (peer) => servers.push(peer));
-    const meter = { received: 0, sent: 0 };
+    const counts = { received: 0, sent: 0 };
     const fibers: Array<Fiber.RuntimeFiber<RelayOutcome, unknown>> = [];
     const listener = yield* transport.listen({
       host: undefined,
@@ -43,7 +43,7 @@ const relayed = (network: MemoryTransport.Network) =>
       backlog: 16,
       onAcceptError: () => {},
       onConnection: (client) =>
-        fibers.push(Effect.runFork(transport.forward(client, target, options, meter))),
+        fibers.push(Effect.runFork(transport.forward(client, target, options, counts))),
     });
     const client = network.dial(listener.address.port);
     assert(client !== undefined);
@@ -53,13 +53,13 @@ const relayed = (network: MemoryTransport.Network) =>
     yield* eventually(() => servers.length !== 0);
     const [server] = servers;
     assert(server !== undefined);
-    return { client, server, fiber, meter, listener };
+    return { client, server, fiber, counts, listener };
   });
 
 describe("MemoryTransport", () => {
   test("relays both ways, keeps half-close, and ends when both have", (network) =>
     Effect.gen(function* () {
-      const { client, server, fiber, meter } = yield* relayed(network);
+      const { client, server, fiber, counts } = yield* relayed(network);
       const atServer = listening(server);
       const atClient = listening(client);
       client.end();
@@ -69,7 +69,7 @@ describe("MemoryTransport", () => {
       server.end();
       assert.deepStrictEqual(yield* Fiber.join(fiber), { end: "client-closed", received: 5, sent: 6 });
       assert.deepStrictEqual(atClient, { text: "answer", end: "fin" });
-      assert.deepStrictEqual(meter, { received: 5, sent: 6 });
+      assert.deepStrictEqual(counts, { received: 5, sent: 6 });
     }));
 
   test("makes a reset of one side one of the other", (network) =>

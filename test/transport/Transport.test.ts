@@ -104,9 +104,9 @@ describe("forwarding", () => {
     close: () => assert.fail("not the transport's to close"),
     reset: () => assert.fail("not the transport's to reset"),
   };
-  const meter = { received: 0, sent: 0 };
+  const counts = { received: 0, sent: 0 };
   const forward = (connected: () => void) =>
-    scripted((transport) => transport.forward(client, address, { timeoutMillis: 1_000, connected }, meter));
+    scripted((transport) => transport.forward(client, address, { timeoutMillis: 1_000, connected }, counts));
 
   it.effect("connects, says so, relays and answers how that ended", () =>
     Effect.gen(function* () {

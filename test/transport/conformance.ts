@@ -8,7 +8,7 @@ import type { Socket } from "node:net";
 import * as net from "node:net";
 import { assert, describe, it } from "@effect/vitest";
 import { Deferred, Effect, Exit, Fiber, type Layer, type Scope } from "effect";
-import type { Meter } from "../../src/net/Meter.js";
+import type { ByteCounts } from "../../src/net/ByteCounts.js";
 import {
   type AcceptError,
   type Connection,
@@ -40,7 +40,7 @@ const relayTo = (
   {
     readonly port: number;
     readonly outcomes: ReadonlyArray<RelayOutcome>;
-    readonly meter: Readonly<Meter>;
+    readonly counts: Readonly<ByteCounts>;
     /** How many backends were connected to. */
     readonly connected: () => number;
     /** How many clients were gone before they were accepted. */
@@ -54,7 +54,7 @@ const relayTo = (
     const transport = yield* Transport;
     const options = { timeoutMillis: 60 * second };
     const outcomes: Array<RelayOutcome> = [];
-    const meter: Meter = { received: 0, sent: 0 };
+    const counts: ByteCounts = { received: 0, sent: 0 };
     const fibers: Array<Fiber.RuntimeFiber<void>> = [];
     const backend = { host: "127.0.0.1", port: backendPort };
     let connected = 0;
@@ -70,12 +70,12 @@ const relayTo = (
               connected += 1;
             },
           },
-          meter,
+          counts,
         ),
       (client: Connection) =>
         Effect.flatMap(transport.connect(backend, options), (made) => {
           connected += 1;
-          return transport.relay(client, made, meter);
+          return transport.relay(client, made, counts);
         }),
     ] as const;
     const serveClient = (client: Connection, which: number) =>
@@ -101,7 +101,7 @@ const relayTo = (
     return {
       port: listener.address.port,
       outcomes,
-      meter,
+      counts,
       connected: () => connected,
       gone: () => gone,
       interrupt,
@@ -209,7 +209,7 @@ export const conformance = <E>(
         assert.strictEqual(received.end, "fin");
         yield* eventually(() => relay.outcomes.length === 1);
         assert.strictEqual(relay.outcomes[0]?.end, "backend-closed");
-        assert.deepStrictEqual(relay.meter, { received: megabyte.length, sent: "greeting".length });
+        assert.deepStrictEqual(relay.counts, { received: megabyte.length, sent: "greeting".length });
       }),
     );
 
@@ -329,14 +329,14 @@ export const conformance = <E>(
           client.write("flood");
         }
         yield* eventually(
-          () => backend.sockets.size === 300 && relay.meter.received === 300 * "flood".length,
+          () => backend.sockets.size === 300 && relay.counts.received === 300 * "flood".length,
         );
         const echo = Effect.gen(function* () {
           const client = yield* dial(relay.port);
           const answer = receive(client);
           client.end("echo");
           assert.strictEqual((yield* Effect.promise(() => answer)).bytes.toString(), "echo");
-          return relay.meter.sent;
+          return relay.counts.sent;
         });
         // Until the flood has come to a stand, and so waits in the transport for each of them.
         let before = 0;
@@ -528,7 +528,7 @@ export const conformance = <E>(
         const client = yield* dial(relay.port);
         client.pause();
         client.end("request");
-        yield* eventually(() => relay.meter.received === "request".length && relay.meter.sent > 100_000);
+        yield* eventually(() => relay.counts.received === "request".length && relay.counts.sent > 100_000);
         client.resetAndDestroy();
         yield* eventually(() => relay.outcomes.length === 1);
         assert.strictEqual(relay.outcomes[0]?.end, "client-reset");
@@ -935,8 +935,8 @@ export const conformance = <E>(
             ...listenOptions,
             onConnection: (client) => {
               accepted.push(client.remote.port);
-              const meter = { received: 0, sent: 0 };
-              Effect.runFork(transport.forward(client, target, { timeoutMillis: 30 * second }, meter));
+              const counts = { received: 0, sent: 0 };
+              Effect.runFork(transport.forward(client, target, { timeoutMillis: 30 * second }, counts));
             },
           }),
         );

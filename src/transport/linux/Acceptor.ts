@@ -27,8 +27,8 @@ import {
   type Result,
   readAddress,
 } from "./Libc.js";
+import { QueueTimeout } from "./QueueTimeout.js";
 import { Socket } from "./Socket.js";
-import { Standstill } from "./Standstill.js";
 import type { Timer } from "./Wakeup.js";
 
 /** Accepted in one turn. */
@@ -61,7 +61,7 @@ export class Acceptor implements Watched {
   #closed = false;
   /** Closed for a moment to accept a client that is refused, where descriptors have run out. Below zero for none. */
   #spare: Result = -EMFILE;
-  readonly #standstill = new Standstill();
+  readonly #queueTimeout = new QueueTimeout();
 
   constructor(
     readonly engine: Engine,
@@ -102,7 +102,7 @@ export class Acceptor implements Watched {
     return 0;
   }
 
-  /** The client whose address the kernel has just told. One that is refused takes no place. */
+  /** The client whose address the kernel has just written. One that is refused takes no place. */
   #client(fd: number, refused: boolean): Socket {
     const address = readAddress(this.engine.address);
     const remote = address === undefined ? { host: "", port: 0 } : format(address);
@@ -123,7 +123,7 @@ export class Acceptor implements Watched {
   #full(): void {
     const { engine, onRefused } = this;
     if (onRefused === undefined) return;
-    let left = this.#standstill.full(engine.wakeup.now(), engine.left);
+    let left = this.#queueTimeout.full(engine.wakeup.now(), engine.left);
     while (left > 0 && !this.#closed) {
       let fd = engine.libc.accept(this.fd, engine.address);
       if ((fd === -EMFILE || fd === -ENFILE) && this.#spare >= 0) {

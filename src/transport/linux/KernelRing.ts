@@ -124,7 +124,7 @@ export class KernelRing implements Ring, Source {
   #tail: number;
   /** Queued and not submitted. */
   #queued = 0;
-  /** Begun and not told the end. */
+  /** Begun and not completed. */
   #underWay = 0;
   #polling = false;
   #paused = false;
@@ -140,13 +140,13 @@ export class KernelRing implements Ring, Source {
     const asked = words(block);
     asked[params.completionEntries >> 2] = completions;
     asked[params.flags >> 2] = setupFlags;
-    const told = (at: number): number => asked[at >> 2] ?? 0;
+    const param = (at: number): number => asked[at >> 2] ?? 0;
     const opened: Array<() => void> = [];
     try {
       const fd = expect("io_uring_setup", uring.setup(entries, block));
       this.#fd = fd;
       opened.push(() => libc.close(fd));
-      if ((told(params.features) & features) !== features) {
+      if ((param(params.features) & features) !== features) {
         throw new RingError("this kernel's io_uring lacks what is needed");
       }
       const map = (what: string, size: number, offset: number): Block => {
@@ -156,27 +156,27 @@ export class KernelRing implements Ring, Source {
         return mapped;
       };
       const { submission, completion } = params;
-      const submissionEntries = told(params.submissionEntries);
+      const submissionEntries = param(params.submissionEntries);
       this.#rings = map(
         "the rings of io_uring",
         Math.max(
-          told(submission.array) + 4 * submissionEntries,
-          told(completion.entriesAt) + 4 * completionWords * told(params.completionEntries),
+          param(submission.array) + 4 * submissionEntries,
+          param(completion.entriesAt) + 4 * completionWords * param(params.completionEntries),
         ),
         IORING_OFF_SQ_RING,
       );
       this.#entries = map("the queue of io_uring", 4 * submissionWords * submissionEntries, IORING_OFF_SQES);
       this.#ring = words(this.#rings);
       this.#sqes = words(this.#entries);
-      this.#submissionTail = told(submission.tail) >> 2;
-      this.#submissionFlags = told(submission.flags) >> 2;
-      this.#submissionMask = this.#ring[told(submission.mask) >> 2] ?? 0;
-      this.#completionHead = told(completion.head) >> 2;
-      this.#completionTail = told(completion.tail) >> 2;
-      this.#completionMask = this.#ring[told(completion.mask) >> 2] ?? 0;
-      this.#completionsAt = told(completion.entriesAt) >> 2;
+      this.#submissionTail = param(submission.tail) >> 2;
+      this.#submissionFlags = param(submission.flags) >> 2;
+      this.#submissionMask = this.#ring[param(submission.mask) >> 2] ?? 0;
+      this.#completionHead = param(completion.head) >> 2;
+      this.#completionTail = param(completion.tail) >> 2;
+      this.#completionMask = this.#ring[param(completion.mask) >> 2] ?? 0;
+      this.#completionsAt = param(completion.entriesAt) >> 2;
       // Each place of the ring stands for the entry of the same number.
-      const array = told(submission.array) >> 2;
+      const array = param(submission.array) >> 2;
       for (let i = 0; i < submissionEntries; i++) this.#ring[array + i] = i;
       this.#tail = this.#ring[this.#submissionTail] ?? 0;
 

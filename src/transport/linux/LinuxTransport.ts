@@ -320,11 +320,11 @@ export const make = (
         false,
       );
 
-    const relay: Mechanism["relay"] = (client, backend, meter, ended) => {
+    const relay: Mechanism["relay"] = (client, backend, counts, ended) => {
       const running =
         ring === undefined
-          ? new Relay(socketOf(client), socketOf(backend), meter, ended)
-          : new RingRelay(ring, socketOf(client), socketOf(backend), meter, ended);
+          ? new Relay(socketOf(client), socketOf(backend), counts, ended)
+          : new RingRelay(ring, socketOf(client), socketOf(backend), counts, ended);
       running.start();
       return () => running.abort();
     };
@@ -342,12 +342,12 @@ export const make = (
             Effect.mapError(({ why }) => new TransportUnavailable({ reason: "no-threads", detail: why })),
           );
 
-    const forward: Mechanism["forward"] = (client, target, options, meter, told) => {
+    const forward: Mechanism["forward"] = (client, target, options, counts, callbacks) => {
       const socket = socketOf(client);
       const destination = socket.closed ? undefined : destinationOf(target);
       return destination === undefined
         ? undefined
-        : threads?.forward(socket, destination, target, options, meter, told);
+        : threads?.forward(socket, destination, target, options, counts, callbacks);
     };
 
     return makeTransport({

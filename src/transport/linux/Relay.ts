@@ -6,7 +6,7 @@
  * a pipe, so that its bytes never leave the kernel, and in slices, so that others have their turn. Nothing is read while
  * something waits to be written: a slow reader slows its sender.
  */
-import type { Meter } from "../../net/Meter.js";
+import type { ByteCounts } from "../../net/ByteCounts.js";
 import type { RelayEnd, RelayOutcome } from "../Transport.js";
 import { copied, type Engine, readable } from "./Engine.js";
 import { type Block, EAGAIN, EINTR, type Result } from "./Libc.js";
@@ -111,7 +111,7 @@ export class Relay implements Owner, Task {
   constructor(
     readonly client: Socket,
     readonly backend: Socket,
-    readonly meter: Meter,
+    readonly counts: ByteCounts,
     /** Told once, when both descriptors are closed; not after {@link abort}. */
     readonly onEnd: (outcome: RelayOutcome) => void,
   ) {
@@ -273,8 +273,8 @@ export class Relay implements Owner, Task {
       if (received > 0) {
         from.received += received;
         direction.burst += received;
-        if (direction === this.#up) this.meter.received += received;
-        else this.meter.sent += received;
+        if (direction === this.#up) this.counts.received += received;
+        else this.counts.sent += received;
         if (pipe !== undefined && !copying) {
           pipe.filled = received;
         } else {

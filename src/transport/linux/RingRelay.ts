@@ -6,7 +6,7 @@
  * Each direction does one thing at a time: it receives, and then sends what it received. So nothing overtakes, and a
  * buffer of the ring is in use only from the end of a receive to the end of a send, which never waits.
  */
-import type { Meter } from "../../net/Meter.js";
+import type { ByteCounts } from "../../net/ByteCounts.js";
 import type { RelayEnd, RelayOutcome } from "../Transport.js";
 import { type Block, EAGAIN, ECANCELED, EINTR, ENOBUFS, EPOLLET, type Result } from "./Libc.js";
 import { type DirectionState, Relay } from "./Relay.js";
@@ -59,7 +59,7 @@ export class RingRelay implements Owner, Completing {
     readonly ring: Ring,
     readonly client: Socket,
     readonly backend: Socket,
-    private meter: Meter,
+    private counts: ByteCounts,
     /** Called once, when both descriptors are closed; not after {@link abort}. */
     readonly onEnd: (outcome: RelayOutcome) => void,
   ) {
@@ -122,7 +122,7 @@ export class RingRelay implements Owner, Completing {
     // It may have been about to end by itself.
     this.#end = undefined;
     // A receive that is under way still ends, and the counts are the caller's again.
-    this.meter = { received: 0, sent: 0 };
+    this.counts = { received: 0, sent: 0 };
   }
 
   #receive(direction: Direction, now: boolean): void {
@@ -134,8 +134,8 @@ export class RingRelay implements Owner, Completing {
   #received(direction: Direction, result: Result, buffer: number, more: boolean): void {
     if (result > 0) {
       direction.from.received += result;
-      if (direction === this.#up) this.meter.received += result;
-      else this.meter.sent += result;
+      if (direction === this.#up) this.counts.received += result;
+      else this.counts.sent += result;
       if (result < this.ring.bufferSize) direction.streak = 0;
       else if (++direction.streak >= bulkyAfter) direction.bulky = true;
       direction.buffer = buffer;
@@ -244,7 +244,7 @@ export class RingRelay implements Owner, Completing {
       if (direction.buffer !== noBuffer) this.#recycle(direction);
     this.ring.dismiss(this);
     if (state === "handing-over") {
-      this.#successor = new Relay(client, backend, this.meter, this.onEnd);
+      this.#successor = new Relay(client, backend, this.counts, this.onEnd);
       this.#successor.takeOver(this.#up, this.#down, this.#first, this.#refusing);
       return;
     }

@@ -3,6 +3,7 @@
  */
 import type { SocketAddress } from "../../net/SocketAddress.js";
 import type { Connection } from "../Transport.js";
+import * as DeadPeer from "./DeadPeer.js";
 import { type Engine, readableAndWritable, roundMillis, type Watched } from "./Engine.js";
 import {
   EPOLLERR,
@@ -20,9 +21,8 @@ import {
   TCP_NODELAY,
   TCP_RTO_MAX_MS,
 } from "./Libc.js";
-import * as Vanished from "./Vanished.js";
 
-/** The longest time between two window probes, in milliseconds: it bounds how long a vanished peer goes unnoticed. */
+/** The longest time between two window probes, in milliseconds: it bounds how long a dead peer goes unnoticed. */
 const longestProbeMillis = 30_000;
 
 /**
@@ -38,8 +38,8 @@ export const keepAlive = (libc: Service, fd: number): void => {
   libc.setOption(fd, IPPROTO_TCP, TCP_RTO_MAX_MS, longestProbeMillis);
 };
 
-/** Rounds without a byte from a peer after which it is asked for whether it has vanished, and from then on every so many. */
-const silentRounds = Vanished.silenceMillis / roundMillis;
+/** Rounds without a byte from a peer after which it is asked for whether it is dead, and from then on every so many. */
+const silentRounds = DeadPeer.silenceMillis / roundMillis;
 const roundsPerLook = 5;
 
 /** Everything but room to write. */
@@ -74,7 +74,7 @@ export class Socket implements Connection, Watched {
   /** As many as that had been read in the round before the last `#silence` ones. */
   #receivedBefore = 0;
   #silence = 0;
-  /** It looked vanished when it was last looked at. */
+  /** It looked dead when it was last looked at. */
   #suspected = false;
   /** The kernel asks its peer whether it is still there, and resets the connection when this process is killed. */
   #kept: boolean;
@@ -163,15 +163,15 @@ export class Socket implements Connection, Watched {
     this.#silence += 1;
     if (this.#silence < silentRounds) return;
     if (!this.#suspected && this.#silence % roundsPerLook !== 0) return;
-    const suspected = this.#vanished();
+    const suspected = this.#peerIsDead();
     // Two looks, a round apart: after a pause of this whole host an answer may be on its way.
     if (suspected && this.#suspected) this.reset();
     else this.#suspected = suspected;
   }
 
-  #vanished(): boolean {
+  #peerIsDead(): boolean {
     const { info, libc } = this.engine;
-    return libc.connectionInfo(this.fd, info) >= 0 && Vanished.vanished(Vanished.read(info));
+    return libc.connectionInfo(this.fd, info) >= 0 && DeadPeer.isDead(DeadPeer.read(info));
   }
 
   onFault(): void {

@@ -3,16 +3,16 @@
  * are not used here because they neither keep half-close nor slow a sender down.
  */
 import type { Socket } from "node:net";
-import type { Meter } from "../../net/Meter.js";
+import type { ByteCounts } from "../../net/ByteCounts.js";
 import type { RelayEnd, RelayOutcome } from "../Transport.js";
+import type { LoopIterations } from "./LoopIterations.js";
 import { ignoreErrors, reset } from "./NodeConnection.js";
-import type { Turns } from "./Turns.js";
 
 const nothing = new Uint8Array();
 
 /** What relays of one transport share. */
 export interface Shared {
-  readonly turns: Turns;
+  readonly iterations: LoopIterations;
   /** Relays of which one side has sent FIN and the other has not: {@link NodeRelay.findReset} is called on them. */
   readonly halfClosed: Set<NodeRelay>;
 }
@@ -29,7 +29,7 @@ export class NodeRelay {
   constructor(
     readonly client: Socket,
     readonly backend: Socket,
-    readonly meter: Meter,
+    readonly counts: ByteCounts,
     readonly onEnd: (outcome: RelayOutcome) => void,
     readonly shared: Shared,
   ) {
@@ -39,7 +39,7 @@ export class NodeRelay {
     backend.resume();
   }
 
-  #attach(from: Socket, to: Socket, counter: keyof Meter, closed: RelayEnd, broken: RelayEnd): void {
+  #attach(from: Socket, to: Socket, counter: keyof ByteCounts, closed: RelayEnd, broken: RelayEnd): void {
     if (from.destroyed) {
       // It broke between being connected and being relayed: its events are over.
       this.#open -= 1;
@@ -48,14 +48,14 @@ export class NodeRelay {
       return;
     }
     const {
-      meter,
-      shared: { turns, halfClosed },
+      counts,
+      shared: { iterations, halfClosed },
     } = this;
     let lastRead = -1;
     let paused = false;
     from.on("data", (chunk) => {
-      lastRead = turns.current;
-      meter[counter] += chunk.length;
+      lastRead = iterations.current;
+      counts[counter] += chunk.length;
       paused = !to.write(chunk);
       if (paused) from.pause();
     });
@@ -63,12 +63,12 @@ export class NodeRelay {
     from.on("end", () => {
       this.#ended ??= closed;
       halfClosed.add(this);
-      // Node reports an end in place of a reset that comes right behind the last bytes, in the turn in which it reads
-      // them (or later, if it was paused then); a real end that comes alone it reads in a later turn. A write of
+      // Node reports an end in place of a reset that comes right behind the last bytes, in the iteration in which it reads
+      // them (or later, if it was paused then); a real end that comes alone it reads in a later one. A write of
       // nothing fails after a reset. It cannot be tried on a side that was sent FIN, and would wait behind what is
       // unsent.
-      const sameTurn = paused || lastRead === turns.current;
-      if (!sameTurn || from.writableEnded || from.writableLength > 0) to.end();
+      const sameIteration = paused || lastRead === iterations.current;
+      if (!sameIteration || from.writableEnded || from.writableLength > 0) to.end();
       else {
         from.write(nothing, (error) => {
           if (error == null) to.end();

@@ -19,9 +19,9 @@ import {
   make as makeTransport,
   Transport,
 } from "../Transport.js";
+import { LoopIterations } from "./LoopIterations.js";
 import { ignoreErrors, NodeConnection } from "./NodeConnection.js";
 import { NodeRelay, type Shared } from "./NodeRelay.js";
-import { Turns } from "./Turns.js";
 
 /** What one direction of one connection may hold back while its reader is slow, in bytes; one chunk may exceed it. */
 const buffered = 128 * 1024;
@@ -219,8 +219,8 @@ const connectWithin =
 
 const relayWith =
   (shared: Shared): Mechanism["relay"] =>
-  (client, backend, meter, ended) => {
-    const running = new NodeRelay(socketOf(client), socketOf(backend), meter, ended, shared);
+  (client, backend, counts, ended) => {
+    const running = new NodeRelay(socketOf(client), socketOf(backend), counts, ended, shared);
     return () => running.abort();
   };
 
@@ -252,7 +252,7 @@ const make: Effect.Effect<Context.Tag.Service<typeof Transport>, never, Scope.Sc
       (defect) => fork(Effect.logError("a connect's deadline failed by a defect", defect)),
     );
     yield* Effect.addFinalizer(() => Effect.sync(() => deadlines.close()));
-    const shared: Shared = { turns: new Turns(), halfClosed: new Set() };
+    const shared: Shared = { iterations: new LoopIterations(), halfClosed: new Set() };
     yield* Effect.forkScoped(Effect.repeat(findResets(shared), Schedule.spaced(resetInterval)));
     const connect = connectWithin(deadlines);
     return makeTransport({

@@ -4,7 +4,7 @@
  *
  * Its connections run on the same engine, connects and relays as those of the main thread.
  */
-import type { Meter } from "../../net/Meter.js";
+import type { ByteCounts } from "../../net/ByteCounts.js";
 import { Connecting } from "../linux/Connecting.js";
 import { Engine, type Watched } from "../linux/Engine.js";
 import type { EventCounters } from "../linux/EventCounter.js";
@@ -45,7 +45,7 @@ export class DataThread {
   /** By slot: how to give up what runs there. */
   readonly #running: Array<(() => void) | undefined> = [];
   /** By slot, for as long as the thread lives. */
-  readonly #meters: Array<Meter | undefined> = [];
+  readonly #meters: Array<ByteCounts | undefined> = [];
   #stopped = false;
 
   /** Throws where the kernel refuses. `now` is monotonic time in milliseconds. */

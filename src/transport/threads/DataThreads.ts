@@ -4,14 +4,14 @@
  */
 import { Worker } from "node:worker_threads";
 import { Data, Deferred, Duration, Effect, FiberId, Option, type Scope } from "effect";
-import type { Meter } from "../../net/Meter.js";
+import type { ByteCounts } from "../../net/ByteCounts.js";
 import type { SocketAddress } from "../../net/SocketAddress.js";
 import type { Destination } from "../linux/Connecting.js";
 import type { Engine } from "../linux/Engine.js";
 import type { EventCounters } from "../linux/EventCounter.js";
 import { pipeBytes } from "../linux/Pipes.js";
 import type { Socket } from "../linux/Socket.js";
-import type { Forwarding, ForwardOptions, GiveUp } from "../Transport.js";
+import type { ForwardCallbacks, ForwardOptions, GiveUp } from "../Transport.js";
 import { type Handed, ThreadLink } from "./ThreadLink.js";
 
 /** The most connections that one data thread has. Who comes then is relayed by the main thread. */
@@ -52,8 +52,8 @@ export interface DataThreads {
     to: Destination,
     target: SocketAddress,
     options: ForwardOptions,
-    meter: Meter,
-    told: Forwarding,
+    meter: ByteCounts,
+    told: ForwardCallbacks,
   ) => GiveUp | undefined;
   /** Exceptions that they have caught since the start. */
   readonly faults: () => number;

@@ -8,7 +8,7 @@
  * numbers at addresses of multiples of 8, which x86-64 and 64-bit ARM, all that this runs on, load and store as a whole;
  * so what is read is a count that was true a moment ago.
  */
-import type { Meter } from "../../net/Meter.js";
+import type { ByteCounts } from "../../net/ByteCounts.js";
 
 /** From one slot to the next, in bytes. */
 const slotBytes = 64;
@@ -87,12 +87,12 @@ export class Slots {
   }
 
   /** The byte counts of a slot, which the data thread writes and the main thread reads. */
-  meter(slot: number): Meter {
+  meter(slot: number): ByteCounts {
     return new SlotMeter(this.#counts, slot * (slotBytes / 8));
   }
 
   /** Adds to a meter what has been counted since `before`, which becomes what is counted now. */
-  bringUpToDate(slot: number, before: Meter, meter: Meter): void {
+  bringUpToDate(slot: number, before: ByteCounts, meter: ByteCounts): void {
     const at = slot * (slotBytes / 8);
     const receivedNow = this.#counts[at + received] as number; // inside the array
     const sentNow = this.#counts[at + sent] as number; // inside the array
@@ -111,7 +111,7 @@ export class Slots {
   }
 }
 
-class SlotMeter implements Meter {
+class SlotMeter implements ByteCounts {
   readonly #counts: Float64Array;
   readonly #at: number;
 

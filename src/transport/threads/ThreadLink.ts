@@ -1,7 +1,7 @@
 /**
  * The main thread's side of one data thread, from its start to its end: what is handed over, and what came of it.
  */
-import type { Meter } from "../../net/Meter.js";
+import type { ByteCounts } from "../../net/ByteCounts.js";
 import type { SocketAddress } from "../../net/SocketAddress.js";
 import { ConnectError, ofCode } from "../ConnectError.js";
 import type { Destination } from "../linux/Connecting.js";
@@ -10,7 +10,7 @@ import type { EventCounters } from "../linux/EventCounter.js";
 import { errnoName } from "../linux/Libc.js";
 import type { Owner, Socket } from "../linux/Socket.js";
 import type { Timer, Watch } from "../linux/Wakeup.js";
-import type { Forwarding, ForwardOptions, RelayEnd } from "../Transport.js";
+import type { ForwardCallbacks, ForwardOptions, RelayEnd } from "../Transport.js";
 import { FaultNote } from "./FaultNote.js";
 import { Ownership } from "./Ownership.js";
 import * as Protocol from "./Protocol.js";
@@ -23,7 +23,7 @@ const countingMillis = 500;
 /** A connection that was handed over. */
 export class Handed implements Owner {
   /** What of its bytes the meter has. */
-  readonly counted: Meter = { received: 0, sent: 0 };
+  readonly counted: ByteCounts = { received: 0, sent: 0 };
   over = false;
   aborted = false;
   /** The client's owner has ended it meanwhile. */
@@ -37,8 +37,8 @@ export class Handed implements Owner {
     readonly client: Socket,
     readonly target: SocketAddress,
     readonly options: ForwardOptions,
-    public meter: Meter,
-    readonly told: Forwarding,
+    public meter: ByteCounts,
+    readonly told: ForwardCallbacks,
   ) {}
 
   /** Nothing is told from now on; calls back when the data thread has given up. */
@@ -173,8 +173,8 @@ export class ThreadLink {
     to: Destination,
     target: SocketAddress,
     options: ForwardOptions,
-    meter: Meter,
-    told: Forwarding,
+    meter: ByteCounts,
+    told: ForwardCallbacks,
   ): Handed {
     const slot = this.#free.pop() ?? this.#handed.length;
     const handed = new Handed(this, slot, client, target, options, meter, told);

@@ -63,13 +63,13 @@ const relayTo = (backendPort: number, onAcceptError: (error: AcceptError) => voi
     const outcomes: Array<RelayOutcome> = [];
     const fibers: Array<Fiber.RuntimeFiber<void>> = [];
     const backend = { host: "127.0.0.1", port: backendPort };
-    const meter = { received: 0, sent: 0 };
+    const counts = { received: 0, sent: 0 };
     // By turns: forwarded, and connected and relayed.
     const relayed = (client: Connection) =>
       fibers.length % 2 === 0
-        ? transport.forward(client, backend, { timeoutMillis: 5 * second }, meter)
+        ? transport.forward(client, backend, { timeoutMillis: 5 * second }, counts)
         : Effect.flatMap(transport.connect(backend, { timeoutMillis: 5 * second }), (made) =>
-            transport.relay(client, made, meter),
+            transport.relay(client, made, counts),
           );
     const serveClient = (client: Connection) =>
       Effect.matchCause(relayed(client), {
@@ -86,7 +86,7 @@ const relayTo = (backendPort: number, onAcceptError: (error: AcceptError) => voi
       }),
     );
     yield* Effect.addFinalizer(() => Fiber.interruptAll(fibers));
-    return { port: listener.address.port, outcomes, fibers, meter };
+    return { port: listener.address.port, outcomes, fibers, counts };
   });
 
 const test = <E>(
@@ -204,7 +204,7 @@ for (const [name, layer] of both) {
           { concurrency: "unbounded" },
         );
         // All wait for their reader at the same time, with bytes in whatever holds them.
-        yield* eventually(() => relay.meter.sent >= 100 * 100_000);
+        yield* eventually(() => relay.counts.sent >= 100 * 100_000);
         yield* Effect.forEach(
           clients,
           (client) =>

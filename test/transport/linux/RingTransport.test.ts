@@ -47,9 +47,9 @@ describe("io_uring transport: what it leaves to epoll", () => {
         backlog: 16,
         onAcceptError: () => {},
         onConnection: (client) => {
-          const meter = { received: 0, sent: 0 };
+          const counts = { received: 0, sent: 0 };
           Effect.runFork(
-            forward(client, { host: "127.0.0.1", port: backend.port }, { timeoutMillis: 5_000 }, meter),
+            forward(client, { host: "127.0.0.1", port: backend.port }, { timeoutMillis: 5_000 }, counts),
           );
         },
       });

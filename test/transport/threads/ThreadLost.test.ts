@@ -39,7 +39,7 @@ describe("a data thread that dies", () => {
           const backend = yield* serve((socket) => socket.pipe(socket));
           const outcomes: Array<RelayOutcome> = [];
           const fibers: Array<Fiber.RuntimeFiber<unknown, unknown>> = [];
-          const meter = { received: 0, sent: 0 };
+          const counts = { received: 0, sent: 0 };
           const listener = yield* transport.listen({
             host: "127.0.0.1",
             port: 0,
@@ -47,7 +47,7 @@ describe("a data thread that dies", () => {
             onAcceptError: () => {},
             onConnection: (client: Connection) => {
               const target = { host: "127.0.0.1", port: backend.port };
-              const forwarded = transport.forward(client, target, { timeoutMillis: 5_000 }, meter);
+              const forwarded = transport.forward(client, target, { timeoutMillis: 5_000 }, counts);
               fibers.push(Effect.runFork(Effect.map(forwarded, (outcome) => outcomes.push(outcome))));
             },
           });
@@ -79,7 +79,7 @@ describe("a data thread that dies", () => {
             outcomes.map(({ end }) => end),
             outcomes.map(() => "thread-lost"),
           );
-          assert.deepStrictEqual(meter, { received: 300, sent: 300 });
+          assert.deepStrictEqual(counts, { received: 300, sent: 300 });
           // Sockets of tests close in turns of their own.
           yield* eventually(() => descriptors() <= before);
         }).pipe(

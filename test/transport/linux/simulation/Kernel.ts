@@ -6,6 +6,8 @@
  * fs/splice.c and fs/eventpoll.c of Linux. Where Linux promises something the model does no worse: a socket that
  * answers a read with less than was asked for had no more at that moment. Where it does not, the model does its worst.
  */
+
+import type { ConnectionInfo } from "../../../../src/transport/linux/DeadPeer.js";
 import {
   type Block,
   EADDRNOTAVAIL,
@@ -46,7 +48,6 @@ import {
   tcpInfo,
   writeAddress,
 } from "../../../../src/transport/linux/Libc.js";
-import type { ConnectionInfo } from "../../../../src/transport/linux/Vanished.js";
 import type { Service as WakeupService } from "../../../../src/transport/linux/Wakeup.js";
 import type { Peer } from "./Peer.js";
 import type { Random } from "./Random.js";

@@ -34,7 +34,7 @@ interface Life {
   /** It ended when the engine was shut down. */
   stopped: boolean;
   failed: boolean;
-  readonly meter: { received: number; sent: number };
+  readonly counts: { received: number; sent: number };
 }
 
 const begin = (client: Peer): Life => ({
@@ -47,7 +47,7 @@ const begin = (client: Peer): Life => ({
   interrupted: false,
   stopped: false,
   failed: false,
-  meter: { received: 0, sent: 0 },
+  counts: { received: 0, sent: 0 },
 });
 
 const check = (holds: boolean, what: () => string): void => {
@@ -106,15 +106,15 @@ export const run = (seed: number, log?: Array<string>): void => {
           () => `told ${received} and ${sent} bytes, read ${here.socket.taken} and ${there.socket.taken}`,
         );
         check(
-          life.meter.received === received && life.meter.sent === sent,
-          () => "the meter says another thing",
+          life.counts.received === received && life.counts.sent === sent,
+          () => "the counts say another thing",
         );
       }
     };
     const running =
       ring === undefined
-        ? new Relay(client, server, life.meter, ended)
-        : new RingRelay(ring, client, server, life.meter, ended);
+        ? new Relay(client, server, life.counts, ended)
+        : new RingRelay(ring, client, server, life.counts, ended);
     life.interrupt = () => {
       life.interrupted = true;
       over(life);

@@ -1,7 +1,7 @@
 /**
- * Numbers the turns of Node's loop: whether two things happened in the same one.
+ * Numbers the iterations of Node's event loop, so that one can tell whether two things happened in the same one.
  */
-export class Turns {
+export class LoopIterations {
   #number = 0;
   #counting = false;
 
@@ -10,7 +10,7 @@ export class Turns {
     this.#number += 1;
   };
 
-  /** The number of this turn. It is counted on only while somebody asks for it. */
+  /** The number of this iteration. It is counted on only while somebody asks for it. */
   get current(): number {
     if (!this.#counting) {
       this.#counting = true;

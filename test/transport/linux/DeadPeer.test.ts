@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest";
 import { FastCheck } from "effect";
+import { type ConnectionInfo, isDead } from "../../../src/transport/linux/DeadPeer.js";
 import { Relay } from "../../../src/transport/linux/Relay.js";
-import { type ConnectionInfo, vanished } from "../../../src/transport/linux/Vanished.js";
 import type { RelayOutcome } from "../../../src/transport/Transport.js";
 import { simulated } from "./simulation/Simulated.js";
 
@@ -10,7 +10,7 @@ const established = 1;
 /** Nothing in flight, and an acknowledgement just now. */
 const well: ConnectionInfo = { state: established, sinceAckMillis: 0, unacked: 0, retransmits: 0, probes: 0 };
 
-describe("the rule for a vanished peer", () => {
+describe("the rule for a dead peer", () => {
   it.each<[string, Partial<ConnectionInfo>, boolean]>([
     ["idle for an hour, with nothing in flight", { sinceAckMillis: 3_600_000 }, false],
     ["data in flight, retransmitted", { sinceAckMillis: 120_000, unacked: 1, retransmits: 8 }, true],
@@ -22,10 +22,10 @@ describe("the rule for a vanished peer", () => {
     ["back after a minute", { sinceAckMillis: 60_000, unacked: 4, retransmits: 7 }, false],
     ["still being connected to", { state: 2, sinceAckMillis: 200_000, unacked: 1, retransmits: 6 }, false],
   ])("%s", (_case, info, expected) => {
-    assert.strictEqual(vanished({ ...well, ...info }), expected);
+    assert.strictEqual(isDead({ ...well, ...info }), expected);
   });
 
-  it("never takes one for vanished that has acknowledged something within two minutes", () => {
+  it("never takes one for dead that has acknowledged something within two minutes", () => {
     const any = FastCheck.record({
       state: FastCheck.integer({ min: 1, max: 12 }),
       sinceAckMillis: FastCheck.integer({ min: 0, max: 119_999 }),
@@ -33,11 +33,11 @@ describe("the rule for a vanished peer", () => {
       retransmits: FastCheck.nat(255),
       probes: FastCheck.nat(255),
     });
-    FastCheck.assert(FastCheck.property(any, (info) => !vanished(info)));
+    FastCheck.assert(FastCheck.property(any, (info) => !isDead(info)));
   });
 });
 
-describe("a relay whose peer has vanished", () => {
+describe("a relay whose peer is dead", () => {
   const relayed = () => {
     let looks = 0;
     const { engine, kernel, pair } = simulated((libc) => ({

@@ -1,10 +1,11 @@
 /**
- * When to refuse clients who wait while there is no place for them. A place is mostly free again in a moment. But where
- * nobody leaves for long, who waits would wait for ever; and where balancers stand in a loop (A to B to A), each waits for
- * a place at the other, also when the clients who began it are long gone. One refused client undoes its chain.
+ * How long clients may wait in the kernel's queue while the listener has no place for them, and how many are refused then.
+ * A place is mostly free again in a moment. But where no client leaves for long, the queue would wait for ever; and where
+ * balancers stand in a loop (A to B to A), each waits for a place at the other, also when the clients who began it are
+ * long gone. One refused client undoes its chain.
  */
 
-/** How long nobody has left before the first is refused, in milliseconds. It is also how long a standstill is remembered. */
+/** How long nobody has left before the first is refused, in milliseconds. After as long without a full listener all begins anew. */
 export const patienceMillis = 10_000;
 
 /** From one refusal to the next, as long as nobody leaves, in milliseconds. */
@@ -17,7 +18,7 @@ const most = 64;
  * What is remembered between two looks at a full listener. The first refusal is of one client, the next of two, then
  * of four: a loop that many clients began is undone in as many steps as their number has binary digits.
  */
-export class Standstill {
+export class QueueTimeout {
   /** When it was last full. */
   #full = Number.NEGATIVE_INFINITY;
   /** When somebody last left or was refused, and how many had left by then. */

@@ -1,8 +1,9 @@
 /**
- * Whether a peer has vanished with data in flight to it: its host lost power, or the way to it. Nothing tells, and the
- * kernel tries for a quarter of an hour. Keepalive ends idle connections only; it is silent while data is unacknowledged.
+ * Dead peer detection: whether a peer is gone with data in flight to it, because its host lost power or the network to it
+ * is broken. No packet says so, and the kernel retransmits for a quarter of an hour. Keepalive ends idle connections only;
+ * it is silent while data is unacknowledged.
  *
- * A reader that keeps its window shut for long is there, and answers each probe of the kernel's: it has not vanished.
+ * A reader that keeps its window shut for long is alive: it answers each window probe of the kernel.
  */
 import { type Block, TCP_SYN_SENT, tcpInfo } from "./Libc.js";
 
@@ -24,8 +25,8 @@ export const silenceMillis = 120_000;
 
 const unansweredProbes = 2;
 
-/** Whether the peer has vanished. Of one that is being connected to the deadline decides. */
-export const vanished = ({ probes, retransmits, sinceAckMillis, state, unacked }: ConnectionInfo): boolean =>
+/** Whether the peer is dead. While it is being connected to, the deadline of that decides instead. */
+export const isDead = ({ probes, retransmits, sinceAckMillis, state, unacked }: ConnectionInfo): boolean =>
   state !== TCP_SYN_SENT &&
   sinceAckMillis >= silenceMillis &&
   ((unacked > 0 && retransmits > 0) || probes >= unansweredProbes);
