@@ -7,12 +7,13 @@ import { describe, expect, it } from "vitest";
 const anything = "anything";
 
 /** What everything else stands on. */
-const low = ["net", "config", "clock", "log", "metrics"];
+const low = ["net", "config", "clock", "log", "metrics", "libc"];
 
 /** What each part of src may import besides itself and packages. */
 const mayImport: Readonly<Record<string, ReadonlyArray<string> | typeof anything>> = {
   clock: [],
   net: [],
+  libc: [],
   log: ["clock"],
   config: ["net", "balancing"],
   metrics: ["net", "clock"],
@@ -271,6 +272,7 @@ describe("the import rules", () => {
     ["src/demo/A.ts", `import "../main.js"`, "src/main.ts"],
     ["src/index.ts", `import { B } from "../test/B.js"`, "test/B.ts"],
     ["src/net/A.ts", `import { it } from "vitest"`, "vitest"],
+    ["src/systemd/A.ts", `import { B } from "../transport/B.js"`, "src/transport/B.ts"],
     ["src/proxy/A.ts", `import * as A from "@effect/opentelemetry/A"`, "@effect/opentelemetry/A"],
     ["src/discovery/A.ts", `import { HttpClient } from "@effect/platform"`, "@effect/platform"],
     ["src/page/A.ts", `import { B } from "../monitoring/B.js"`, "src/monitoring/B.ts"],
@@ -287,6 +289,7 @@ describe("the import rules", () => {
     ["src/backend/A.ts", `import { B } from "../balancing/B.js"`],
     ["src/main.ts", `import { B } from "./monitoring/B.js"`],
     ["src/config/A.ts", `import * as Duration from "effect/Duration"`],
+    ["src/systemd/A.ts", `import { B } from "../libc/B.js"`],
     ["src/transport/A.ts", `import * as net from "node:net"`],
     ["src/page/A.ts", `import type { B } from "../monitoring/B.js"`],
     ["src/page/A.ts", `import uPlot from "uplot"`],

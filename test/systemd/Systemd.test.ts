@@ -3,7 +3,6 @@ import { Duration, Effect, Either, Exit, Layer } from "effect";
 import { layer as registryLayer } from "../../src/backend/BackendRegistry.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
 import { inherited } from "../../src/systemd/InheritedSocket.js";
-import { addressOf } from "../../src/systemd/NotifySocket.js";
 import * as Systemd from "../../src/systemd/Systemd.js";
 import * as CapturedLog from "../support/CapturedLog.js";
 
@@ -20,20 +19,6 @@ describe("what systemd passes", () => {
       const refused = passed(count, "42");
       assert.isTrue(Either.isLeft(refused) && refused.left.message.includes(`LISTEN_FDS=${count} `), count);
     }
-  });
-});
-
-describe("the address of a notification socket", () => {
-  it("is a path with an end, or a name in the abstract namespace without one", () => {
-    assert.deepStrictEqual([...(addressOf("/run/n") ?? [])], [1, 0, ...Buffer.from("/run/n"), 0]);
-    assert.deepStrictEqual([...(addressOf("@n/x") ?? [])], [1, 0, 0, ...Buffer.from("n/x")]);
-  });
-
-  it("is none when it is neither, or too long", () => {
-    for (const name of ["", "/", "@", "run/n", "vsock:2:1234", `/${"n".repeat(107)}`]) {
-      assert.isUndefined(addressOf(name), name);
-    }
-    assert.isDefined(addressOf(`/${"n".repeat(106)}`));
   });
 });
 

@@ -2,6 +2,7 @@
  * A ring of io_uring, turned by Node's own loop: an event counter becomes readable when operations have come to
  * their end, and a turn submits and collects until there is nothing left to do, or for a millisecond.
  */
+import { MSG_DONTWAIT, MSG_NOSIGNAL } from "../../libc/Library.js";
 import type { Destination } from "./Connecting.js";
 import type { Engine } from "./Engine.js";
 import { type Block, EAGAIN, EBADF, EBUSY, EINTR, errnoName, type Result } from "./Libc.js";
@@ -37,8 +38,6 @@ import {
   IORING_SQ_CQ_OVERFLOW,
   IORING_SQ_TASKRUN,
   IOSQE_BUFFER_SELECT,
-  MSG_DONTWAIT,
-  MSG_NOSIGNAL,
   params,
   sqe,
   submissionWords,

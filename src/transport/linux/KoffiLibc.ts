@@ -1,16 +1,12 @@
 /**
- * The C library of this process, called through koffi: no compiler, no addon of our own.
- *
- * Prototypes are numeric throughout (`int` results, addresses as `uintptr_t`): that is the cheapest koffi call, and
- * every length here fits an `int`.
+ * The system calls of the Linux transport, as functions of the C library. Every length here fits an `int`.
  */
-import type koffi from "koffi";
+import { functionsOf, type Koffi, MSG_NOSIGNAL, SOCK_CLOEXEC } from "../../libc/Library.js";
 import type { EventCounters } from "./EventCounter.js";
 import {
   addressLengthOffset,
   addressSize,
   type Block,
-  EAGAIN,
   epollEvent,
   errnoName,
   IPPROTO_TCP,
@@ -23,11 +19,8 @@ import {
 } from "./Libc.js";
 import type { Uring } from "./Uring.js";
 
-export type Koffi = typeof koffi;
-
 const SOCK_STREAM = 1;
 const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
 const O_NONBLOCK = 0o4000;
 const O_CLOEXEC = 0o2000000;
 const EPOLL_CLOEXEC = 0o2000000;
@@ -39,25 +32,12 @@ const SO_MEMINFO = 55;
 const memoryInfo = { words: 9, sendBuffer: 3, queued: 5 };
 const SHUT_WR = 1;
 const SIOCINQ = 0x541b;
-const MSG_NOSIGNAL = 0x4000;
 const MSG_MORE = 0x8000;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const F_SETPIPE_SZ = 1031;
 const SPLICE_F_MOVE = 1;
 const SPLICE_F_NONBLOCK = 2;
-
-/** The functions of this process. */
-export const functionsOf = (koffi: Koffi) => {
-  // The process itself: both C libraries are in it, whatever their file is called.
-  const library = koffi.load(null);
-  // koffi has no types for its functions' arguments; each prototype stands where it is called, to compare with.
-  const call = (prototype: string) => library.func(prototype) as (...args: ReadonlyArray<number>) => number;
-  // A failure without an errno is one that something overwrote; a call that is tried again says what it was.
-  const failed = (): Result => -(koffi.errno() || EAGAIN);
-  const checked = (result: number): Result => (result < 0 ? failed() : result);
-  return { library, call, failed, checked };
-};
 
 /** Throws where the process does not have one of the functions. */
 export const make = (koffi: Koffi): Service => {

@@ -4,6 +4,7 @@
  */
 import { Cause, type Context, Data, Effect, Layer, Runtime, type Scope } from "effect";
 import * as InvalidOption from "../../config/InvalidOption.js";
+import * as Library from "../../libc/Library.js";
 import * as Descriptors from "../../net/Descriptors.js";
 import { failureOf, ListenError } from "../../net/ListenError.js";
 import type { SocketAddress } from "../../net/SocketAddress.js";
@@ -363,8 +364,8 @@ export const make = (
 
 const wordsOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
 
-/** koffi, loaded only here: nothing else breaks where it is missing. */
-const load: Effect.Effect<KoffiLibc.Koffi, TransportUnavailable> = Effect.suspend(() => {
+/** koffi, where this system has one. */
+const load: Effect.Effect<Library.Koffi, TransportUnavailable> = Effect.suspend(() => {
   const { platform, arch } = process;
   if (platform !== "linux" || (arch !== "x64" && arch !== "arm64")) {
     return new TransportUnavailable({
@@ -373,7 +374,7 @@ const load: Effect.Effect<KoffiLibc.Koffi, TransportUnavailable> = Effect.suspen
     });
   }
   return Effect.tryPromise({
-    try: async () => (await import("koffi")).default,
+    try: Library.load,
     catch: (cause) => new TransportUnavailable({ reason: "not-installed", detail: wordsOf(cause) }),
   });
 });

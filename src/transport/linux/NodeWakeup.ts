@@ -9,7 +9,7 @@
  */
 import { getSystemErrorName } from "node:util";
 import { isMainThread } from "node:worker_threads";
-import { functionsOf, type Koffi } from "./KoffiLibc.js";
+import { functionsOf, type Koffi } from "../../libc/Library.js";
 import type { Service } from "./Wakeup.js";
 
 /** Calls `wake` whenever the descriptor is readable, and answers how to stop. */

@@ -67,9 +67,6 @@ export const IORING_CQE_F_SOCK_NONEMPTY = 1 << 2;
 /** Where a completion's flags have the number of its buffer. */
 export const IORING_CQE_BUFFER_SHIFT = 16;
 
-export const MSG_DONTWAIT = 0x40;
-export const MSG_NOSIGNAL = 0x4000;
-
 /** `struct io_uring_sqe`: its size and fields in 32-bit words. */
 export const submissionWords = 16;
 export const sqe = {
