@@ -126,12 +126,13 @@ const programInfo = Effect.zipWith(Transport, LogWriter.LogWriter, ({ faults, na
 
 const monitoring = (settings: Settings) =>
   Layer.unwrapEffect(
-    Effect.map(programInfo, (program) =>
+    Effect.zipWith(programInfo, Transport, (program, { deferAccept }) =>
       explainListenError(
         Monitoring.layer({
           ...program,
           host: settings.healthBindAddress,
           port: settings.healthPort,
+          deferAccept,
           adminToken: settings.adminToken,
         }),
         (error) => cannotListen(error, table.healthPort.name, table.healthBindAddress.name),

@@ -2,8 +2,8 @@
  * The connections of the monitoring server, and which of them goes when places run out: those without a complete request
  * first, then those that do not read their answer, then the oldest. So a new request always finds a place.
  *
- * A connection that was just accepted is *arriving*: what its client sent could not be read yet. It is not judged before
- * that was possible, and a short answer has ended by then.
+ * A connection is *arriving* until something was read from it: its request may be on its way. It goes after all others
+ * but those with a short answer.
  */
 
 /**
@@ -13,9 +13,9 @@
  * @category models
  */
 export interface Limits {
-  /** For longer than a moment. */
+  /** With a part of a request, idle, or with an answer that is not a short one. */
   readonly kept: number;
-  /** At any time, with those that are arriving. */
+  /** Of all kinds. */
   readonly most: number;
 }
 
@@ -33,6 +33,8 @@ export class HttpConnections<Connection> {
     readonly limits: Limits,
     /** Whether the client leaves some of its answer unread. */
     readonly stalled: (connection: Connection) => boolean,
+    /** Whether anything was read from it since it was accepted. */
+    readonly heard: (connection: Connection) => boolean,
   ) {}
 
   get size(): number {
@@ -44,7 +46,7 @@ export class HttpConnections<Connection> {
     this.#arriving.add(connection);
   }
 
-  /** What it sent on its arrival, if anything, was read, and answered if that is quickly done. */
+  /** It had time enough to send its request. */
   settled(connection: Connection): void {
     if (this.#arriving.delete(connection)) this.#receiving.add(connection);
   }
@@ -78,6 +80,10 @@ export class HttpConnections<Connection> {
     this.#answers.delete(connection);
   }
 
+  get #kept(): number {
+    return this.#receiving.size + this.#answering.size - this.#short.size;
+  }
+
   /** Whether an answer is under way on it. */
   isAnswering(connection: Connection): boolean {
     return this.#answering.has(connection);
@@ -85,7 +91,9 @@ export class HttpConnections<Connection> {
 
   /** Takes out, one after the other, those that have to go for the limits to hold. */
   *excess(): Generator<Connection> {
-    while (this.#receiving.size + this.#answering.size > this.limits.kept || this.size > this.limits.most) {
+    if (this.size <= this.limits.kept) return;
+    for (const connection of this.#arriving) if (this.heard(connection)) this.settled(connection);
+    while (this.#kept > this.limits.kept || this.size > this.limits.most) {
       const next = this.#first();
       if (next === undefined) return;
       this.closed(next);

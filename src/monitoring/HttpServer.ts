@@ -6,12 +6,14 @@
  * same short JSON as every other error, and never reaches the caller.
  */
 import * as Http from "node:http";
+import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { Duration, Effect, FiberSet, type Scope } from "effect";
 import * as LogThrottle from "../log/LogThrottle.js";
 import * as Descriptors from "../net/Descriptors.js";
 import { failureOf, ListenError } from "../net/ListenError.js";
 import type { SocketAddress } from "../net/SocketAddress.js";
+import { AnswerQueue } from "./AnswerQueue.js";
 import { HttpConnections, type Limits } from "./HttpConnections.js";
 
 /**
@@ -27,6 +29,12 @@ export interface Options {
   readonly port: number;
   /** How many connections it holds; by the descriptors of this process unless said otherwise. */
   readonly limits?: Limits;
+  /**
+   * Has the kernel keep back each connection of a listening socket, named by its descriptor, until its first bytes have
+   * come, for so many milliseconds: what a transport may have under the same name. Without it, a burst of more
+   * connections than there are places can close some before their requests have come.
+   */
+  readonly deferAccept?: ((descriptor: number, millis: number) => void) | undefined;
 }
 
 /** Request line and headers together, in bytes. */
@@ -34,10 +42,12 @@ const largestHeader = 8 * 1024;
 /** No request has a use for a body: one up to this size is read and ignored, a larger one is refused. */
 const largestBody = 16 * 1024;
 /**
- * What the kernel may hold until it is accepted. Beyond that it drops who arrives, and that client tries again only after a
- * second, then after three: a burst of viewers must not do that to a probe of health.
+ * What the kernel may hold until it is accepted; it caps this at net.core.somaxconn. Beyond that it drops who arrives, and
+ * that client tries again only after a second, then after three: a burst of viewers must not do that to a probe of health.
  */
-const backlog = 1024;
+const backlog = 4096;
+/** How long a connection on which nothing was read counts as one whose request is on its way. */
+const arrivalMillis = 1_000;
 /** How long a request may take to arrive. */
 const requestMillis = 5_000;
 /** How long a client may leave its answer unread. */
@@ -147,7 +157,11 @@ const withoutBody = (
 };
 
 const listener =
-  (handler: Http.RequestListener, connections: HttpConnections<Duplex>): Http.RequestListener =>
+  (
+    handler: Http.RequestListener,
+    connections: HttpConnections<Socket>,
+    answers: AnswerQueue,
+  ): Http.RequestListener =>
   (request, response) => {
     const problem = problemOf(request);
     if (problem !== undefined) {
@@ -158,22 +172,23 @@ const listener =
     withoutBody(request, response, () => {
       const { socket } = request;
       if (socket.destroyed) return;
-      connections.requested(socket, health.test(request.url ?? ""));
+      const isHealth = health.test(request.url ?? "");
+      // Node bounds what a client may ask without waiting by the answers to that, so only one of a connection may wait.
+      const atOnce = isHealth || connections.isAnswering(socket);
+      connections.requested(socket, isHealth);
       response.once("close", () => connections.answered(socket));
-      handler(request, response);
+      if (atOnce) handler(request, response);
+      else answers.add(() => (socket.destroyed ? undefined : handler(request, response)));
     });
   };
 
-/** In the first turn of the loop after its arrival a request can be read, in the others it is answered and closed. */
-const turnsToSettle = 4;
-
-/** Calls back after so many turns of the event loop. */
-const afterTurns = (turns: number, then: () => void): void => {
-  setImmediate(turns > 1 ? () => afterTurns(turns - 1, then) : then);
-};
-
 const create = (handler: Http.RequestListener, limits: Limits, onExcess: () => void): Http.Server => {
-  const connections = new HttpConnections<Duplex>(limits, (socket) => socket.writableLength > 0);
+  const connections = new HttpConnections<Socket>(
+    limits,
+    (socket) => socket.writableLength > 0,
+    (socket) => socket.bytesRead > 0,
+  );
+  const answers = new AnswerQueue(setImmediate);
   const server = Http.createServer(
     {
       maxHeaderSize: largestHeader,
@@ -184,7 +199,7 @@ const create = (handler: Http.RequestListener, limits: Limits, onExcess: () => v
       // It is asked for here, since Node's own answer has no body.
       requireHostHeader: false,
     },
-    listener(handler, connections),
+    listener(handler, connections, answers),
   );
   server.timeout = silentMillis;
   const closeExcess = (): void => {
@@ -194,17 +209,22 @@ const create = (handler: Http.RequestListener, limits: Limits, onExcess: () => v
     }
   };
   server.on("connection", (socket) => {
-    connections.arrived(socket);
-    socket.once("close", () => connections.closed(socket));
-    closeExcess();
-    afterTurns(turnsToSettle, () => {
+    const arrival = setTimeout(() => {
       connections.settled(socket);
       closeExcess();
+    }, arrivalMillis);
+    answers.arrived();
+    connections.arrived(socket);
+    socket.once("close", () => {
+      clearTimeout(arrival);
+      connections.closed(socket);
     });
+    closeExcess();
   });
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     // What is written now would stand within the answer that is under way.
-    if (error.code === "ECONNRESET" || connections.isAnswering(socket)) socket.destroy();
+    // Its type leaves room for sockets of others, which Node's server of HTTP never has.
+    if (error.code === "ECONNRESET" || connections.isAnswering(socket as Socket)) socket.destroy();
     else refuseSocket(socket, refusals[error.code ?? ""] ?? malformed);
   });
   // There is no listener for `upgrade`, so a request that offers one is answered as if it did not (RFC 9110, 7.8).
@@ -228,7 +248,7 @@ const close = (server: Http.Server): Effect.Effect<void> =>
   });
 
 const listen = (
-  { host, limits, port }: Required<Options>,
+  { deferAccept, host, limits = limitsByDescriptors(), port }: Options,
   handler: Http.RequestListener,
   beforeClose: Effect.Effect<void>,
   onExcess: () => void,
@@ -243,6 +263,9 @@ const listen = (
       server.on("error", onError);
       server.listen({ ...(host === undefined ? {} : { host }), port, backlog }, () => {
         server.off("error", onError);
+        // The server listens, so it has a handle, and that has a descriptor but on Windows.
+        const descriptor: unknown = Reflect.get(Reflect.get(server, "_handle"), "fd");
+        if (typeof descriptor === "number" && descriptor >= 0) deferAccept?.(descriptor, requestMillis);
         // Accepting can fail later (out of descriptors); Node goes on by itself, and so do we.
         server.on("error", () => {});
         resume(Effect.succeed(server));
@@ -264,7 +287,7 @@ const listen = (
  * request or an answer without end must not hold up the end of the program.
  */
 export const make = (
-  { host, limits = limitsByDescriptors(), port }: Options,
+  options: Options,
   handler: Http.RequestListener,
   beforeClose: Effect.Effect<void>,
 ): Effect.Effect<SocketAddress, ListenError, Scope.Scope> =>
@@ -273,5 +296,5 @@ export const make = (
     const onExcess = () => {
       run(throttle(Effect.logWarning("monitoring has too many connections: some are closed")));
     };
-    return listen({ host, port, limits }, handler, beforeClose, onExcess);
+    return listen(options, handler, beforeClose, onExcess);
   });

@@ -267,6 +267,7 @@ export interface Mechanism {
   readonly name: string;
   readonly faults: () => number;
   readonly listen: (options: ListenOptions) => Effect.Effect<Listener, ListenError, Scope.Scope>;
+  readonly deferAccept?: ((descriptor: number, millis: number) => void) | undefined;
   /** Giving up leaves nothing behind. */
   readonly probe: (
     target: SocketAddress,
@@ -386,6 +387,12 @@ export class Transport extends Context.Tag("zeitwork-load-balancer/Transport")<
       options: ListenOptions,
     ) => Effect.Effect<Listener, ListenError | InvalidOption.InvalidOption, Scope.Scope>;
     /**
+     * Has the kernel keep back each connection of a listening TCP socket, named by its descriptor, until its first bytes
+     * have come, or so many milliseconds have passed (TCP_DEFER_ACCEPT): for protocols in which the client speaks first.
+     * Where the kernel refuses it, nothing changes. Undefined where it cannot be asked.
+     */
+    readonly deferAccept?: ((descriptor: number, millis: number) => void) | undefined;
+    /**
      * Asks whether a connection could be made, and leaves none. It succeeds when the target's host has answered that
      * it could; the program that listens there may or may not see a connection that is gone at once.
      */
@@ -441,6 +448,7 @@ export const make = ({
   name,
   faults,
   listen,
+  deferAccept,
   probe,
   connect,
   relay,
@@ -457,6 +465,7 @@ export const make = ({
       ]),
       listen(options),
     ),
+  deferAccept,
   probe: (target, options) =>
     waitFor((resume) =>
       probe(

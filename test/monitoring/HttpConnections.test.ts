@@ -8,11 +8,22 @@ interface Model {
   readonly id: number;
   state: State;
   answers: number;
+  heard: boolean;
+  short: boolean;
   /** When it came to be what it is. */
   since: number;
 }
 
-const whats = ["arrived", "settled", "requested", "answered", "closed", "excess"] as const;
+const whats = [
+  "arrived",
+  "heard",
+  "settled",
+  "requested",
+  "asked for health",
+  "answered",
+  "closed",
+  "excess",
+] as const;
 
 const command = fc.record({
   what: fc.constantFrom<(typeof whats)[number]>(...whats),
@@ -21,12 +32,13 @@ const command = fc.record({
 
 const rank = (model: Model, stalled: (id: number) => boolean): number => {
   if (model.state === "receiving") return 0;
-  if (model.state === "answering") return stalled(model.id) ? 1 : 2;
-  return 3;
+  if (model.state === "arriving") return 3;
+  if (stalled(model.id)) return 1;
+  return model.short ? 4 : 2;
 };
 
 describe("the connections of monitoring", () => {
-  it("close half-sent requests first, then answers that are not read, then the oldest, and what arrives last", () => {
+  it("close half-sent requests first, then answers that are not read, the oldest, what was not heard yet, health", () => {
     fc.assert(
       fc.property(
         fc.array(command, { maxLength: 200 }),
@@ -35,24 +47,45 @@ describe("the connections of monitoring", () => {
         (commands, kept, more) => {
           const stalled = (id: number) => id % 3 === 0;
           const limits = { kept, most: kept + more };
-          const connections = new HttpConnections<number>(limits, stalled);
           let models: Array<Model> = [];
+          const connections = new HttpConnections<number>(
+            limits,
+            stalled,
+            (id) => models.find((each) => each.id === id)?.heard === true,
+          );
           let time = 0;
           const become = (model: Model, state: State) => {
             if (model.state === state) return;
             model.state = state;
             model.since = time;
           };
+          const ask = (model: Model, short: boolean) => {
+            become(model, "answering");
+            model.answers += 1;
+            model.short = short;
+            connections.requested(model.id, short);
+          };
+          const isKept = ({ short, state }: Model) =>
+            state !== "arriving" && !(state === "answering" && short);
           for (const { pick, what } of commands) {
             time += 1;
             const model = models[pick % Math.max(1, models.length)];
             if (what === "arrived") {
-              models.push({ id: time, state: "arriving", answers: 0, since: time });
+              models.push({
+                id: time,
+                state: "arriving",
+                answers: 0,
+                heard: false,
+                short: false,
+                since: time,
+              });
               connections.arrived(time);
             } else if (what === "excess") {
               const expected: Array<number> = [];
-              const settled = () => models.filter(({ state }) => state !== "arriving").length;
-              while (models.length > limits.most || settled() > limits.kept) {
+              if (models.length > limits.kept)
+                for (const each of models)
+                  if (each.state === "arriving" && each.heard) become(each, "receiving");
+              while (models.length > limits.most || models.filter(isKept).length > limits.kept) {
                 const [first] = [...models].sort(
                   (left, right) => rank(left, stalled) - rank(right, stalled) || left.since - right.since,
                 );
@@ -61,21 +94,28 @@ describe("the connections of monitoring", () => {
               }
               expect([...connections.excess()]).toEqual(expected);
             } else if (model !== undefined) {
-              connections[what](model.id);
               switch (what) {
+                case "heard":
+                  model.heard = true;
+                  break;
                 case "settled":
                   if (model.state === "arriving") become(model, "receiving");
+                  connections.settled(model.id);
                   break;
                 case "requested":
-                  become(model, "answering");
-                  model.answers += 1;
+                  ask(model, false);
+                  break;
+                case "asked for health":
+                  ask(model, true);
                   break;
                 case "answered":
                   if (model.answers > 0) model.answers -= 1;
                   if (model.state === "answering" && model.answers === 0) become(model, "receiving");
+                  connections.answered(model.id);
                   break;
                 case "closed":
                   models = models.filter((each) => each !== model);
+                  connections.closed(model.id);
               }
             }
             expect(connections.size).toBe(models.length);
@@ -86,7 +126,11 @@ describe("the connections of monitoring", () => {
   });
 
   it("close a short answer after all others, however old it is", () => {
-    const connections = new HttpConnections<string>({ kept: 1, most: 2 }, () => false);
+    const connections = new HttpConnections<string>(
+      { kept: 1, most: 2 },
+      () => false,
+      () => false,
+    );
     connections.requested("health", true);
     connections.requested("viewer");
     connections.arrived("new");
@@ -95,5 +139,23 @@ describe("the connections of monitoring", () => {
     connections.requested("health");
     connections.requested("viewer");
     expect([...connections.excess()]).toEqual(["health"]);
+  });
+
+  it("leave those alone that have not been heard yet, while others can go", () => {
+    const connections = new HttpConnections<string>(
+      { kept: 2, most: 4 },
+      () => false,
+      (connection) => connection === "half",
+    );
+    for (const connection of ["silent", "other", "half", "health"]) connections.arrived(connection);
+    connections.requested("viewer");
+    expect([...connections.excess()]).toEqual(["half"]);
+    connections.arrived("new");
+    expect([...connections.excess()]).toEqual(["viewer"]);
+    connections.settled("other");
+    connections.arrived("newer");
+    expect([...connections.excess()]).toEqual(["other"]);
+    connections.arrived("newest");
+    expect([...connections.excess()]).toEqual(["silent"]);
   });
 });

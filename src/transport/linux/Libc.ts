@@ -107,6 +107,8 @@ export const SO_KEEPALIVE = 9;
 export const SO_REUSEPORT = 15;
 export const IPPROTO_TCP = 6;
 export const TCP_NODELAY = 1;
+/** In seconds; the kernel rounds up to whole retransmissions of SYN-ACK. */
+export const TCP_DEFER_ACCEPT = 9;
 export const TCP_KEEPIDLE = 4;
 export const TCP_KEEPINTVL = 5;
 export const TCP_KEEPCNT = 6;

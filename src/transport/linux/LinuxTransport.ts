@@ -41,6 +41,7 @@ import {
   SO_REUSEADDR,
   SO_REUSEPORT,
   SOL_SOCKET,
+  TCP_DEFER_ACCEPT,
   TCP_NODELAY,
   writeAddress,
 } from "./Libc.js";
@@ -280,6 +281,10 @@ export const make = (
         }),
       );
 
+    const deferAccept = (descriptor: number, millis: number): void => {
+      libc.setOption(descriptor, IPPROTO_TCP, TCP_DEFER_ACCEPT, Math.ceil(millis / 1_000));
+    };
+
     const connecting = (
       target: SocketAddress,
       { timeoutMillis }: ConnectOptions,
@@ -355,6 +360,7 @@ export const make = (
       name: ring === undefined ? "linux" : "io_uring",
       faults: () => engine.faults.count + (threads?.faults() ?? 0),
       listen,
+      deferAccept,
       probe,
       connect,
       relay,

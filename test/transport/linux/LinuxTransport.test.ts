@@ -545,6 +545,40 @@ describe("Linux transport: listening", () => {
   );
 });
 
+describe("Linux transport: a listening socket of others", () => {
+  test(
+    "is told of a connection once that has sent something",
+    layer,
+    Effect.gen(function* () {
+      const heard: Array<string> = [];
+      const server = yield* Effect.acquireRelease(
+        Effect.promise(async () => {
+          const server = net.createServer((socket) => {
+            socket.on("error", () => {}).on("data", (chunk) => heard.push(String(chunk)));
+          });
+          await once(server.listen(0, "127.0.0.1"), "listening");
+          return server;
+        }),
+        (server) => Effect.sync(() => server.close()),
+      );
+      let accepted = 0;
+      server.on("connection", () => {
+        accepted += 1;
+      });
+      const transport = yield* Transport;
+      transport.deferAccept?.(Reflect.get(Reflect.get(server, "_handle"), "fd"), 5 * second);
+      const { port } = server.address() as net.AddressInfo /* it listens on TCP */;
+      const silent = yield* Effect.replicateEffect(dial(port), 3);
+      (yield* dial(port)).write("first");
+      yield* eventually(() => heard.length === 1);
+      assert.strictEqual(accepted, 1);
+      for (const socket of silent) socket.write("then");
+      yield* eventually(() => heard.length === 4);
+      assert.deepStrictEqual(heard, ["first", "then", "then", "then"]);
+    }),
+  );
+});
+
 describe("Linux transport: what a backend's socket is asked for", () => {
   /** The options that were set since, by their numbers. */
   const set: Array<string> = [];
