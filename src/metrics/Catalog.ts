@@ -6,8 +6,6 @@
  * latter is added where they are written out.
  * https://prometheus.io/docs/practices/naming/
  */
-import { MetricBoundaries, MetricKey, MetricLabel } from "effect";
-
 /** What is measured under one name. */
 export interface Family<Label extends string = string> {
   /** Without `_total`. */
@@ -215,23 +213,3 @@ export type PollResult = (typeof values.polls)[number];
 
 /** Every family, in the order in which they are written out. */
 export const families: ReadonlyArray<Family> = Object.values(catalog);
-
-const tags = (labels: Readonly<Record<string, string>>): ReadonlyArray<MetricLabel.MetricLabel> =>
-  Object.entries(labels).map(([name, value]) => MetricLabel.make(name, value));
-
-/** The key of one series of a counter in a registry of Effect's metrics. */
-export const counterKey = <Label extends string>(
-  family: Family<Label>,
-  labels: Readonly<Record<Label, string>>,
-): MetricKey.MetricKey.Counter<number> =>
-  MetricKey.taggedWithLabels(MetricKey.counter(family.name, { description: family.help }), tags(labels));
-
-/** The key of one series of a histogram. */
-export const histogramKey = <Label extends string>(
-  family: Family<Label>,
-  labels: Readonly<Record<Label, string>>,
-): MetricKey.MetricKey.Histogram =>
-  MetricKey.taggedWithLabels(
-    MetricKey.histogram(family.name, MetricBoundaries.fromIterable(family.bounds), family.help),
-    tags(labels),
-  );

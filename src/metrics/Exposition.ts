@@ -4,42 +4,8 @@
  * https://prometheus.io/docs/instrumenting/exposition_formats/
  * https://prometheus.io/docs/specs/om/open_metrics_spec/
  */
-import { type MetricPair, MetricState } from "effect";
 import { type Family, families } from "./Catalog.js";
-
-type Labels = Readonly<Record<string, string>>;
-
-/** The buckets are cumulative, the last one of infinity. */
-export interface Distribution {
-  readonly buckets: ReadonlyArray<readonly [bound: number, count: number]>;
-  readonly sum: number;
-  readonly count: number;
-}
-
-/** One series of a family, at this moment. */
-export interface Series {
-  readonly name: string;
-  readonly labels: Labels;
-  readonly value: number | Distribution;
-}
-
-/** A series of a gauge, or of a counter that is kept elsewhere. */
-export const series = <Label extends string>(
-  family: Family<Label>,
-  value: number,
-  labels: Readonly<Record<Label, string>>,
-): Series => ({ name: family.name, labels, value });
-
-/** What a registry of Effect's metrics holds. Kinds that {@link families} has none of are left out. */
-export const fromSnapshot = (pairs: ReadonlyArray<MetricPair.MetricPair.Untyped>): ReadonlyArray<Series> =>
-  pairs.flatMap((pair): ReadonlyArray<Series> => {
-    const { metricKey, metricState: state } = pair;
-    const labels = Object.fromEntries(metricKey.tags.map(({ key, value }) => [key, value]));
-    if (MetricState.isCounterState(state))
-      return [{ name: metricKey.name, labels, value: Number(state.count) }];
-    if (!MetricState.isHistogramState(state)) return [];
-    return [{ name: metricKey.name, labels, value: state }];
-  });
+import type { Series } from "./Series.js";
 
 const escaped = (text: string): string =>
   text.replace(/[\\"\n]/g, (character) => (character === "\n" ? "\\n" : `\\${character}`));

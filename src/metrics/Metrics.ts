@@ -14,19 +14,12 @@
  * ```
  */
 import { Context, Layer } from "effect";
-import { globalRegistry, Recorder } from "./Recorder.js";
+import * as EffectMetrics from "./EffectMetrics.js";
+import { Recorder } from "./Recorder.js";
 
 export { type ConnectFailureReason, type PollResult, type RefusedReason, values } from "./Catalog.js";
-export type {
-  BackendRecorder,
-  Bytes,
-  Counter,
-  Histogram,
-  MakeRegistry,
-  Recorder,
-  Registry,
-  Subject,
-} from "./Recorder.js";
+export type { BackendRecorder, Bytes, Recorder, Subject } from "./Recorder.js";
+export type { Distribution, Labels, Series } from "./Series.js";
 
 /**
  * @since 0.2.0
@@ -35,8 +28,8 @@ export type {
 export class Metrics extends Context.Tag("zeitwork-load-balancer/Metrics")<Metrics, Recorder>() {}
 
 /**
- * Metrics in registries of their own. They are read from `/metrics`, sent by the program's OpenTelemetry, or taken as a
- * snapshot. Each call makes a layer of its own, so that two of them never share a count.
+ * Metrics of their own. They are read from `/metrics`, sent by the program's OpenTelemetry, or taken as a snapshot
+ * (`series`, and that of each of `backends`). Each call makes a layer of its own, so that two of them never share a count.
  *
  * @since 0.2.0
  * @category layers
@@ -52,4 +45,4 @@ export const layer = (): Layer.Layer<Metrics> => Layer.sync(Metrics, () => new R
  * @category layers
  */
 export const layerEffect = (): Layer.Layer<Metrics> =>
-  Layer.sync(Metrics, () => new Recorder(globalRegistry));
+  Layer.sync(Metrics, () => new Recorder(EffectMetrics.forward));

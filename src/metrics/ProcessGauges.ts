@@ -6,7 +6,7 @@ import { Effect, type Scope } from "effect";
 import { processStarted } from "../clock/WallClock.js";
 import * as Descriptors from "../net/Descriptors.js";
 import { catalog } from "./Catalog.js";
-import { type Series, series } from "./Exposition.js";
+import * as Series from "./Series.js";
 
 /**
  * What runs, for the labels of `lb_build_info`.
@@ -40,11 +40,11 @@ const samplingMillis = 20;
 const percentiles = [50, 90, 99, 99.9];
 
 // Where there is no /proc these are not known, and left out.
-const ofDescriptors = (): ReadonlyArray<Series> => {
+const ofDescriptors = (): ReadonlyArray<Series.Series> => {
   const { limit, open } = Descriptors.read() ?? {};
   return [
-    ...(open === undefined ? [] : [series(catalog.descriptors, open, {})]),
-    ...(limit === undefined ? [] : [series(catalog.descriptorLimit, limit, {})]),
+    ...(open === undefined ? [] : [Series.make(catalog.descriptors, open, {})]),
+    ...(limit === undefined ? [] : [Series.make(catalog.descriptorLimit, limit, {})]),
   ];
 };
 
@@ -53,25 +53,25 @@ export const make = (
   { build, linesDropped, transportFaults }: Program,
   algorithm: string,
   delays: IntervalHistogram,
-): ReadonlyArray<Series> => {
+): ReadonlyArray<Series.Series> => {
   const { system, user } = process.cpuUsage();
   const delay = percentiles.map((percent) =>
-    series(catalog.loopDelay, Math.max(0, delays.percentile(percent) / 1e9 - samplingMillis / 1000), {
+    Series.make(catalog.loopDelay, Math.max(0, delays.percentile(percent) / 1e9 - samplingMillis / 1000), {
       percentile: String(percent),
     }),
   );
   delays.reset();
   return [
     ...delay,
-    series(catalog.cpu, (user + system) / 1e6, {}),
-    series(catalog.memory, process.memoryUsage.rss(), {}),
+    Series.make(catalog.cpu, (user + system) / 1e6, {}),
+    Series.make(catalog.memory, process.memoryUsage.rss(), {}),
     ...ofDescriptors(),
-    ...(linesDropped === undefined ? [] : [series(catalog.linesDropped, linesDropped(), {})]),
-    ...(transportFaults === undefined ? [] : [series(catalog.transportFaults, transportFaults(), {})]),
-    series(catalog.started, processStarted / 1000, {}),
+    ...(linesDropped === undefined ? [] : [Series.make(catalog.linesDropped, linesDropped(), {})]),
+    ...(transportFaults === undefined ? [] : [Series.make(catalog.transportFaults, transportFaults(), {})]),
+    Series.make(catalog.started, processStarted / 1000, {}),
     ...(build === undefined
       ? []
-      : [series(catalog.build, 1, { ...build, node: process.version, algorithm })]),
+      : [Series.make(catalog.build, 1, { ...build, node: process.version, algorithm })]),
   ];
 };
 

@@ -1,23 +1,20 @@
 /**
- * What is recorded while things happen, in registries of Effect's metrics. Each backend has a registry of its own,
- * which goes when the backend does: no series stays behind.
+ * What is recorded while things happen. The series of a backend go when it does: none stays behind.
  *
- * Recording is synchronous and costs some tens of nanoseconds: it happens on the connection path. Whatever can be read
- * off the pool or the open sessions at any time (who is up, how many connections are open) is not recorded here.
+ * Recording is synchronous and costs some tens of nanoseconds: it happens on the connection path. A backend's recorder
+ * takes about a microsecond to make, so that a list of thousands holds up no connection. Whatever can be read off the pool
+ * or the open sessions at any time (who is up, how many connections are open) is not recorded here.
  */
-import { Metric, type MetricHook, type MetricKey, type MetricPair, MetricRegistry } from "effect";
 import { format, type SocketAddress } from "../net/SocketAddress.js";
 import {
   type ConnectFailureReason,
   catalog,
-  counterKey,
-  type Family,
-  histogramKey,
   type PollResult,
   type RefusedReason,
   values,
 } from "./Catalog.js";
 import * as LabelValue from "./LabelValue.js";
+import { Counter, Counters, type Forward, Histogram, type Series } from "./Series.js";
 
 /**
  * A backend, as metrics name it.
@@ -45,160 +42,62 @@ export interface Bytes {
 }
 
 /**
- * A counter that can be added to.
- *
- * @since 0.2.0
- * @category models
- */
-export type Counter = MetricHook.MetricHook.Counter<number>;
-/**
- * A histogram that can be added to.
- *
- * @since 0.2.0
- * @category models
- */
-export type Histogram = MetricHook.MetricHook.Histogram;
-
-/**
- * Where the series of one balancer, or of one backend, are kept.
- *
- * @since 0.2.0
- * @category models
- */
-export interface Registry {
-  readonly counter: (key: MetricKey.MetricKey.Counter<number>) => Counter;
-  readonly histogram: (key: MetricKey.MetricKey.Histogram) => Histogram;
-  readonly snapshot: () => ReadonlyArray<MetricPair.MetricPair.Untyped>;
-}
-
-/**
- * Makes the registry of a balancer, and one for each of its backends.
- *
- * @since 0.2.0
- * @category models
- */
-export type MakeRegistry = () => Registry;
-
-/** A registry of its own: its series go when it does. */
-export const ownRegistry: MakeRegistry = () => {
-  const registry = MetricRegistry.make();
-  return {
-    counter: (key) => registry.getCounter(key),
-    histogram: (key) => registry.getHistogram(key),
-    snapshot: () => registry.snapshot(),
-  };
-};
-
-/**
- * The same, and each update also goes to the one global registry of Effect's metrics, which exporters of a program read.
- * That registry forgets nothing: the series of a backend that is gone stay there until the process ends.
- */
-export const globalRegistry: MakeRegistry = () => {
-  const own = ownRegistry();
-  return {
-    counter: (key) => {
-      const hook = own.counter(key);
-      const shared = Metric.fromMetricKey(key);
-      return {
-        ...hook,
-        update: (amount) => {
-          hook.update(amount);
-          shared.unsafeUpdate(amount, []);
-        },
-      };
-    },
-    histogram: (key) => {
-      const hook = own.histogram(key);
-      const shared = Metric.fromMetricKey(key);
-      return {
-        ...hook,
-        update: (value) => {
-          hook.update(value);
-          shared.unsafeUpdate(value, []);
-        },
-      };
-    },
-    snapshot: own.snapshot,
-  };
-};
-
-const countOf = (counter: Counter): number => Number(counter.get().count);
-
-/** The counters of one family that differ in one or more labels: those of known values, and others as they come. */
-class Counters<Label extends string, Value extends string> {
-  readonly #counters = new Map<Value, Counter>();
-  constructor(
-    readonly registry: Registry,
-    readonly family: Family<Label>,
-    known: ReadonlyArray<Value>,
-    readonly labelsOf: (value: Value) => Readonly<Record<Label, string>>,
-  ) {
-    for (const value of known) this.#make(value);
-  }
-
-  #make(value: Value): Counter {
-    const counter = this.registry.counter(counterKey(this.family, this.labelsOf(value)));
-    this.#counters.set(value, counter);
-    return counter;
-  }
-
-  increment(value: Value): void {
-    (this.#counters.get(value) ?? this.#make(value)).update(1);
-  }
-
-  get total(): number {
-    let total = 0;
-    for (const counter of this.#counters.values()) total += countOf(counter);
-    return total;
-  }
-
-  get byValue(): ReadonlyMap<Value, number> {
-    return new Map([...this.#counters].map(([value, counter]) => [value, countOf(counter)]));
-  }
-}
-
-/**
  * What is recorded of one backend.
  *
  * @since 0.2.0
  * @category models
  */
 export class BackendRecorder {
-  readonly registry: Registry;
   readonly labels: { readonly backend: string; readonly address: string };
   readonly #opened: Counter;
   readonly #redispatches: Counter;
   readonly #connectSeconds: Histogram;
   readonly #probeSeconds: Histogram;
-  readonly #failures: Counters<"backend" | "address" | "reason", ConnectFailureReason>;
-  readonly #probes: Counters<"backend" | "address" | "result", "success" | "failure">;
-  readonly #transitions: Counters<"backend" | "address" | "to", "up" | "down">;
+  readonly #failures: Counters<ConnectFailureReason>;
+  readonly #probes: Counters<"success" | "failure">;
+  readonly #transitions: Counters<"up" | "down">;
   #peak = 0;
   #received = 0;
   #sent = 0;
 
-  constructor({ address, id }: Subject, registry: Registry) {
+  constructor({ address, id }: Subject, forward?: Forward) {
     const labels = { backend: LabelValue.make(id), address: LabelValue.make(format(address)) };
-    this.registry = registry;
     this.labels = labels;
-    this.#opened = registry.counter(counterKey(catalog.backendOpened, labels));
-    this.#redispatches = registry.counter(counterKey(catalog.redispatches, labels));
-    this.#connectSeconds = registry.histogram(histogramKey(catalog.connectSeconds, labels));
-    this.#probeSeconds = registry.histogram(histogramKey(catalog.probeSeconds, labels));
-    this.#failures = new Counters(registry, catalog.connectFailures, values.connectFailures, (reason) => ({
-      ...labels,
-      reason,
-    }));
-    this.#transitions = new Counters(registry, catalog.transitions, values.transitions, (to) => ({
-      ...labels,
-      to,
-    }));
-    this.#probes = new Counters(registry, catalog.probes, values.probes, (result) => ({ ...labels, result }));
+    this.#opened = new Counter(catalog.backendOpened, labels, forward);
+    this.#redispatches = new Counter(catalog.redispatches, labels, forward);
+    this.#connectSeconds = new Histogram(catalog.connectSeconds, labels, forward);
+    this.#probeSeconds = new Histogram(catalog.probeSeconds, labels, forward);
+    this.#failures = new Counters(
+      catalog.connectFailures,
+      values.connectFailures,
+      (reason) => ({ ...labels, reason }),
+      forward,
+    );
+    this.#transitions = new Counters(
+      catalog.transitions,
+      values.transitions,
+      (to) => ({ ...labels, to }),
+      forward,
+    );
+    this.#probes = new Counters(catalog.probes, values.probes, (result) => ({ ...labels, result }), forward);
+  }
+
+  /** All that is recorded of it, at this moment. */
+  get series(): ReadonlyArray<Series> {
+    return [
+      this.#opened.series,
+      this.#redispatches.series,
+      this.#connectSeconds.series,
+      this.#probeSeconds.series,
+      ...this.#failures.series,
+      ...this.#transitions.series,
+      ...this.#probes.series,
+    ];
   }
 
   /** Connections made to it. */
   get total(): number {
-    return countOf(this.#opened);
+    return this.#opened.value;
   }
 
   /** The most connections that were assigned to it at one time. */
@@ -213,7 +112,7 @@ export class BackendRecorder {
 
   /** What connecting to it took on average, in milliseconds; undefined before the first connection. */
   get connectMillis(): number | undefined {
-    const { count, sum } = this.#connectSeconds.get();
+    const { count, sum } = this.#connectSeconds;
     return count === 0 ? undefined : (sum / count) * 1000;
   }
 
@@ -228,8 +127,8 @@ export class BackendRecorder {
   }
 
   connected(millis: number): void {
-    this.#opened.update(1);
-    this.#connectSeconds.update(millis / 1000);
+    this.#opened.add(1);
+    this.#connectSeconds.observe(millis / 1000);
   }
 
   connectFailed(reason: ConnectFailureReason): void {
@@ -237,7 +136,7 @@ export class BackendRecorder {
   }
 
   redispatched(): void {
-    this.#redispatches.update(1);
+    this.#redispatches.add(1);
   }
 
   /** A connection to it has ended, and carried so much. */
@@ -253,7 +152,7 @@ export class BackendRecorder {
 
   probed(succeeded: boolean, millis: number): void {
     this.#probes.increment(succeeded ? "success" : "failure");
-    if (succeeded) this.#probeSeconds.update(millis / 1000);
+    if (succeeded) this.#probeSeconds.observe(millis / 1000);
   }
 }
 
@@ -264,8 +163,7 @@ export class BackendRecorder {
  * @category models
  */
 export class Recorder {
-  readonly #makeRegistry: MakeRegistry;
-  readonly registry: Registry;
+  readonly #forward: Forward | undefined;
   readonly #backends = new Map<string, BackendRecorder>();
   /** Bytes of all connections that have ended. */
   #received = 0;
@@ -277,40 +175,40 @@ export class Recorder {
   readonly #seconds: Histogram;
   readonly #receivedBytes: Histogram;
   readonly #sentBytes: Histogram;
-  readonly #refused: Counters<string, RefusedReason>;
-  readonly #polls: Counters<string, PollResult>;
-  readonly #ended: Counters<string, string>;
+  readonly #refused: Counters<RefusedReason>;
+  readonly #polls: Counters<PollResult>;
+  readonly #ended: Counters<string>;
 
-  constructor(makeRegistry: MakeRegistry = ownRegistry) {
-    const registry = makeRegistry();
-    this.#makeRegistry = makeRegistry;
-    this.registry = registry;
-    this.#opened = registry.counter(counterKey(catalog.opened, {}));
-    this.#acceptErrors = registry.counter(counterKey(catalog.acceptErrors, {}));
-    this.#steeringRefused = registry.counter(counterKey(catalog.steeringRefused, {}));
-    this.#seconds = registry.histogram(histogramKey(catalog.connectionSeconds, {}));
-    this.#receivedBytes = registry.histogram(
-      histogramKey(catalog.connectionBytes, { direction: "received" }),
+  /** `forward` is where each update goes besides, if anywhere. */
+  constructor(forward?: Forward) {
+    this.#forward = forward;
+    this.#opened = new Counter(catalog.opened, {}, forward);
+    this.#acceptErrors = new Counter(catalog.acceptErrors, {}, forward);
+    this.#steeringRefused = new Counter(catalog.steeringRefused, {}, forward);
+    this.#seconds = new Histogram(catalog.connectionSeconds, {}, forward);
+    this.#receivedBytes = new Histogram(catalog.connectionBytes, { direction: "received" }, forward);
+    this.#sentBytes = new Histogram(catalog.connectionBytes, { direction: "sent" }, forward);
+    this.#refused = new Counters(catalog.refused, values.refused, (reason) => ({ reason }), forward);
+    this.#polls = new Counters(catalog.polls, values.polls, (result) => ({ result }), forward);
+    this.#ended = new Counters(
+      catalog.ended,
+      values.ended,
+      (code) => {
+        const [by = "", phase = ""] = code.split("/");
+        return { by, phase };
+      },
+      forward,
     );
-    this.#sentBytes = registry.histogram(histogramKey(catalog.connectionBytes, { direction: "sent" }));
-    this.#refused = new Counters(registry, catalog.refused, values.refused, (reason) => ({ reason }));
-    this.#polls = new Counters(registry, catalog.polls, values.polls, (result) => ({
-      result,
-    }));
-    this.#ended = new Counters(registry, catalog.ended, values.ended, (code) => {
-      const [by = "", phase = ""] = code.split("/");
-      return { by, phase };
-    });
   }
 
   /** Connections accepted from clients since the start. */
   get total(): number {
-    return countOf(this.#opened);
+    return this.#opened.value;
   }
 
   /** Connections that could not be accepted. */
   get acceptErrors(): number {
-    return countOf(this.#acceptErrors);
+    return this.#acceptErrors.value;
   }
 
   /** Connections since the start that no backend could take. */
@@ -338,18 +236,28 @@ export class Recorder {
     return { received: this.#received, sent: this.#sent };
   }
 
-  /** What the registries hold at this moment, of the balancer and of each backend. */
-  get snapshots(): ReadonlyArray<ReadonlyArray<MetricPair.MetricPair.Untyped>> {
-    return [this, ...this.#backends.values()].map(({ registry }) => registry.snapshot());
+  /** All that is recorded of the balancer itself, at this moment. */
+  get series(): ReadonlyArray<Series> {
+    return [
+      this.#opened.series,
+      this.#acceptErrors.series,
+      this.#steeringRefused.series,
+      this.#seconds.series,
+      this.#receivedBytes.series,
+      this.#sentBytes.series,
+      ...this.#refused.series,
+      ...this.#polls.series,
+      ...this.#ended.series,
+    ];
   }
 
   /** A client's connection was accepted. */
   opened(): void {
-    this.#opened.update(1);
+    this.#opened.add(1);
   }
 
   acceptFailed(): void {
-    this.#acceptErrors.update(1);
+    this.#acceptErrors.add(1);
   }
 
   /** A connection was reset because no backend could take it. */
@@ -362,9 +270,9 @@ export class Recorder {
     this.#received += received;
     this.#sent += sent;
     this.#ended.increment(code);
-    this.#seconds.update(millis / 1000);
-    this.#receivedBytes.update(received);
-    this.#sentBytes.update(sent);
+    this.#seconds.observe(millis / 1000);
+    this.#receivedBytes.observe(received);
+    this.#sentBytes.observe(sent);
   }
 
   /** Discovery was asked at a monotonic time, with this result: "success", or why not. */
@@ -375,19 +283,19 @@ export class Recorder {
 
   /** Somebody asked for steering without the right token. */
   steeringRefused(): void {
-    this.#steeringRefused.update(1);
+    this.#steeringRefused.add(1);
   }
 
   /** A backend is known from now on. */
   track(subject: Subject): void {
     if (!this.#backends.has(subject.key)) {
-      this.#backends.set(subject.key, new BackendRecorder(subject, this.#makeRegistry()));
+      this.#backends.set(subject.key, new BackendRecorder(subject, this.#forward));
     }
   }
 
   /** What is recorded of a backend. What is recorded of one that is gone is lost. */
   backend(subject: Subject): BackendRecorder {
-    return this.#backends.get(subject.key) ?? new BackendRecorder(subject, ownRegistry());
+    return this.#backends.get(subject.key) ?? new BackendRecorder(subject);
   }
 
   /** A backend is gone, and its series with it. */

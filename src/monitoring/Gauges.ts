@@ -5,20 +5,23 @@ import type { IntervalHistogram } from "node:perf_hooks";
 import { type Backend, since } from "../backend/Backend.js";
 import * as Pool from "../backend/Pool.js";
 import { catalog } from "../metrics/Catalog.js";
-import { fromSnapshot, type Series, series } from "../metrics/Exposition.js";
 import * as ProcessGauges from "../metrics/ProcessGauges.js";
 import type { BackendRecorder, Bytes } from "../metrics/Recorder.js";
+import * as Series from "../metrics/Series.js";
 import { bytesOfBackends, type Sources } from "./Views.js";
 
 /** Of the balancer, at a monotonic time in milliseconds. Pure. */
-export const ofBalancer = ({ metrics, pool, sessions }: Sources, now: number): ReadonlyArray<Series> => [
-  series(catalog.open, sessions.open, {}),
-  series(catalog.listed, pool.listed, {}),
-  series(catalog.healthy, Pool.healthy(pool), {}),
-  series(catalog.draining, sessions.draining ? 1 : 0, {}),
+export const ofBalancer = (
+  { metrics, pool, sessions }: Sources,
+  now: number,
+): ReadonlyArray<Series.Series> => [
+  Series.make(catalog.open, sessions.open, {}),
+  Series.make(catalog.listed, pool.listed, {}),
+  Series.make(catalog.healthy, Pool.healthy(pool), {}),
+  Series.make(catalog.draining, sessions.draining ? 1 : 0, {}),
   ...(metrics.listedAt === undefined
     ? []
-    : [series(catalog.listSeconds, (now - metrics.listedAt) / 1000, {})]),
+    : [Series.make(catalog.listSeconds, (now - metrics.listedAt) / 1000, {})]),
 ];
 
 /** Of one backend, at a monotonic time in milliseconds. Pure. */
@@ -28,15 +31,15 @@ export const ofBackend = (
   { labels }: BackendRecorder,
   { received, sent }: Bytes,
   now: number,
-): ReadonlyArray<Series> => {
+): ReadonlyArray<Series.Series> => {
   const from = since(backend);
   return [
-    series(catalog.backendUp, backend.eligible ? 1 : 0, labels),
-    series(catalog.backendSteered, backend.admin === "enabled" ? 0 : 1, labels),
-    series(catalog.backendOpen, Pool.connections(pool, backend), labels),
-    series(catalog.backendBytes, received, { ...labels, direction: "received" }),
-    series(catalog.backendBytes, sent, { ...labels, direction: "sent" }),
-    ...(from === undefined ? [] : [series(catalog.stateSeconds, (now - from) / 1000, labels)]),
+    Series.make(catalog.backendUp, backend.eligible ? 1 : 0, labels),
+    Series.make(catalog.backendSteered, backend.admin === "enabled" ? 0 : 1, labels),
+    Series.make(catalog.backendOpen, Pool.connections(pool, backend), labels),
+    Series.make(catalog.backendBytes, received, { ...labels, direction: "received" }),
+    Series.make(catalog.backendBytes, sent, { ...labels, direction: "sent" }),
+    ...(from === undefined ? [] : [Series.make(catalog.stateSeconds, (now - from) / 1000, labels)]),
   ];
 };
 
@@ -49,10 +52,10 @@ export function* everything(
   program: ProcessGauges.Program,
   delays: IntervalHistogram,
   now: number,
-): Generator<Series, void> {
+): Generator<Series.Series, void> {
   const { metrics, pool } = sources;
   const bytes = bytesOfBackends(sources);
-  yield* fromSnapshot(metrics.registry.snapshot());
+  yield* metrics.series;
   yield* ofBalancer(sources, now);
   yield* ProcessGauges.make(program, pool.algorithm.name, delays);
   for (const backend of Pool.iterate(pool)) {
@@ -61,5 +64,5 @@ export function* everything(
     if (recorder === undefined) continue;
     yield* ofBackend(pool, backend, recorder, bytes(backend.key), now);
   }
-  for (const { registry } of metrics.backends.values()) yield* fromSnapshot(registry.snapshot());
+  for (const backend of metrics.backends.values()) yield* backend.series;
 }

@@ -8,7 +8,7 @@
  */
 import * as Arr from "effect/Array";
 import { type Family, families } from "../metrics/Catalog.js";
-import type { Distribution, Series } from "../metrics/Exposition.js";
+import type { Distribution, Series } from "../metrics/Series.js";
 
 /** AGGREGATION_TEMPORALITY_CUMULATIVE */
 const cumulative = 2;

@@ -2,9 +2,10 @@ import { assert, describe, it } from "@effect/vitest";
 import { catalog } from "../../src/metrics/Catalog.js";
 import * as Exposition from "../../src/metrics/Exposition.js";
 import { Recorder } from "../../src/metrics/Recorder.js";
+import * as Series from "../../src/metrics/Series.js";
 
 /** All slices of a rendering, as one text. */
-const textOf = (all: Iterable<Exposition.Series>, format: Exposition.Format): string => {
+const textOf = (all: Iterable<Series.Series>, format: Exposition.Format): string => {
   const slices = Exposition.render(all, format);
   for (;;) {
     const slice = slices.next();
@@ -16,9 +17,9 @@ describe("Exposition", () => {
   it("writes counters and gauges in the Prometheus format", () => {
     const text = textOf(
       [
-        Exposition.series(catalog.listed, 3, {}),
-        Exposition.series(catalog.polls, 2, { result: "success" }),
-        Exposition.series(catalog.polls, 1, { result: "timeout" }),
+        Series.make(catalog.listed, 3, {}),
+        Series.make(catalog.polls, 2, { result: "success" }),
+        Series.make(catalog.polls, 1, { result: "timeout" }),
       ],
       "prometheus",
     );
@@ -38,7 +39,7 @@ describe("Exposition", () => {
   });
 
   it("writes them in OpenMetrics, where a counter's family has no _total and the text has an end", () => {
-    const text = textOf([Exposition.series(catalog.polls, 2, { result: "success" })], "openmetrics");
+    const text = textOf([Series.make(catalog.polls, 2, { result: "success" })], "openmetrics");
     assert.strictEqual(
       text,
       [
@@ -54,7 +55,7 @@ describe("Exposition", () => {
   it("writes histograms with cumulative buckets, the last one of infinity", () => {
     const metrics = new Recorder();
     for (const bytes of [1, 64, 65, 5_000_000_000]) metrics.ended("client/relaying", 1, bytes, 0);
-    const lines = textOf(Exposition.fromSnapshot(metrics.registry.snapshot()), "prometheus")
+    const lines = textOf(metrics.series, "prometheus")
       .split("\n")
       .filter((line) => line.startsWith("lb_connection_bytes") && line.includes("received"));
     assert.deepStrictEqual(lines.slice(0, 2), [
@@ -70,7 +71,7 @@ describe("Exposition", () => {
 
   it("escapes what a label could break out with", () => {
     const text = textOf(
-      [Exposition.series(catalog.backendUp, 1, { backend: 'a"b\\c\nd', address: "10.0.0.1:1" })],
+      [Series.make(catalog.backendUp, 1, { backend: 'a"b\\c\nd', address: "10.0.0.1:1" })],
       "prometheus",
     );
     assert.include(text, 'lb_backend_up{backend="a\\"b\\\\c\\nd",address="10.0.0.1:1"} 1\n');
@@ -94,8 +95,8 @@ describe("Exposition", () => {
 
   it("is written in slices of a bounded number of lines, and says the same whatever the order they come in", () => {
     const backends = Array.from({ length: 1_000 }, (_, n) => ({ backend: `b${n}`, address: "10.0.0.1:1" }));
-    const up = backends.map((labels) => Exposition.series(catalog.backendUp, 1, labels));
-    const open = backends.map((labels) => Exposition.series(catalog.backendOpen, 7, labels));
+    const up = backends.map((labels) => Series.make(catalog.backendUp, 1, labels));
+    const open = backends.map((labels) => Series.make(catalog.backendOpen, 7, labels));
     const taken: Array<number> = [];
     let count = 0;
     const slices = Exposition.render(

@@ -1,5 +1,4 @@
 import { assert, describe, it } from "@effect/vitest";
-import { MetricState } from "effect";
 import { catalog, families } from "../../src/metrics/Catalog.js";
 import { Recorder } from "../../src/metrics/Recorder.js";
 
@@ -7,23 +6,16 @@ const subject = (id: string) => ({ key: id, id, address: { host: "10.0.0.1", por
 
 /** The count of a series with these labels; undefined where there is none. */
 const counted = (
-  { registry }: Pick<Recorder, "registry">,
+  { series }: Pick<Recorder, "series">,
   name: string,
   labels: Readonly<Record<string, string>> = {},
 ): number | undefined => {
-  const found = registry
-    .snapshot()
-    .find(
-      ({ metricKey }) =>
-        metricKey.name === name &&
-        Object.entries(labels).every(([key, value]) =>
-          metricKey.tags.some((tag) => tag.key === key && tag.value === value),
-        ),
-    )?.metricState;
-  if (found === undefined) return undefined;
-  return MetricState.isCounterState(found) || MetricState.isHistogramState(found)
-    ? Number(found.count)
-    : undefined;
+  const value = series.find(
+    (one) =>
+      one.name === name &&
+      Object.entries(labels).every(([label, expected]) => one.labels[label] === expected),
+  )?.value;
+  return typeof value === "object" ? value.count : value;
 };
 
 describe("Recorder", () => {

@@ -7,7 +7,6 @@ import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
 import * as Pool from "../../src/backend/Pool.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
 import { catalog } from "../../src/metrics/Catalog.js";
-import * as Exposition from "../../src/metrics/Exposition.js";
 import { Metrics } from "../../src/metrics/Metrics.js";
 import { Recorder } from "../../src/metrics/Recorder.js";
 import * as LoadBalancer from "../../src/proxy/LoadBalancer.js";
@@ -119,7 +118,7 @@ const idle = ({ balancer, registry }: Effect.Effect.Success<ReturnType<typeof st
 
 /** What has been counted since the start. */
 const counts = (metrics: Recorder) => {
-  const all = metrics.snapshots.flatMap(Exposition.fromSnapshot);
+  const all = [metrics, ...metrics.backends.values()].flatMap(({ series }) => series);
   const count = (family: { readonly name: string }) =>
     all
       .filter(({ name }) => name === family.name)

@@ -236,11 +236,10 @@ const start = (brought: Partial<Brought>) =>
     return { balancer, sessions, registry, metrics, log, records, serve, stop, resets: () => resets };
   });
 
-const countEnded = ({ snapshots }: Recorder): number =>
-  snapshots
-    .flat()
-    .filter(({ metricKey }) => metricKey.name === "lb_connections_ended")
-    .reduce((total, { metricState }) => total + ("count" in metricState ? Number(metricState.count) : 0), 0);
+const countEnded = ({ series }: Recorder): number =>
+  series
+    .filter(({ name }) => name === "lb_connections_ended")
+    .reduce((total, { value }) => total + (typeof value === "number" ? value : 0), 0);
 
 describe("a session's one exit", () => {
   it.scopedLive("takes no notice of what onEnded returns", () =>

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest";
 import { FastCheck as fc } from "effect";
 import { catalog } from "../../src/metrics/Catalog.js";
-import { series } from "../../src/metrics/Exposition.js";
+import * as Series from "../../src/metrics/Series.js";
 import { encode } from "../../src/telemetry/OtlpMetrics.js";
 
 describe("metrics for a collector", () => {
@@ -34,9 +34,9 @@ describe("metrics for a collector", () => {
     const labels = { backend: "web-1", address: "10.0.0.1:80" };
     const sent = encode(
       [
-        series(catalog.backendUp, 1, labels),
-        series(catalog.open, 7, {}),
-        series(catalog.backendUp, 0, { ...labels, backend: "web-2" }),
+        Series.make(catalog.backendUp, 1, labels),
+        Series.make(catalog.open, 7, {}),
+        Series.make(catalog.backendUp, 0, { ...labels, backend: "web-2" }),
       ],
       1n,
       2n,
