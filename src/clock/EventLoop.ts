@@ -16,10 +16,47 @@
  */
 import { Effect } from "effect";
 
-/** One turn of the event loop: ends after a round of input was looked at. */
+/** Gives the turns of the event loop to those who wait for one: each turn to one of them, in the order of asking. */
+class Turns {
+  readonly #waiting = new Set<() => void>();
+  #asked = false;
+
+  readonly #next = (): void => {
+    this.#asked = false;
+    const [first] = this.#waiting;
+    if (first === undefined) return;
+    this.#waiting.delete(first);
+    if (this.#waiting.size > 0) this.#ask();
+    first();
+  };
+
+  #ask(): void {
+    if (this.#asked) return;
+    this.#asked = true;
+    setImmediate(this.#next);
+  }
+
+  wait(goOn: () => void): void {
+    this.#waiting.add(goOn);
+    this.#ask();
+  }
+
+  leave(goOn: () => void): void {
+    this.#waiting.delete(goOn);
+  }
+}
+
+/** A process has one event loop, and so one of these. */
+const turns = new Turns();
+
+/**
+ * One turn of the event loop: ends after a round of input was looked at. Each turn is given to one of those who wait, so
+ * that input is held up by one slice of work however many works are done in slices.
+ */
 export const turn: Effect.Effect<void> = Effect.async((resume) => {
-  const immediate = setImmediate(() => resume(Effect.void));
-  return Effect.sync(() => clearImmediate(immediate));
+  const goOn = (): void => resume(Effect.void);
+  turns.wait(goOn);
+  return Effect.sync(() => turns.leave(goOn));
 });
 
 /** Runs the generator to its end, with a {@link turn} at each `yield`. Can be interrupted between two slices. */

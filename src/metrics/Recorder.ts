@@ -14,7 +14,17 @@ import {
   values,
 } from "./Catalog.js";
 import * as LabelValue from "./LabelValue.js";
-import { Counter, Counters, type Forward, Histogram, type Series } from "./Series.js";
+import { Counter, Counters, Differing, type Forward, Histogram, type Series } from "./Series.js";
+
+const failures = new Differing(catalog.connectFailures, values.connectFailures, (reason) => ({ reason }));
+const transitions = new Differing(catalog.transitions, values.transitions, (to) => ({ to }));
+const probes = new Differing(catalog.probes, values.probes, (result) => ({ result }));
+const refused = new Differing(catalog.refused, values.refused, (reason) => ({ reason }));
+const polls = new Differing(catalog.polls, values.polls, (result) => ({ result }));
+const ended = new Differing<string>(catalog.ended, values.ended, (code) => {
+  const [by = "", phase = ""] = code.split("/");
+  return { by, phase };
+});
 
 /**
  * A backend, as metrics name it.
@@ -67,19 +77,9 @@ export class BackendRecorder {
     this.#redispatches = new Counter(catalog.redispatches, labels, forward);
     this.#connectSeconds = new Histogram(catalog.connectSeconds, labels, forward);
     this.#probeSeconds = new Histogram(catalog.probeSeconds, labels, forward);
-    this.#failures = new Counters(
-      catalog.connectFailures,
-      values.connectFailures,
-      (reason) => ({ ...labels, reason }),
-      forward,
-    );
-    this.#transitions = new Counters(
-      catalog.transitions,
-      values.transitions,
-      (to) => ({ ...labels, to }),
-      forward,
-    );
-    this.#probes = new Counters(catalog.probes, values.probes, (result) => ({ ...labels, result }), forward);
+    this.#failures = new Counters(failures, labels, forward);
+    this.#transitions = new Counters(transitions, labels, forward);
+    this.#probes = new Counters(probes, labels, forward);
   }
 
   /** All that is recorded of it, at this moment. */
@@ -188,17 +188,9 @@ export class Recorder {
     this.#seconds = new Histogram(catalog.connectionSeconds, {}, forward);
     this.#receivedBytes = new Histogram(catalog.connectionBytes, { direction: "received" }, forward);
     this.#sentBytes = new Histogram(catalog.connectionBytes, { direction: "sent" }, forward);
-    this.#refused = new Counters(catalog.refused, values.refused, (reason) => ({ reason }), forward);
-    this.#polls = new Counters(catalog.polls, values.polls, (result) => ({ result }), forward);
-    this.#ended = new Counters(
-      catalog.ended,
-      values.ended,
-      (code) => {
-        const [by = "", phase = ""] = code.split("/");
-        return { by, phase };
-      },
-      forward,
-    );
+    this.#refused = new Counters(refused, {}, forward);
+    this.#polls = new Counters(polls, {}, forward);
+    this.#ended = new Counters(ended, {}, forward);
   }
 
   /** Connections accepted from clients since the start. */

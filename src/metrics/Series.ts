@@ -71,52 +71,87 @@ export class Counter {
   }
 }
 
-/** The counters of one family that differ in a label: those of known values from the beginning, others as they come. */
-export class Counters<Value extends string> {
-  readonly #counts: Map<Value, number>;
-  readonly #forwards = new Map<Value, Update>();
+/** What the counters of one family that differ in some labels have in common. */
+export class Differing<Value extends string> {
+  /** The places of values that are known from the beginning. */
+  readonly places: ReadonlyMap<Value, number>;
 
   constructor(
     readonly family: Family,
-    known: ReadonlyArray<Value>,
+    readonly known: ReadonlyArray<Value>,
+    /** The labels that they differ in. */
     readonly labelsOf: (value: Value) => Labels,
-    readonly forward: Forward | undefined,
   ) {
-    this.#counts = new Map(known.map((value) => [value, 0]));
+    this.places = new Map(known.map((value, place) => [value, place]));
   }
+}
+
+/** The counters of one family that differ in some labels: those of known values from the beginning, others as they come. */
+export class Counters<Value extends string> {
+  /** Those of known values; there once something was counted. */
+  #counts: Array<number> | undefined;
+  #others: Map<Value, number> | undefined;
+  #forwards: Map<Value, Update> | undefined;
+
+  constructor(
+    readonly differing: Differing<Value>,
+    /** The labels that they share. */
+    readonly labels: Labels,
+    readonly forward: Forward | undefined,
+  ) {}
 
   increment(value: Value): void {
-    this.#counts.set(value, (this.#counts.get(value) ?? 0) + 1);
-    if (this.forward === undefined) return;
-    const update = this.#forwards.get(value) ?? this.forward(this.family, this.labelsOf(value));
-    this.#forwards.set(value, update);
-    update(1);
+    const { known, places } = this.differing;
+    const place = places.get(value);
+    if (place === undefined) {
+      this.#others ??= new Map();
+      this.#others.set(value, (this.#others.get(value) ?? 0) + 1);
+    } else {
+      this.#counts ??= new Array(known.length).fill(0);
+      this.#counts[place] = (this.#counts[place] ?? 0) + 1;
+    }
+    if (this.forward !== undefined) this.#updateOf(value, this.forward)(1);
+  }
+
+  /** The counts at this moment. */
+  get byValue(): ReadonlyMap<Value, number> {
+    const counts = new Map<Value, number>();
+    for (const [value, place] of this.differing.places) counts.set(value, this.#counts?.[place] ?? 0);
+    for (const [value, count] of this.#others ?? []) counts.set(value, count);
+    return counts;
   }
 
   get total(): number {
     let total = 0;
-    for (const count of this.#counts.values()) total += count;
+    for (const count of this.#counts ?? []) total += count;
+    for (const count of this.#others?.values() ?? []) total += count;
     return total;
   }
 
-  /** As they are now. */
-  get byValue(): ReadonlyMap<Value, number> {
-    return new Map(this.#counts);
-  }
-
   get series(): ReadonlyArray<Series> {
-    return Array.from(this.#counts, ([value, count]) => ({
-      name: this.family.name,
-      labels: this.labelsOf(value),
+    return Array.from(this.byValue, ([value, count]) => ({
+      name: this.differing.family.name,
+      labels: this.#labelsOf(value),
       value: count,
     }));
+  }
+
+  #labelsOf(value: Value): Labels {
+    return { ...this.labels, ...this.differing.labelsOf(value) };
+  }
+
+  #updateOf(value: Value, forward: Forward): Update {
+    this.#forwards ??= new Map();
+    const update = this.#forwards.get(value) ?? forward(this.differing.family, this.#labelsOf(value));
+    this.#forwards.set(value, update);
+    return update;
   }
 }
 
 /** Counts values by the bounds of its family. */
 export class Histogram {
-  /** How many were at most each bound and above the one before; the last ones were above all. */
-  readonly #counts: Array<number>;
+  /** How many were at most each bound and above the one before; the last ones were above all. There once any was. */
+  #counts: Array<number> | undefined;
   #sum = 0;
   #count = 0;
   #forward: Update | undefined;
@@ -126,7 +161,6 @@ export class Histogram {
     readonly labels: Labels,
     forward: Forward | undefined,
   ) {
-    this.#counts = new Array(family.bounds.length + 1).fill(0);
     this.#forward = forward?.(family, labels);
   }
 
@@ -142,7 +176,8 @@ export class Histogram {
     const { bounds } = this.family;
     let bucket = 0;
     while (bucket < bounds.length && value > (bounds[bucket] as number)) bucket += 1; // inside the array
-    this.#counts[bucket] = (this.#counts[bucket] as number) + 1; // it has one more than there are bounds
+    this.#counts ??= new Array(bounds.length + 1).fill(0);
+    this.#counts[bucket] = (this.#counts[bucket] ?? 0) + 1;
     this.#sum += value;
     this.#count += 1;
     this.#forward?.(value);
@@ -150,9 +185,9 @@ export class Histogram {
 
   get series(): Series {
     let count = 0;
-    const buckets = this.#counts.map((inBucket, i) => {
-      count += inBucket;
-      return [this.family.bounds[i] ?? Number.POSITIVE_INFINITY, count] as const;
+    const buckets = [...this.family.bounds, Number.POSITIVE_INFINITY].map((bound, i) => {
+      count += this.#counts?.[i] ?? 0;
+      return [bound, count] as const;
     });
     return { name: this.family.name, labels: this.labels, value: { buckets, sum: this.#sum, count } };
   }

@@ -27,6 +27,45 @@ describe("EventLoop.inSlices", () => {
     }),
   );
 
+  it.live("does one slice in a turn of the event loop, however many works there are, each in its turn", () =>
+    Effect.gen(function* () {
+      let turns = 0;
+      const count = (): void => {
+        turns += 1;
+        immediate = setImmediate(count);
+      };
+      let immediate = setImmediate(count);
+      const seen: Array<readonly [turn: number, work: number]> = [];
+      const work = (number: number) =>
+        EventLoop.inSlices(
+          (function* () {
+            for (let i = 0; i < 20; i++) {
+              yield;
+              seen.push([turns, number]);
+            }
+          })(),
+        );
+      yield* Effect.all([work(0), work(1), work(2)], { concurrency: "unbounded" });
+      clearImmediate(immediate);
+      assert.lengthOf(new Set(seen.map(([turn]) => turn)), 60);
+      assert.deepStrictEqual(
+        seen.map(([, number]) => number),
+        Array.from({ length: 60 }, (_, i) => i % 3),
+      );
+    }),
+  );
+
+  it.live("goes on with the others when one that waits is interrupted", () =>
+    Effect.gen(function* () {
+      const first = yield* Effect.fork(EventLoop.turn);
+      const second = yield* Effect.fork(EventLoop.turn);
+      yield* Effect.yieldNow();
+      yield* Fiber.interrupt(first);
+      yield* Fiber.join(second);
+      yield* EventLoop.turn;
+    }),
+  );
+
   it.live("can be interrupted between two slices", () =>
     Effect.gen(function* () {
       let slices = 0;

@@ -44,7 +44,11 @@ describe("updates", () => {
         forwarded.push(`${name} ${kind} ${amount}`);
     new Series.Counter(family("counter", []), { kind: "a" }, forward).add(2);
     new Series.Histogram(family("histogram", [1]), { kind: "b" }, forward).observe(7);
-    const counters = new Series.Counters<string>(family("counter", []), ["c"], (kind) => ({ kind }), forward);
+    const counters = new Series.Counters(
+      new Series.Differing<string>(family("counter", []), ["c"], (kind) => ({ kind })),
+      {},
+      forward,
+    );
     counters.increment("c");
     counters.increment("d");
     counters.increment("d");
