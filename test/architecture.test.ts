@@ -237,6 +237,13 @@ describe("the sources", () => {
   });
 });
 
+describe("a data thread", () => {
+  it("loads the system calls and nothing else: each package that it loaded would be loaded in every thread", () => {
+    const packagesLoaded = loaded(written, "src/transport/threads/worker.ts");
+    expect([...packagesLoaded.keys()].filter((name) => !name.startsWith("node:"))).toEqual(["koffi"]);
+  });
+});
+
 describe("importing a balancer without monitoring", () => {
   it.each([
     "src/proxy/LoadBalancer.ts",

@@ -6,15 +6,7 @@
 import { Duration, Effect } from "effect";
 import * as EventLoop from "./EventLoop.js";
 import * as MonotonicClock from "./MonotonicClock.js";
-
-/** A timer that comes at least this much late means a stall, in milliseconds. */
-export const stallMillis = 500;
-
-/** By how much stalls may extend one deadline in all, in milliseconds. */
-export const longestExtension = 30_000;
-
-/** How often a running deadline looks for stalls, in milliseconds. */
-export const lookMillis = 250;
+import { longestExtension, lookMillis, stallMillis } from "./StallTimes.js";
 
 /** Waits for so long, and for as long as stalls took away from that. */
 const deadline = (millis: number): Effect.Effect<void> =>

@@ -61,7 +61,7 @@ export class Session implements ForwardOptions {
     readonly attempts: Pick<Attempts, "connectTimeoutMillis" | "connected">,
   ) {}
 
-  readonly connected = (): void => this.attempts.connected(this);
+  readonly connected = (millis?: number): void => this.attempts.connected(this, millis);
 
   get timeoutMillis(): number {
     return this.attempts.connectTimeoutMillis;
@@ -119,8 +119,8 @@ const logInterval = Duration.seconds(5);
 export interface Attempts {
   /** How long one attempt to connect may take. */
   readonly connectTimeoutMillis: number;
-  /** The backend that the session is assigned to is connected. */
-  readonly connected: (session: Session) => void;
+  /** The backend that the session is assigned to is connected; it took so long, until now unless said otherwise. */
+  readonly connected: (session: Session, millis?: number) => void;
   /** Tries one backend. Does not fail but by a defect. */
   readonly attempt: (session: Session) => Effect.Effect<Decision>;
   /** Gives the backend back that a session is assigned to; undefined where there is none. */
@@ -145,10 +145,9 @@ export const make = ({
     backend: describe(backend),
   });
 
-  const connected = (session: Session): void => {
+  const connected = (session: Session, millis = now() - session.began): void => {
     const { backend } = session;
     if (backend === undefined) return;
-    const millis = now() - session.began;
     session.connectMillis = millis;
     metrics.backend(backend).connected(millis);
     registry.connected(backend);

@@ -32,8 +32,10 @@ import type { ByteCounts } from "../net/ByteCounts.js";
 import type { ListenError } from "../net/ListenError.js";
 import type { SocketAddress } from "../net/SocketAddress.js";
 import { type ConnectError, fail } from "./ConnectError.js";
+import { type ForwardCallbacks, forward, type RelayOutcome } from "./Forwarding.js";
 
 export { ConnectError, type ConnectFailure, isLocal } from "./ConnectError.js";
+export { type ForwardCallbacks, forward, type RelayEnd, type RelayOutcome } from "./Forwarding.js";
 
 /**
  * A TCP connection to a client or a backend. Its owner has to end it: by {@link Transport.relay}, `close` or `reset`.
@@ -103,38 +105,6 @@ export interface Listener {
    * closes.
    */
   readonly close: Effect.Effect<void>;
-}
-
-/**
- * How a relay ended: in order, or by a side that broke off.
- *
- * @since 0.2.0
- * @category models
- */
-export type RelayEnd =
-  /** Both sides sent their FIN, the client first, and all bytes were delivered. */
-  | "client-closed"
-  /** Both sides sent their FIN, the backend first, and all bytes were delivered. */
-  | "backend-closed"
-  /** The client broke off (RST, or its connection died). */
-  | "client-reset"
-  /** The backend broke off. */
-  | "backend-reset"
-  /** The thread that relayed it ended by a fault, and both were reset. */
-  | "thread-lost";
-
-/**
- * What a relay came to.
- *
- * @since 0.2.0
- * @category models
- */
-export interface RelayOutcome {
-  readonly end: RelayEnd;
-  /** Bytes read from the client. */
-  readonly received: number;
-  /** Bytes read from the backend. */
-  readonly sent: number;
 }
 
 /**
@@ -218,8 +188,12 @@ export interface ConnectOptions {
  * @category models
  */
 export interface ForwardOptions extends ConnectOptions {
-  /** Called once the backend is connected, before the first byte is moved. Must not throw. */
-  readonly connected?: (() => void) | undefined;
+  /**
+   * Called when the backend is connected, before the first byte is moved. Where other threads connect it is called later:
+   * within half a second, and before what comes of it is told; then with the milliseconds that connecting took. Must not
+   * throw.
+   */
+  readonly connected?: ((millis?: number) => void) | undefined;
 }
 
 /**
@@ -302,56 +276,17 @@ export interface Mechanism {
     target: SocketAddress,
     options: ForwardOptions,
     counts: ByteCounts,
-    callbacks: ForwardCallbacks,
+    callbacks: ForwardCallbacks<ConnectError>,
   ) => GiveUp | undefined;
 }
 
-/**
- * What forwarding a client came to: one of these is called, once, and none after giving up.
- *
- * @since 0.2.0
- * @category models
- */
-export interface ForwardCallbacks {
-  readonly ended: (outcome: RelayOutcome) => void;
-  /** It was not connected; the client is the caller's as before. */
-  readonly failed: (error: ConnectError) => void;
-  /** `connected` threw; the client is the caller's as before. */
-  readonly threw: (defect: unknown) => void;
-}
-
 /** Resumes a fiber that waits for it. */
-class Resuming implements ForwardCallbacks {
+class Resuming implements ForwardCallbacks<ConnectError> {
   constructor(readonly resume: (result: Effect.Effect<RelayOutcome, ConnectError>) => void) {}
   readonly ended = (outcome: RelayOutcome): void => this.resume(Effect.succeed(outcome));
   readonly failed = (error: ConnectError): void => this.resume(fail(error));
   readonly threw = (defect: unknown): void => this.resume(Effect.die(defect));
 }
-
-/**
- * Connects, and relays when that is done; the one way to forward, on whatever thread. Answers how to give up.
- *
- * @since 0.2.0
- * @category constructors
- */
-export const forward = <Client, Backend extends { readonly reset: () => void }>(
-  connect: (made: (backend: Backend) => void, failed: (error: ConnectError) => void) => () => void,
-  relay: (client: Client, backend: Backend, ended: (outcome: RelayOutcome) => void) => () => void,
-  client: Client,
-  connected: (() => void) | undefined,
-  callbacks: ForwardCallbacks,
-): (() => void) => {
-  let giveUp = connect((backend) => {
-    giveUp = () => backend.reset();
-    try {
-      connected?.();
-      giveUp = relay(client, backend, callbacks.ended);
-    } catch (defect) {
-      callbacks.threw(defect);
-    }
-  }, callbacks.failed);
-  return () => giveUp();
-};
 
 /**
  * The verbs of a transport. All waits can be interrupted, inside an uninterruptible region too.
@@ -500,7 +435,7 @@ export const make = ({
       const callbacks = new Resuming(resume);
       return (
         elsewhere?.(client, target, options, counts, callbacks) ??
-        forward<Connection, Connection>(
+        forward<Connection, Connection, ConnectError>(
           (made, failed) => connect(target, options, made, failed, client),
           (from, to, ended) => relay(from, to, counts, ended),
           client,

@@ -2,7 +2,6 @@
  * A socket on its way to a backend, with its deadline.
  */
 import type { SocketAddress } from "../../net/SocketAddress.js";
-import { ConnectError, ofCode } from "../ConnectError.js";
 import type { Expiring } from "../Deadlines.js";
 import { type Engine, readableAndWritable } from "./Engine.js";
 import {
@@ -11,7 +10,6 @@ import {
   EINTR,
   EMFILE,
   ENFILE,
-  errnoName,
   IPPROTO_TCP,
   type Result,
   TCP_QUICKACK,
@@ -25,7 +23,14 @@ export interface Destination {
   readonly length: number;
 }
 
-export type Settled = Socket | ConnectError;
+/** Why there is no connection: an errno, or one of the two below. */
+export type Failure = number;
+/** For no reason that the kernel has a word for. */
+export const unexplained: Failure = 0;
+/** Its deadline has passed. */
+export const timedOut: Failure = -1;
+
+export type Settled = Socket | Failure;
 
 export class Connecting implements Owner, Expiring {
   since = 0;
@@ -98,16 +103,16 @@ export class Connecting implements Owner, Expiring {
   }
 
   onLost(): void {
-    this.fail(undefined);
+    this.#settle(unexplained);
   }
 
   expire(): void {
-    this.#settle(new ConnectError({ reason: "timeout", address: this.remote, code: undefined }));
+    this.#settle(timedOut);
   }
 
-  fail(result: Result | string | undefined): void {
-    const code = typeof result === "number" ? errnoName(result) : result;
-    this.#settle(ofCode(this.remote, code));
+  /** The kernel has answered with a negated errno, or with nothing that is one. */
+  fail(result: Result): void {
+    this.#settle(Math.abs(result));
   }
 
   /** Leaves nothing behind, a connection that was made and that nobody has taken over included. */
@@ -116,11 +121,11 @@ export class Connecting implements Owner, Expiring {
     this.#end();
   }
 
-  #settle(error: ConnectError): void {
+  #settle(failure: Failure): void {
     if (this.#settled) return;
     this.#settled = true;
     this.#end();
-    this.onSettled(error);
+    this.onSettled(failure);
   }
 
   #end(): void {

@@ -7,7 +7,6 @@
  * The numbers are those of Linux's generic headers, which x86-64 and 64-bit ARM share, in glibc and in musl; the one
  * layout that differs is `epoll_event`, packed on x86-64 alone.
  */
-import { Context } from "effect";
 
 /** Memory that stays where it is for as long as something refers to this object. */
 export interface Block {
@@ -19,88 +18,83 @@ export interface Block {
 /** A count, a descriptor or zero; below zero a negated errno, for which {@link errnoName} has the word. */
 export type Result = number;
 
-export class Libc extends Context.Tag("zeitwork-load-balancer/Libc")<
-  Libc,
-  {
-    /** Zeroed memory. Meant for few and long-lived blocks. */
-    readonly allocate: (size: number) => Block;
+export interface Service {
+  /** Zeroed memory. Meant for few and long-lived blocks. */
+  readonly allocate: (size: number) => Block;
 
-    /** A TCP socket, non-blocking and close-on-exec. */
-    readonly socket: (family: number) => Result;
-    /** Addresses are given at the start of a block: {@link writeAddress}. */
-    readonly bind: (fd: number, address: Block, length: number) => Result;
-    readonly listen: (fd: number, backlog: number) => Result;
-    /**
-     * The next connection, non-blocking and close-on-exec; the peer's address is written at the start of the block
-     * ({@link addressSize}). It inherits what Linux lets it inherit: NODELAY, LINGER, KEEPALIVE
-     * and its times.
-     */
-    readonly accept: (fd: number, address: Block) => Result;
-    readonly connect: (fd: number, address: Block, length: number) => Result;
-    /** Writes the socket's own address at the start of the block ({@link addressSize}). */
-    readonly socketName: (fd: number, address: Block) => Result;
-    /** An option whose value is an `int`. */
-    readonly setOption: (fd: number, level: number, option: number, value: number) => Result;
-    /** Whether `close`, and the end of this process, send RST: SO_LINGER with no time, or off. */
-    readonly resetOnClose: (fd: number, on: boolean) => Result;
-    /** Takes SO_ERROR: the socket's pending error as a positive errno, 0 for none. */
-    readonly takeError: (fd: number) => Result;
-    /** Writes what the kernel knows of a connection at the start of a block, as {@link tcpInfo} says. */
-    readonly connectionInfo: (fd: number, info: Block) => Result;
-    /** Makes a descriptor of others non-blocking (O_NONBLOCK), for all who share it. */
-    readonly setNonBlocking: (fd: number) => Result;
-    /** Sends FIN (SHUT_WR). */
-    readonly shutdown: (fd: number) => Result;
-    /** The descriptor is gone afterwards, whatever it answers (close(2), "Dealing with error returns"). */
-    readonly close: (fd: number) => Result;
+  /** A TCP socket, non-blocking and close-on-exec. */
+  readonly socket: (family: number) => Result;
+  /** Addresses are given at the start of a block: {@link writeAddress}. */
+  readonly bind: (fd: number, address: Block, length: number) => Result;
+  readonly listen: (fd: number, backlog: number) => Result;
+  /**
+   * The next connection, non-blocking and close-on-exec; the peer's address is written at the start of the block
+   * ({@link addressSize}). It inherits what Linux lets it inherit: NODELAY, LINGER, KEEPALIVE
+   * and its times.
+   */
+  readonly accept: (fd: number, address: Block) => Result;
+  readonly connect: (fd: number, address: Block, length: number) => Result;
+  /** Writes the socket's own address at the start of the block ({@link addressSize}). */
+  readonly socketName: (fd: number, address: Block) => Result;
+  /** An option whose value is an `int`. */
+  readonly setOption: (fd: number, level: number, option: number, value: number) => Result;
+  /** Whether `close`, and the end of this process, send RST: SO_LINGER with no time, or off. */
+  readonly resetOnClose: (fd: number, on: boolean) => Result;
+  /** Takes SO_ERROR: the socket's pending error as a positive errno, 0 for none. */
+  readonly takeError: (fd: number) => Result;
+  /** Writes what the kernel knows of a connection at the start of a block, as {@link tcpInfo} says. */
+  readonly connectionInfo: (fd: number, info: Block) => Result;
+  /** Makes a descriptor of others non-blocking (O_NONBLOCK), for all who share it. */
+  readonly setNonBlocking: (fd: number) => Result;
+  /** Sends FIN (SHUT_WR). */
+  readonly shutdown: (fd: number) => Result;
+  /** The descriptor is gone afterwards, whatever it answers (close(2), "Dealing with error returns"). */
+  readonly close: (fd: number) => Result;
 
-    /**
-     * From and to sockets only. One that answers less than it was asked for has no more now, unless its end, an error or urgent data
-     * follow: what comes later brings an event of its own (epoll(7), question 9).
-     */
-    readonly read: (fd: number, block: Block, offset: number, length: number) => Result;
-    /** How many bytes of a connection wait to be read (SIOCINQ). A pending error stays pending. */
-    readonly unread: (fd: number) => Result;
-    /** `more` keeps a small rest back for what must follow at once, bytes or FIN, to go along with it (MSG_MORE). */
-    readonly write: (fd: number, block: Block, offset: number, length: number, more?: boolean) => Result;
-    /**
-     * About how many bytes a socket would take now, by the kernel's account of its buffer (SO_MEMINFO, Linux 4.12).
-     */
-    readonly sendRoom: (fd: number) => Result;
-    /** Copies from a pipe; answers less than was asked for only where the pipe holds less. */
-    readonly readPipe: (fd: number, block: Block, offset: number, length: number) => Result;
-    /** A non-blocking pipe: the reading and the writing descriptor as two `int` at the start of the block. */
-    readonly pipe: (ends: Block) => Result;
-    /** F_SETPIPE_SZ. Answers the capacity in bytes. */
-    readonly setPipeSize: (fd: number, bytes: number) => Result;
-    /** Moves at most `length` bytes between a socket and a pipe; never waits for the pipe. */
-    readonly splice: (from: number, to: number, length: number) => Result;
+  /**
+   * From and to sockets only. One that answers less than it was asked for has no more now, unless its end, an error or urgent data
+   * follow: what comes later brings an event of its own (epoll(7), question 9).
+   */
+  readonly read: (fd: number, block: Block, offset: number, length: number) => Result;
+  /** How many bytes of a connection wait to be read (SIOCINQ). A pending error stays pending. */
+  readonly unread: (fd: number) => Result;
+  /** `more` keeps a small rest back for what must follow at once, bytes or FIN, to go along with it (MSG_MORE). */
+  readonly write: (fd: number, block: Block, offset: number, length: number, more?: boolean) => Result;
+  /**
+   * About how many bytes a socket would take now, by the kernel's account of its buffer (SO_MEMINFO, Linux 4.12).
+   */
+  readonly sendRoom: (fd: number) => Result;
+  /** Copies from a pipe; answers less than was asked for only where the pipe holds less. */
+  readonly readPipe: (fd: number, block: Block, offset: number, length: number) => Result;
+  /** A non-blocking pipe: the reading and the writing descriptor as two `int` at the start of the block. */
+  readonly pipe: (ends: Block) => Result;
+  /** F_SETPIPE_SZ. Answers the capacity in bytes. */
+  readonly setPipeSize: (fd: number, bytes: number) => Result;
+  /** Moves at most `length` bytes between a socket and a pipe; never waits for the pipe. */
+  readonly splice: (from: number, to: number, length: number) => Result;
 
-    /** Close-on-exec. */
-    readonly epollCreate: () => Result;
-    /** `fd` and `incarnation` come back with every event, as the two halves of its data. Both are unsigned 32-bit numbers. */
-    readonly epollControl: (
-      epoll: number,
-      operation: number,
-      fd: number,
-      events: number,
-      incarnation: number,
-    ) => Result;
-    /**
-     * Writes at most `most` events from the start of the block, as {@link epollEvent} says.
-     * Waits for `timeoutMillis`; 0 does not wait, -1 has no limit.
-     */
-    readonly epollWait: (epoll: number, events: Block, most: number, timeoutMillis: number) => Result;
-  }
->() {}
-
-export type Service = Context.Tag.Service<typeof Libc>;
+  /** Close-on-exec. */
+  readonly epollCreate: () => Result;
+  /** `fd` and `incarnation` come back with every event, as the two halves of its data. Both are unsigned 32-bit numbers. */
+  readonly epollControl: (
+    epoll: number,
+    operation: number,
+    fd: number,
+    events: number,
+    incarnation: number,
+  ) => Result;
+  /**
+   * Writes at most `most` events from the start of the block, as {@link epollEvent} says.
+   * Waits for `timeoutMillis`; 0 does not wait, -1 has no limit.
+   */
+  readonly epollWait: (epoll: number, events: Block, most: number, timeoutMillis: number) => Result;
+}
 
 /** Address families. */
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 
-/** Levels and options of {@link Libc}'s `setOption`. */
+/** Levels and options of {@link Service}'s `setOption`. */
 export const SOL_SOCKET = 1;
 export const SO_REUSEADDR = 2;
 export const SO_KEEPALIVE = 9;
@@ -221,12 +215,6 @@ const names: ReadonlyMap<number, string> = new Map(
 
 /** The word for an errno, negated or not: ECONNRESET. */
 export const errnoName = (errno: number): string => names.get(Math.abs(errno)) ?? `errno ${Math.abs(errno)}`;
-
-const numbers: ReadonlyMap<string, number> = new Map([...names].map(([number, name]) => [name, number]));
-
-/** The errno, positive, that {@link errnoName} has the word for; 0 where there is none. */
-export const errnoOf = (name: string): number =>
-  numbers.get(name) ?? (Number(/^errno (\d+)$/.exec(name)?.[1]) || 0);
 
 /** Where the parts of an `epoll_event` are, in 32-bit words. */
 export interface EpollEventLayout {

@@ -8,10 +8,11 @@ import * as Library from "../../libc/Library.js";
 import * as Descriptors from "../../net/Descriptors.js";
 import { failureOf, ListenError } from "../../net/ListenError.js";
 import type { SocketAddress } from "../../net/SocketAddress.js";
-import { ConnectError } from "../ConnectError.js";
+import { ConnectError, ofCode } from "../ConnectError.js";
 import {
   type Connection,
   type ConnectOptions,
+  type ForwardCallbacks,
   type Listener,
   type ListenOptions,
   type Mechanism,
@@ -20,7 +21,7 @@ import {
 } from "../Transport.js";
 import * as DataThreads from "../threads/DataThreads.js";
 import { Acceptor } from "./Acceptor.js";
-import { Connecting, type Destination, type Settled } from "./Connecting.js";
+import { Connecting, type Destination, type Failure, timedOut } from "./Connecting.js";
 import { Engine } from "./Engine.js";
 import type { EventCounters } from "./EventCounter.js";
 import { format, parse } from "./InetAddress.js";
@@ -34,7 +35,6 @@ import {
   IPPROTO_IPV6,
   IPPROTO_TCP,
   IPV6_V6ONLY,
-  Libc,
   type RawAddress,
   type Result,
   readAddress,
@@ -52,7 +52,7 @@ import { RingConnecting } from "./RingConnecting.js";
 import { RingRelay } from "./RingRelay.js";
 import { selfTest } from "./SelfTest.js";
 import { keepAlive, Socket } from "./Socket.js";
-import { Wakeup } from "./Wakeup.js";
+import { Libc, Wakeup } from "./System.js";
 
 /**
  * Why this transport cannot run here.
@@ -288,41 +288,41 @@ export const make = (
     const connecting = (
       target: SocketAddress,
       { timeoutMillis }: ConnectOptions,
-      onSettled: (result: Settled) => void,
+      made: (socket: Socket) => void,
+      failed: (error: ConnectError) => void,
       quickAcknowledge?: boolean,
     ): (() => void) => {
+      const destination = destinationOf(target);
+      if (destination === undefined) {
+        failed(new ConnectError({ reason: "invalid-address", address: target, code: undefined }));
+        return () => {};
+      }
+      const onSettled = (result: Socket | Failure): void => {
+        if (result instanceof Socket) made(result);
+        else failed(errorOf(target, result));
+      };
       const attempt =
         ring === undefined
           ? new Connecting(engine, target, onSettled)
           : new RingConnecting(engine, ring, target, onSettled);
-      const destination = destinationOf(target);
-      if (destination !== undefined) attempt.start(destination, timeoutMillis, quickAcknowledge);
-      else onSettled(new ConnectError({ reason: "invalid-address", address: target, code: undefined }));
+      attempt.start(destination, timeoutMillis, quickAcknowledge);
       return () => attempt.cancel();
     };
 
     // A client that has spoken is passed on at once; where the backend speaks first it must not wait for an acknowledgement.
     const connect: Mechanism["connect"] = (target, options, made, failed, client) =>
-      connecting(
-        target,
-        options,
-        (result) => (result instanceof Socket ? made(result) : failed(result)),
-        client === undefined || !socketOf(client).hasSent(),
-      );
+      connecting(target, options, made, failed, client === undefined || !socketOf(client).hasSent());
 
     // The host has answered when the socket is connected; what would let the program there know is not sent yet.
     const probe: Mechanism["probe"] = (target, options, answered, failed) =>
       connecting(
         target,
         options,
-        (result) => {
-          if (!(result instanceof Socket)) {
-            failed(result);
-            return;
-          }
-          result.reset();
+        (socket) => {
+          socket.reset();
           answered();
         },
+        failed,
         false,
       );
 
@@ -353,7 +353,7 @@ export const make = (
       const destination = socket.closed ? undefined : destinationOf(target);
       return destination === undefined
         ? undefined
-        : threads?.forward(socket, destination, target, options, counts, callbacks);
+        : threads?.forward(socket, destination, options, counts, new Translated(target, callbacks));
     };
 
     return makeTransport({
@@ -367,6 +367,28 @@ export const make = (
       ...(threads === undefined ? {} : { forward }),
     });
   });
+
+/** Tells of a data thread's failures in the transport's words. */
+class Translated implements ForwardCallbacks<Failure> {
+  readonly ended: ForwardCallbacks<Failure>["ended"];
+  readonly threw: ForwardCallbacks<Failure>["threw"];
+
+  constructor(
+    readonly target: SocketAddress,
+    readonly callbacks: ForwardCallbacks<ConnectError>,
+  ) {
+    this.ended = callbacks.ended;
+    this.threw = callbacks.threw;
+  }
+
+  readonly failed = (failure: Failure): void => this.callbacks.failed(errorOf(this.target, failure));
+}
+
+/** What a connect's failure is called. */
+const errorOf = (address: SocketAddress, failure: Failure): ConnectError =>
+  failure === timedOut
+    ? new ConnectError({ reason: "timeout", address, code: undefined })
+    : ofCode(address, failure > 0 ? errnoName(failure) : undefined);
 
 const wordsOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
 

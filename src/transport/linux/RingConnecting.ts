@@ -2,7 +2,7 @@
  * Connecting by an operation of the ring.
  */
 import type { SocketAddress } from "../../net/SocketAddress.js";
-import { Connecting, type Destination, type Settled } from "./Connecting.js";
+import { Connecting, type Destination, type Settled, unexplained } from "./Connecting.js";
 import type { Engine } from "./Engine.js";
 import type { Result } from "./Libc.js";
 import { type Completing, noSlot, type Ring } from "./Ring.js";
@@ -43,7 +43,7 @@ export class RingConnecting extends Connecting implements Completing {
   }
 
   onFault(): void {
-    this.fail(undefined);
+    this.fail(unexplained);
   }
 
   /** The descriptor stays open until the operation has ended. */

@@ -2,7 +2,6 @@
  * What the Linux transport needs of the loop that it runs in: to be called when its epoll descriptor is readable,
  * to be called again soon, and a clock. A simulation puts its own in the place of Node's.
  */
-import { Context } from "effect";
 
 export interface Watch {
   /** After this the callback is not called again, and the descriptor may be closed. */
@@ -14,24 +13,19 @@ export interface Timer {
   readonly cancel: () => void;
 }
 
-export class Wakeup extends Context.Tag("zeitwork-load-balancer/Wakeup")<
-  Wakeup,
-  {
-    /**
-     * Calls back again and again for as long as the descriptor is readable (level-triggered), between other things
-     * that the loop has to do. The callback must not throw. Throws where the descriptor cannot be watched.
-     */
-    readonly watch: (fd: number, onReadable: () => void) => Watch;
-    /**
-     * Runs the task once, in a turn of the loop of its own, with fibers that were resumed before it running after it
-     * at the latest. The task must not throw.
-     */
-    readonly soon: (task: () => void) => void;
-    /** Milliseconds of a clock that never goes back. */
-    readonly now: () => number;
-    /** Runs the task once after this many milliseconds. The task must not throw. */
-    readonly after: (millis: number, task: () => void) => Timer;
-  }
->() {}
-
-export type Service = Context.Tag.Service<typeof Wakeup>;
+export interface Service {
+  /**
+   * Calls back again and again for as long as the descriptor is readable (level-triggered), between other things
+   * that the loop has to do. The callback must not throw. Throws where the descriptor cannot be watched.
+   */
+  readonly watch: (fd: number, onReadable: () => void) => Watch;
+  /**
+   * Runs the task once, in a turn of the loop of its own, with fibers that were resumed before it running after it
+   * at the latest. The task must not throw.
+   */
+  readonly soon: (task: () => void) => void;
+  /** Milliseconds of a clock that never goes back. */
+  readonly now: () => number;
+  /** Runs the task once after this many milliseconds. The task must not throw. */
+  readonly after: (millis: number, task: () => void) => Timer;
+}

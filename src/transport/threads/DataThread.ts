@@ -5,20 +5,14 @@
  * Its connections run on the same engine, connects and relays as those of the main thread.
  */
 import type { ByteCounts } from "../../net/ByteCounts.js";
-import { Connecting } from "../linux/Connecting.js";
+import { forward, type RelayOutcome } from "../Forwarding.js";
+import { Connecting, type Failure } from "../linux/Connecting.js";
 import { Engine, type Watched } from "../linux/Engine.js";
 import type { EventCounters } from "../linux/EventCounter.js";
-import {
-  addressSize,
-  type Block,
-  EPOLLIN,
-  errnoName,
-  errnoOf,
-  type Service as LibcService,
-} from "../linux/Libc.js";
+import { addressSize, type Block, EPOLLIN, errnoName, type Service as LibcService } from "../linux/Libc.js";
 import { Relay } from "../linux/Relay.js";
 import { Socket } from "../linux/Socket.js";
-import { forward, type RelayOutcome } from "../Transport.js";
+
 import { BlockingLoop } from "./BlockingLoop.js";
 import { FaultNote } from "./FaultNote.js";
 import { Ownership } from "./Ownership.js";
@@ -122,6 +116,7 @@ export class DataThread {
       this.#meters[slot] = meter;
     }
     const counted = meter;
+    const began = this.#loop.now();
     let relaying = false;
     let over = false;
     const ended = ({ end }: RelayOutcome): void => {
@@ -133,7 +128,7 @@ export class DataThread {
       client.gone();
       this.#finish(slot, Protocol.failed, result);
     };
-    const giveUp = forward<Socket, Socket>(
+    const giveUp = forward<Socket, Socket, Failure>(
       (made, refused) => {
         const attempt = new Connecting(engine, unnamed, (settled) => {
           if (settled instanceof Socket) made(settled);
@@ -147,7 +142,7 @@ export class DataThread {
       },
       (from, to, onEnd) => {
         relaying = true;
-        this.#report(slot, Protocol.connected);
+        this.#slots.connected(slot, this.#loop.now() - began);
         const relay = new Relay(from, to, counted, onEnd);
         relay.start();
         return () => relay.abort();
@@ -156,8 +151,7 @@ export class DataThread {
       undefined,
       {
         ended,
-        failed: ({ code, reason }) =>
-          failed(reason === "timeout" && code === undefined ? Slots.timedOut : errnoOf(code ?? "")),
+        failed,
         threw: (defect) => engine.faults.caught(client, defect),
       },
     );

@@ -5,13 +5,13 @@
 import { Worker } from "node:worker_threads";
 import { Data, Deferred, Duration, Effect, FiberId, Option, type Scope } from "effect";
 import type { ByteCounts } from "../../net/ByteCounts.js";
-import type { SocketAddress } from "../../net/SocketAddress.js";
-import type { Destination } from "../linux/Connecting.js";
+import type { ForwardCallbacks } from "../Forwarding.js";
+import type { Destination, Failure } from "../linux/Connecting.js";
 import type { Engine } from "../linux/Engine.js";
 import type { EventCounters } from "../linux/EventCounter.js";
 import { pipeBytes } from "../linux/Pipes.js";
 import type { Socket } from "../linux/Socket.js";
-import type { ForwardCallbacks, ForwardOptions, GiveUp } from "../Transport.js";
+import type { ForwardOptions, GiveUp } from "../Transport.js";
 import { type Handed, ThreadLink } from "./ThreadLink.js";
 
 /** The most connections that one data thread has. Who comes then is relayed by the main thread. */
@@ -50,10 +50,9 @@ export interface DataThreads {
   readonly forward: (
     client: Socket,
     to: Destination,
-    target: SocketAddress,
     options: ForwardOptions,
     meter: ByteCounts,
-    told: ForwardCallbacks,
+    told: ForwardCallbacks<Failure>,
   ) => GiveUp | undefined;
   /** Exceptions that they have caught since the start. */
   readonly faults: () => number;
@@ -223,8 +222,8 @@ export const make = (
             });
 
     return {
-      forward: (client, to, target, options, meter, told) => {
-        const handed = fewest()?.hand(client, to, target, options, meter, told);
+      forward: (client, to, options, meter, told) => {
+        const handed = fewest()?.hand(client, to, options, meter, told);
         return handed === undefined ? undefined : giveUp(handed);
       },
       faults: () => {

@@ -2,11 +2,13 @@
  * What the main thread and a data thread tell each other: orders one way, reports the other, each a word with a slot's
  * number and a kind.
  *
- * The main thread fills in a slot and orders `begin`; the thread answers with `connected` at most once, and then with
- * `ended` or `failed` exactly once. Only then is the slot free again. `abort` may be ordered once in between. An order is
+ * The main thread fills in a slot and orders `begin`; the thread answers with `ended` or `failed`, exactly once.
+ * Only then is the slot free again. That it has connected is no answer: it stands in the slot (see {@link Slots}), where
+ * the main thread finds it when it looks for byte counts, and at the end; to be woken for it would cost a connection more
+ * than all the rest that the main thread does for it. `abort` may be ordered once in between. An order is
  * read after all before it, so an `abort` that comes too late is read before the slot's next `begin`, and finds nothing.
  * So there are never more than three orders of one slot under way (a late `abort`, the next `begin`, its `abort`), and
- * never more than two reports; the queues are made for that many, and cannot be full.
+ * never more than one report; the queues are made for that many, and cannot be full.
  */
 import type { RelayEnd } from "../Transport.js";
 
@@ -27,7 +29,7 @@ export interface Memory {
 }
 
 export const ordersOf = (slots: number): number => 3 * slots + 1;
-export const reportsOf = (slots: number): number => 2 * slots + 2;
+export const reportsOf = (slots: number): number => slots + 2;
 
 /** Both in one word: the kind in its two lowest bits. */
 export const word = (slot: number, kind: number): number => (slot << 2) | kind;
@@ -40,11 +42,10 @@ export const abort = 1;
 export const stop = 2;
 
 /** Kinds of reports. The last has no slot, and one of {@link ready} and {@link fault} in its place. */
-export const connected = 0;
-export const ended = 1;
+export const ended = 0;
 /** The client is the main thread's again. */
-export const failed = 2;
-export const ofThread = 3;
+export const failed = 1;
+export const ofThread = 2;
 
 export const ready = 0;
 /** It caught an exception: the text stands in {@link Memory.faults}. */

@@ -4,9 +4,9 @@
  *
  * Memory order. Every word of a slot is written by one side at a time, and what it has written becomes the other's with a
  * word of a {@link Queue}: the main thread fills in a slot and then puts the order, the data thread fills in the result
- * and then puts the report. The two byte counts alone are read while they are written. They are 64-bit floating-point
- * numbers at addresses of multiples of 8, which x86-64 and 64-bit ARM, all that this runs on, load and store as a whole;
- * so what is read is a count that was true a moment ago.
+ * and then puts the report. The two byte counts and the time of the connect alone are read while they are written. Counts
+ * are 64-bit floating-point numbers at addresses of multiples of 8, the time is a word of 32 bits; x86-64 and 64-bit ARM,
+ * all that this runs on, load and store both as a whole. So what is read was true a moment ago.
  */
 import type { ByteCounts } from "../../net/ByteCounts.js";
 
@@ -23,15 +23,15 @@ const timeoutMillis = 5;
 const result = 6;
 const addressLength = 7;
 
-/** In bytes, from the start of a slot: a `sockaddr_in6` at most. */
-const addressAt = 32;
-export const longestAddress = 28;
+/** What connecting took, in microseconds; {@link notConnected} until it is done. */
+const connectMicros = 15;
+const notConnected = -1;
 
-/** Why a client was given back, in place of an errno. */
-export const timedOut = -1;
+/** In bytes, from the start of a slot: a `sockaddr_in6` at most, of 28 bytes, which ends where {@link connectMicros} is. */
+const addressAt = 32;
+
+/** Why a client was given back, in place of a {@link Failure}: because that was ordered. */
 export const givenUp = -2;
-/** For no reason that the kernel has a word for. */
-export const unexplained = 0;
 
 export class Slots {
   readonly #counts: Float64Array;
@@ -57,6 +57,7 @@ export class Slots {
     this.#words[at + client] = descriptor;
     this.#words[at + timeoutMillis] = millis;
     this.#words[at + addressLength] = length;
+    this.#words[at + connectMicros] = notConnected;
     for (let i = 0; i < length; i++) this.#bytes[slot * slotBytes + addressAt + i] = to[i] ?? 0;
   }
 
@@ -75,6 +76,18 @@ export class Slots {
     const length = this.#word(slot, addressLength);
     for (let i = 0; i < length; i++) to[i] = this.#bytes[slot * slotBytes + addressAt + i] ?? 0;
     return length;
+  }
+
+  /** The data thread's: its backend is connected, and that took so many milliseconds. */
+  connected(slot: number, millis: number): void {
+    // An hour and more is no time for a connect: 2 ** 31 microseconds are 35 minutes.
+    this.#words[slot * (slotBytes / 4) + connectMicros] = Math.min(Math.round(1_000 * millis), 2 ** 31 - 1);
+  }
+
+  /** What connecting took, in milliseconds; undefined while it is not connected. */
+  connectMillis(slot: number): number | undefined {
+    const micros = this.#word(slot, connectMicros);
+    return micros === notConnected ? undefined : micros / 1_000;
   }
 
   /** What it came to: what that means is told by the report. */

@@ -2,23 +2,22 @@
  * The main thread's side of one data thread, from its start to its end: what is handed over, and what came of it.
  */
 import type { ByteCounts } from "../../net/ByteCounts.js";
-import type { SocketAddress } from "../../net/SocketAddress.js";
-import { ConnectError, ofCode } from "../ConnectError.js";
-import type { Destination } from "../linux/Connecting.js";
+import type { ForwardCallbacks } from "../Forwarding.js";
+import type { Destination, Failure } from "../linux/Connecting.js";
 import type { Engine } from "../linux/Engine.js";
 import type { EventCounters } from "../linux/EventCounter.js";
 import { errnoName } from "../linux/Libc.js";
 import type { Owner, Socket } from "../linux/Socket.js";
 import type { Timer, Watch } from "../linux/Wakeup.js";
-import type { ForwardCallbacks, ForwardOptions, RelayEnd } from "../Transport.js";
+import type { ForwardOptions, RelayEnd } from "../Transport.js";
 import { FaultNote } from "./FaultNote.js";
 import { Ownership } from "./Ownership.js";
 import * as Protocol from "./Protocol.js";
 import { Queue } from "./Queue.js";
 import * as Slots from "./Slots.js";
 
-/** Meters of connections that go on are brought up to date so often, in milliseconds. */
-const countingMillis = 500;
+/** What is known here of connections that go on is brought up to date so often, in milliseconds. */
+const lookMillis = 500;
 
 /** A connection that was handed over. */
 export class Handed implements Owner {
@@ -26,6 +25,8 @@ export class Handed implements Owner {
   readonly counted: ByteCounts = { received: 0, sent: 0 };
   over = false;
   aborted = false;
+  /** Its caller knows that it is connected. */
+  #connected = false;
   /** The client's owner has ended it meanwhile. */
   #lost = false;
   /** Called in place of telling what came of it. */
@@ -35,10 +36,9 @@ export class Handed implements Owner {
     readonly link: ThreadLink,
     readonly slot: number,
     readonly client: Socket,
-    readonly target: SocketAddress,
     readonly options: ForwardOptions,
     public meter: ByteCounts,
-    readonly told: ForwardCallbacks,
+    readonly told: ForwardCallbacks<Failure>,
   ) {}
 
   /** Nothing is told from now on; calls back when the data thread has given up. */
@@ -47,6 +47,8 @@ export class Handed implements Owner {
       onGivenUp();
       return;
     }
+    // Whether it was connected belongs to its record, however short that was.
+    this.link.bringUpToDate(this);
     this.#onGivenUp = onGivenUp;
     this.link.abort(this);
   }
@@ -59,10 +61,11 @@ export class Handed implements Owner {
     this.link.abort(this);
   }
 
-  connected(): void {
-    if (this.aborted) return;
+  connected(millis: number): void {
+    if (this.#connected || this.#onGivenUp !== undefined) return;
+    this.#connected = true;
     try {
-      this.options.connected?.();
+      this.options.connected?.(millis);
     } catch (defect) {
       this.giveUp(() => this.told.threw(defect));
     }
@@ -76,14 +79,14 @@ export class Handed implements Owner {
   }
 
   /** The client is its caller's again. */
-  failed(error: ConnectError): void {
+  failed(failure: Failure): void {
     this.over = true;
     this.client.owner = undefined;
     if (this.#lost) this.client.end(true);
     if (this.#onGivenUp !== undefined) this.#onGivenUp();
     // As a relay that begins with a client that is gone.
     else if (this.#lost) this.told.ended({ end: "client-reset", received: 0, sent: 0 });
-    else this.told.failed(error);
+    else this.told.failed(failure);
   }
 }
 
@@ -115,7 +118,7 @@ export class ThreadLink {
   /** By slot. */
   readonly #handed: Array<Handed | undefined> = [];
   readonly #free: Array<number> = [];
-  #counting: Timer | undefined;
+  #looking: Timer | undefined;
   #closed = false;
   /** Connections that it has now. */
   size = 0;
@@ -171,20 +174,19 @@ export class ThreadLink {
   hand(
     client: Socket,
     to: Destination,
-    target: SocketAddress,
     options: ForwardOptions,
     meter: ByteCounts,
-    told: ForwardCallbacks,
+    told: ForwardCallbacks<Failure>,
   ): Handed {
     const slot = this.#free.pop() ?? this.#handed.length;
-    const handed = new Handed(this, slot, client, target, options, meter, told);
+    const handed = new Handed(this, slot, client, options, meter, told);
     this.#handed[slot] = handed;
     this.size += 1;
     client.owner = handed;
     this.#ownership.enter(client.fd);
     this.#slots.begin(slot, client.fd, Math.ceil(options.timeoutMillis), to.address.bytes, to.length);
     this.#order(slot, Protocol.begin);
-    this.#counting ??= this.#engine.wakeup.after(countingMillis, this.#count);
+    this.#looking ??= this.#engine.wakeup.after(lookMillis, this.#look);
     return handed;
   }
 
@@ -203,7 +205,7 @@ export class ThreadLink {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#counting?.cancel();
+    this.#looking?.cancel();
     this.#watch.close();
     const { libc } = this.#engine;
     this.#reports.take(this.#hear);
@@ -212,7 +214,7 @@ export class ThreadLink {
     libc.close(this.memory.reportsCounter);
     for (const handed of this.#handed) {
       if (handed === undefined) continue;
-      this.#bringUpToDate(handed);
+      this.bringUpToDate(handed);
       this.#vacate(handed);
       handed.ended("thread-lost");
     }
@@ -245,11 +247,7 @@ export class ThreadLink {
     }
     const handed = this.#handed[slot];
     if (handed === undefined) return;
-    if (kind === Protocol.connected) {
-      handed.connected();
-      return;
-    }
-    this.#bringUpToDate(handed);
+    this.bringUpToDate(handed);
     this.#vacate(handed);
     const result = this.#slots.result(slot);
     if (kind === Protocol.ended) {
@@ -257,7 +255,7 @@ export class ThreadLink {
       return;
     }
     this.#ownership.takeOut(handed.client.fd);
-    handed.failed(errorOf(handed.target, result));
+    handed.failed(result);
   }
 
   #vacate({ slot }: Handed): void {
@@ -266,18 +264,17 @@ export class ThreadLink {
     this.size -= 1;
   }
 
-  #bringUpToDate({ counted, meter, slot }: Handed): void {
+  /** What its slot has to say: that it is connected, and its bytes. */
+  bringUpToDate(handed: Handed): void {
+    const { counted, meter, slot } = handed;
+    const millis = this.#slots.connectMillis(slot);
+    if (millis !== undefined) handed.connected(millis);
     this.#slots.bringUpToDate(slot, counted, meter);
   }
 
-  readonly #count = (): void => {
-    this.#counting = undefined;
-    for (const handed of this.#handed) if (handed !== undefined) this.#bringUpToDate(handed);
-    if (this.size > 0) this.#counting = this.#engine.wakeup.after(countingMillis, this.#count);
+  readonly #look = (): void => {
+    this.#looking = undefined;
+    for (const handed of this.#handed) if (handed !== undefined) this.bringUpToDate(handed);
+    if (this.size > 0) this.#looking = this.#engine.wakeup.after(lookMillis, this.#look);
   };
 }
-
-const errorOf = (address: SocketAddress, result: number): ConnectError =>
-  result === Slots.timedOut
-    ? new ConnectError({ reason: "timeout", address, code: undefined })
-    : ofCode(address, result > 0 ? errnoName(result) : undefined);

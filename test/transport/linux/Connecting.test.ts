@@ -1,13 +1,12 @@
 import { assert, describe, it } from "@effect/vitest";
-import { Connecting } from "../../../src/transport/linux/Connecting.js";
+import { Connecting, type Settled } from "../../../src/transport/linux/Connecting.js";
 import { EINTR } from "../../../src/transport/linux/Libc.js";
 import { Socket } from "../../../src/transport/linux/Socket.js";
-import type { ConnectError } from "../../../src/transport/Transport.js";
 import { simulated } from "./simulation/Simulated.js";
 
 const begun = (change?: Parameters<typeof simulated>[0]) => {
   const { engine, kernel } = simulated(change);
-  const results: Array<Socket | ConnectError> = [];
+  const results: Array<Settled> = [];
   const attempt = new Connecting(engine, { host: "127.0.0.1", port: 2 }, (result) => results.push(result));
   const start = (): void => attempt.start({ family: 2, address: engine.address, length: 16 }, 1_000);
   const untimed = (): void => {

@@ -12,13 +12,12 @@ import {
   EMFILE,
   errnoName,
   IPPROTO_TCP,
-  Libc,
   type Service as LibcService,
   TCP_NODELAY,
   TCP_QUICKACK,
 } from "../../../src/transport/linux/Libc.js";
 import { layer, layerIoUring, layerSystem, layerWith } from "../../../src/transport/linux/LinuxTransport.js";
-import type { Wakeup } from "../../../src/transport/linux/Wakeup.js";
+import { Libc, type Wakeup } from "../../../src/transport/linux/System.js";
 import {
   type AcceptError,
   type Connection,

@@ -97,7 +97,6 @@ describe("Queue", () => {
               if (Protocol.kindOf(order) === Protocol.begin) {
                 assert.isFalse(running.has(of), "a slot begins twice");
                 running.add(of);
-                report(of, Protocol.connected);
               } else if (running.delete(of)) {
                 // An abort of what is over would end the slot's next connection if it were read after its begin.
                 assert.isTrue(handed.get(of)?.aborted, "an abort has met another connection");

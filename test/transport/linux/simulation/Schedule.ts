@@ -2,10 +2,11 @@
  * One seed's course of events: clients that come, backends that are connected to, bytes, ends and breaks, interruptions;
  * and what has to be true of it whatever happens.
  */
+import { ofCode } from "../../../../src/transport/ConnectError.js";
 import { Acceptor } from "../../../../src/transport/linux/Acceptor.js";
-import { Connecting, type Settled } from "../../../../src/transport/linux/Connecting.js";
+import { Connecting, type Settled, timedOut } from "../../../../src/transport/linux/Connecting.js";
 import { Engine } from "../../../../src/transport/linux/Engine.js";
-import { addressSize, inetLength } from "../../../../src/transport/linux/Libc.js";
+import { addressSize, errnoName, inetLength } from "../../../../src/transport/linux/Libc.js";
 import { Relay } from "../../../../src/transport/linux/Relay.js";
 import { RingConnecting } from "../../../../src/transport/linux/RingConnecting.js";
 import { RingRelay } from "../../../../src/transport/linux/RingRelay.js";
@@ -146,10 +147,12 @@ export const run = (seed: number, log?: Array<string>): void => {
       if (!(result instanceof Socket)) {
         life.failed = true;
         life.late = () => attempt.cancel();
-        check(result.reason !== "other" || stopped, () => `failed for no reason: ${result.message}`);
+        const code = result > 0 ? errnoName(result) : undefined;
+        const reason = result === timedOut ? "timeout" : ofCode(remote, code).reason;
+        check(reason !== "other" || stopped, () => `failed for no reason: ${code}`);
         // The ring closes a socket later, when its operation has ended.
         check(
-          result.reason !== "timeout" || ring !== undefined || !kernel.answerLost,
+          reason !== "timeout" || ring !== undefined || !kernel.answerLost,
           () => "timed out, though it was answered during a stall",
         );
         refuse();
