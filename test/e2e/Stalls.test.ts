@@ -1,78 +1,16 @@
 /**
  * The program stands still, as in a pause of its machine, and readers stand still: neither costs anybody anything.
  */
-import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
-import * as net from "node:net";
-import { createInterface } from "node:readline";
 import { assert, describe, it } from "@effect/vitest";
 import { Effect } from "effect";
 import * as Pipes from "../support/Pipes.js";
 import * as Program from "../support/RunningProgram.js";
 import { dial, eventually, sendBulk, serve } from "../support/Sockets.js";
+import * as StoppableServer from "../support/StoppableServer.js";
 
 /** Connections that its kernel holds for it: enough for all clients of the test. */
 const backlog = 16;
-
-/** The lines of the kernel's table of TCP sockets. */
-const table = () =>
-  readFileSync("/proc/net/tcp", "utf8")
-    .split("\n")
-    .map((line) => line.trim().split(/\s+/));
-
-const ending = (port: number): string => `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
-
-/** Connections that wait to be accepted at a local port. */
-const waiting = (port: number): number => {
-  const listening = table().find(
-    ([, local, , state]) => local?.endsWith(ending(port)) === true && state === "0A",
-  );
-  return Number.parseInt(listening?.[4]?.split(":")[1] ?? "0", 16);
-};
-
-/** A server in a process of its own, which can be stopped: its queue fills then, and whoever comes later is not answered. */
-const stoppable = Effect.gen(function* () {
-  const child = yield* Effect.acquireRelease(
-    Effect.sync(() =>
-      spawn(process.execPath, [
-        "-e",
-        `const server = require("node:net").createServer((socket) => {
-           socket.on("error", () => {}).once("data", () => socket.end("served"));
-         });
-         server.listen({ port: 0, host: "127.0.0.1", backlog: ${backlog} }, () => console.log(server.address().port));`,
-      ]),
-    ),
-    (process) =>
-      Effect.promise(() => {
-        const gone = once(process, "close");
-        process.kill("SIGKILL");
-        return gone;
-      }),
-  );
-  const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream });
-  const [line] = yield* Effect.promise(() => once(lines, "line"));
-  const port = Number(line);
-  return {
-    port,
-    stop: Effect.gen(function* () {
-      child.kill("SIGSTOP");
-      // A queue of length n takes n + 1. Health checks that are connections have some of the places.
-      yield* Effect.acquireRelease(
-        Effect.sync(() =>
-          Array.from({ length: backlog + 1 }, () => net.connect(port, "127.0.0.1").on("error", () => {})),
-        ),
-        (opened) => Effect.sync(() => opened.forEach((socket) => void socket.destroy())),
-      );
-      yield* Program.untilTrue(Effect.sync(() => waiting(port) > backlog));
-    }),
-    goOn: Effect.sync(() => child.kill("SIGCONT")),
-  };
-});
-
-/** Connections of this host to a local port that are established. */
-const established = (port: number): number =>
-  table().filter(([, , to, state]) => to?.endsWith(ending(port)) === true && state === "01").length;
 
 const open = (program: Program.Program) =>
   Effect.map(
@@ -87,7 +25,7 @@ describe.runIf(process.platform === "linux")("a stall of the program", () => {
   for (const transport of Program.transports) {
     it.scopedLive(`times out nothing that was answered meanwhile, on ${transport}`, () =>
       Effect.gen(function* () {
-        const backend = yield* stoppable;
+        const backend = yield* StoppableServer.start(backlog);
         const program = yield* Program.start(transport, {
           BACKENDS: `127.0.0.1:${backend.port}`,
           CONNECT_TIMEOUT: `${timeoutSeconds}s`,
@@ -111,10 +49,10 @@ describe.runIf(process.platform === "linux")("a stall of the program", () => {
         );
         yield* Program.untilTrue(Effect.map(open(program), (count) => count === clients));
         yield* program.signal("SIGSTOP");
-        yield* backend.goOn;
+        yield* backend.resume;
         // The stall: longer than a connect and a probe may take.
         yield* Effect.sleep(`${timeoutSeconds + 1} seconds`);
-        yield* Program.untilTrue(Effect.sync(() => established(backend.port) >= clients));
+        yield* Program.untilTrue(Effect.sync(() => StoppableServer.established(backend.port) >= clients));
         yield* program.signal("SIGCONT");
 
         yield* eventually(() => answers.every(({ socket, text }) => text() === "served" || socket.closed));

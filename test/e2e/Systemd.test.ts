@@ -6,7 +6,7 @@ import { Effect } from "effect";
 import { ask, listOf, named, restartable, talk } from "../support/Backends.js";
 import * as Real from "../support/RealServer.js";
 import * as Program from "../support/RunningProgram.js";
-import { blackHole } from "../support/Sockets.js";
+import { blackHole } from "../support/StoppableServer.js";
 
 const systemd = fileURLToPath(new URL("../support/systemd.py", import.meta.url));
 const why = process.platform === "linux" ? Real.missing({ python3: "python3" }) : "for Linux only";

@@ -15,14 +15,15 @@ import * as NodeTransport from "../../src/transport/node/NodeTransport.js";
 import {
   AcceptError,
   ConnectError,
-  type Connection,
   type RelayOutcome,
-  Transport,
+  type Transport,
 } from "../../src/transport/Transport.js";
 import * as CapturedLog from "../support/CapturedLog.js";
 import { failed, succeeded } from "../support/Observations.js";
 import * as Ports from "../support/Ports.js";
-import { blackHole, descriptors, dial, eventually, receive, serve } from "../support/Sockets.js";
+import * as ScriptedTransport from "../support/ScriptedTransport.js";
+import { descriptors, dial, eventually, receive, serve } from "../support/Sockets.js";
+import { blackHole } from "../support/StoppableServer.js";
 
 interface Settings {
   /** Backends on loopback, by port. */
@@ -548,28 +549,16 @@ describe("LoadBalancer", () => {
   test(
     "does not hold it against a backend that this host is out of descriptors",
     Effect.gen(function* () {
-      const handed = yield* Deferred.make<(client: Connection) => void>();
       let resets = 0;
-      const transport = Layer.mock(Transport, {
-        name: "scripted",
-        faults: () => 0,
-        listen: (options) =>
-          Effect.as(Deferred.succeed(handed, options.onConnection), {
-            address: { host: "127.0.0.1", port: 1 },
-            close: Effect.void,
-          }),
-        forward: (_client, address) =>
-          Effect.fail(new ConnectError({ reason: "exhausted", address, code: "EMFILE" })),
-      });
-      const started = yield* start({ ports: [1001, 1002, 1003], transport });
-      const accept = yield* Deferred.await(handed);
-      accept({
-        remote: { host: "10.0.0.1", port: 5 },
-        close: () => {},
-        reset: () => {
+      const transport = yield* ScriptedTransport.make((_client, address) =>
+        Effect.fail(new ConnectError({ reason: "exhausted", address, code: "EMFILE" })),
+      );
+      const started = yield* start({ ports: [1001, 1002, 1003], transport: transport.layer });
+      yield* transport.accept(
+        ScriptedTransport.client(5, () => {
           resets += 1;
-        },
-      });
+        }),
+      );
       yield* idle(started);
       assert.strictEqual(resets, 1);
       assert.deepStrictEqual(codes(started.log), ["connect-failed/connecting"]);
@@ -580,30 +569,15 @@ describe("LoadBalancer", () => {
   test(
     "resets the client when the transport itself breaks, and gives its count back",
     Effect.gen(function* () {
-      const handed = yield* Deferred.make<(client: Connection) => void>();
       const over = yield* Deferred.make<void>();
-      const connection = (reset: () => void): Connection => ({
-        remote: { host: "10.0.0.1", port: 5 },
-        close: () => {},
-        reset,
-      });
-      const transport = Layer.mock(Transport, {
-        name: "scripted",
-        faults: () => 0,
-        listen: (options) =>
-          Effect.as(Deferred.succeed(handed, options.onConnection), {
-            address: { host: "127.0.0.1", port: 1 },
-            close: Effect.void,
-          }),
-        forward: (_client, _target, { connected }) =>
-          Effect.zipRight(
-            Effect.sync(() => connected?.()),
-            Effect.die(new Error("a bug in the transport")),
-          ),
-      });
-      const started = yield* start({ ports: [1001], transport });
-      const accept = yield* Deferred.await(handed);
-      accept(connection(() => Deferred.unsafeDone(over, Exit.void)));
+      const transport = yield* ScriptedTransport.make((_client, _target, { connected }) =>
+        Effect.zipRight(
+          Effect.sync(() => connected?.()),
+          Effect.die(new Error("a bug in the transport")),
+        ),
+      );
+      const started = yield* start({ ports: [1001], transport: transport.layer });
+      yield* transport.accept(ScriptedTransport.client(5, () => Deferred.unsafeDone(over, Exit.void)));
       yield* Deferred.await(over);
       yield* idle(started);
       assert.deepStrictEqual(codes(started.log), ["defect/relaying"]);
@@ -614,37 +588,31 @@ describe("LoadBalancer", () => {
   test(
     "lets no connection suffer for another that was cut in the moment in which it ended",
     Effect.gen(function* () {
-      const handed = yield* Deferred.make<(client: Connection) => void>();
       const relays: Array<(outcome: Effect.Effect<RelayOutcome>) => void> = [];
-      const transport = Layer.mock(Transport, {
-        name: "scripted",
-        faults: () => 0,
-        listen: (options) =>
-          Effect.as(Deferred.succeed(handed, options.onConnection), {
-            address: { host: "127.0.0.1", port: 1 },
-            close: Effect.void,
+      const transport = yield* ScriptedTransport.make((_client, _target, { connected }) =>
+        Effect.interruptible(
+          Effect.async((resume) => {
+            connected?.();
+            relays.push(resume);
           }),
-        forward: (_client, _target, { connected }) =>
-          Effect.interruptible(
-            Effect.async((resume) => {
-              connected?.();
-              relays.push(resume);
-            }),
-          ),
+        ),
+      );
+      const started = yield* start({
+        ports: [1001, 1002],
+        transport: transport.layer,
+        options: { accessLog: "all" },
       });
-      const started = yield* start({ ports: [1001, 1002], transport, options: { accessLog: "all" } });
-      const accept = yield* Deferred.await(handed);
-      const client = { remote: { host: "10.0.0.1", port: 5 }, close: () => {}, reset: () => {} };
+      const accept = transport.accept(ScriptedTransport.client(5));
       const ended = Effect.succeed<RelayOutcome>({ end: "client-closed", received: 0, sent: 0 });
       for (const backend of ["b1001", "b1002"]) {
-        accept(client);
+        yield* accept;
         yield* eventually(() => relays.length === 1);
         // Its session ends and is cut in the same moment: either may come first.
         yield* started.registry.steer(backend, "disabled", "a test");
         relays.pop()?.(ended);
         yield* idle(started);
         yield* started.registry.steer(backend, "enabled", "a test");
-        accept(client);
+        yield* accept;
         yield* eventually(() => relays.length === 1);
         relays.pop()?.(ended);
         yield* idle(started);
@@ -659,19 +627,10 @@ describe("LoadBalancer", () => {
   test(
     "counts connections that could not be accepted, and logs them once in a while",
     Effect.gen(function* () {
-      const handed = yield* Deferred.make<(error: AcceptError) => void>();
-      const transport = Layer.mock(Transport, {
-        name: "scripted",
-        faults: () => 0,
-        listen: (options) =>
-          Effect.as(Deferred.succeed(handed, options.onAcceptError), {
-            address: { host: "127.0.0.1", port: 1 },
-            close: Effect.void,
-          }),
-      });
-      const started = yield* start({ ports: [], transport });
-      const fail = yield* Deferred.await(handed);
-      for (let n = 0; n < 10; n++) fail(new AcceptError({ code: "EMFILE" }));
+      const transport = yield* ScriptedTransport.make(ScriptedTransport.relayOnce);
+      const started = yield* start({ ports: [], transport: transport.layer });
+      const { onAcceptError } = yield* transport.listening;
+      for (let n = 0; n < 10; n++) onAcceptError(new AcceptError({ code: "EMFILE" }));
       yield* idle(started);
       assert.strictEqual(counts(started.metrics).acceptErrors, 10);
       const told = lines(started.log, "a connection could not be accepted (EMFILE)");

@@ -1,11 +1,9 @@
 /**
  * Plain TCP clients and servers for tests, as Effects: everything they open is closed with the scope.
  */
-import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync } from "node:fs";
 import * as net from "node:net";
-import { createInterface } from "node:readline";
 import { Effect, type Scope } from "effect";
 
 /** What a socket received until it ended, and how it ended. */
@@ -62,32 +60,6 @@ export const dial = (port: number): Effect.Effect<net.Socket, never, Scope.Scope
     }),
     (socket) => Effect.sync(() => socket.destroy()),
   );
-
-/** A port whose kernel queue is full and whose program is asleep: connecting gets no answer. */
-export const blackHole: Effect.Effect<number, never, Scope.Scope> = Effect.gen(function* () {
-  const child: ChildProcess = yield* Effect.acquireRelease(
-    Effect.sync(() =>
-      spawn(process.execPath, [
-        "-e",
-        `const s = require("node:net").createServer(); s.listen({ port: 0, host: "127.0.0.1", backlog: 1 }, () => console.log(s.address().port))`,
-      ]),
-    ),
-    (process) =>
-      Effect.promise(() => {
-        const gone = once(process, "close");
-        process.kill("SIGKILL");
-        return gone;
-      }),
-  );
-  const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream });
-  const [line] = yield* Effect.promise(() => once(lines, "line"));
-  const port = Number(line);
-  child.kill("SIGSTOP");
-  // A queue of length n takes n + 1.
-  yield* dial(port);
-  yield* dial(port);
-  return port;
-});
 
 /** Sends so many bytes, a multiple of 1 MiB, and then the end. */
 export const sendBulk = (socket: net.Socket, bytes: number): void => {

@@ -17,7 +17,8 @@ import {
 } from "../../src/transport/Transport.js";
 import * as Namespace from "../support/Namespace.js";
 import * as Ports from "../support/Ports.js";
-import { blackHole, descriptors, dial, eventually, receive, serve } from "../support/Sockets.js";
+import { descriptors, dial, eventually, receive, serve } from "../support/Sockets.js";
+import { blackHole } from "../support/StoppableServer.js";
 
 const second = 1_000;
 const megabyte = randomBytes(1_000_000);

@@ -24,7 +24,8 @@ import {
   type RelayOutcome,
   Transport,
 } from "../../../src/transport/Transport.js";
-import { blackHole, descriptors, dial, eventually, receive, serve } from "../../support/Sockets.js";
+import { descriptors, dial, eventually, receive, serve } from "../../support/Sockets.js";
+import { blackHole } from "../../support/StoppableServer.js";
 import { conformance } from "../conformance.js";
 
 conformance("Linux", layer, { probesUnseen: true });
