@@ -91,7 +91,10 @@ const linuxTransport = (threads: number): Layer.Layer<Transport, LinuxTransport.
       );
 
 /** The Linux transport where it runs, unless the settings say otherwise. */
-const transport = ({ threads, transport }: Settings): Layer.Layer<Transport, CommandError> => {
+const transport = (settings: Settings): Layer.Layer<Transport, CommandError> =>
+  Layer.provide(transportOf(settings), Layer.succeed(LinuxTransport.ResetOnCrash, settings.resetOnCrash));
+
+const transportOf = ({ threads, transport }: Settings): Layer.Layer<Transport, CommandError> => {
   const refused = ({ message }: LinuxTransport.TransportUnavailable): CommandError =>
     new CommandError({ message: `${message}: set LB_TRANSPORT to auto or node`, code: 1 });
   const linux = Layer.mapError(linuxTransport(threads), refused);

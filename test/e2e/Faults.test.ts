@@ -29,22 +29,31 @@ os.execvp(sys.argv[1], sys.argv[1:])
 for (const transport of Program.transports) {
   describe(`faults on ${transport}`, () => {
     // Node's sockets have no SO_LINGER that could be set ahead.
+    const killed = (settings: Readonly<Record<string, string>>, seen: "reset" | "end") =>
+      Effect.gen(function* () {
+        const backend = yield* serve((socket) => void socket.write("part of an answer"));
+        const program = yield* Program.start(transport, {
+          BACKENDS: `127.0.0.1:${backend.port}`,
+          ...settings,
+        });
+        yield* program.healthy(1);
+        const client = yield* dial(program.port);
+        const answer = receive(client);
+        yield* Program.untilTrue(
+          Effect.map(program.backends, () => client.bytesRead === "part of an answer".length),
+        );
+        yield* program.signal("SIGKILL");
+        const { bytes, end } = yield* Effect.promise(() => answer);
+        assert.deepStrictEqual([bytes.toString(), end], ["part of an answer", seen]);
+      });
+
     it.scopedLive.skipIf(transport === "node")(
       "killed, it resets its clients: nobody takes a part of an answer for all of it",
-      () =>
-        Effect.gen(function* () {
-          const backend = yield* serve((socket) => void socket.write("part of an answer"));
-          const program = yield* Program.start(transport, { BACKENDS: `127.0.0.1:${backend.port}` });
-          yield* program.healthy(1);
-          const client = yield* dial(program.port);
-          const answer = receive(client);
-          yield* Program.untilTrue(
-            Effect.map(program.backends, () => client.bytesRead === "part of an answer".length),
-          );
-          yield* program.signal("SIGKILL");
-          const { bytes, end } = yield* Effect.promise(() => answer);
-          assert.deepStrictEqual([bytes.toString(), end], ["part of an answer", "reset"]);
-        }),
+      () => killed({}, "reset"),
+    );
+
+    it.scopedLive("killed with RESET_ON_CRASH=false, or on node, it ends a young connection in order", () =>
+      killed({ RESET_ON_CRASH: "false" }, "end"),
     );
 
     describe.skipIf(python !== undefined)("on a terminal that is stopped", () => {

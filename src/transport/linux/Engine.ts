@@ -116,6 +116,8 @@ export class Engine implements Source {
     report: (fault: unknown) => void,
     /** The most that its pipes may hold, in bytes. All engines of a process share what the kernel lets it have. */
     pipeBudget = pipeBytes,
+    /** Whether clients' sockets have SO_LINGER from their listener, so that they are reset when this process is killed. */
+    readonly resetsOnCrash = true,
   ) {
     this.faults = new Faults(report);
     this.scheduler = new Scheduler(wakeup, this.faults);

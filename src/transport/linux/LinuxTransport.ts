@@ -47,12 +47,15 @@ import {
 } from "./Libc.js";
 import * as NodeWakeup from "./NodeWakeup.js";
 import { Relay } from "./Relay.js";
+import { ResetOnCrash } from "./ResetOnCrash.js";
 import type { Ring } from "./Ring.js";
 import { RingConnecting } from "./RingConnecting.js";
 import { RingRelay } from "./RingRelay.js";
 import { selfTest } from "./SelfTest.js";
 import { keepAlive, Socket } from "./Socket.js";
 import { Libc, Wakeup } from "./System.js";
+
+export { ResetOnCrash };
 
 /**
  * Why this transport cannot run here.
@@ -159,13 +162,14 @@ export const make = (
   Effect.gen(function* () {
     const libc = yield* Libc;
     const wakeup = yield* Wakeup;
+    const resetsOnCrash = yield* ResetOnCrash;
     const run = Runtime.runFork(yield* Effect.runtime());
     const report = (fault: unknown): void => {
       run(Effect.logError("connection reset after a fault of the transport", Cause.die(fault)));
     };
     const engine = yield* Effect.acquireRelease(
       Effect.try({
-        try: () => new Engine(libc, wakeup, options.capacity, report),
+        try: () => new Engine(libc, wakeup, options.capacity, report, undefined, resetsOnCrash),
         catch: (cause) => new TransportUnavailable({ reason: "not-callable", detail: wordsOf(cause) }),
       }),
       (engine) => Effect.sync(() => engine.shutdown()),
@@ -205,7 +209,7 @@ export const make = (
       if (fd < 0) return fd;
       // Accepted sockets inherit these from their listener.
       libc.setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-      libc.resetOnClose(fd, true);
+      if (resetsOnCrash) libc.resetOnClose(fd, true);
       keepAlive(libc, fd);
       libc.setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
       if (address.family === AF_INET6) libc.setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
@@ -232,7 +236,7 @@ export const make = (
       if (result >= 0) result = libc.setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
       if (result >= 0) result = libc.listen(fd, backlog);
       if (result < 0) return result;
-      libc.resetOnClose(fd, true);
+      if (resetsOnCrash) libc.resetOnClose(fd, true);
       keepAlive(libc, fd);
       return fd;
     };

@@ -92,7 +92,7 @@ export class Socket implements Connection, Watched {
     readonly accepted: boolean,
   ) {
     // Clients' sockets have it from their listener.
-    this.#kept = accepted;
+    this.#kept = accepted && engine.resetsOnCrash;
     this.#noDelay = accepted;
     if (accepted) engine.clients += 1;
   }

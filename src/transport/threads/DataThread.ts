@@ -62,6 +62,7 @@ export class DataThread {
         if (this.#faults.write(fault)) this.#report(Protocol.fault, Protocol.ofThread);
       },
       memory.pipeBudget,
+      memory.resetsOnCrash,
     );
     const counter: Watched = {
       fd: memory.ordersCounter,

@@ -10,6 +10,7 @@
  * So there are never more than three orders of one slot under way (a late `abort`, the next `begin`, its `abort`), and
  * never more than one report; the queues are made for that many, and cannot be full.
  */
+import type { Engine } from "../linux/Engine.js";
 import type { RelayEnd } from "../Transport.js";
 
 /** What a data thread is given at its start. */
@@ -26,6 +27,8 @@ export interface Memory {
   readonly reportsCounter: number;
   /** The most that the thread's pipes may hold, in bytes. */
   readonly pipeBudget: number;
+  /** Whether clients' sockets have SO_LINGER from their listener: see {@link Engine.resetsOnCrash}. */
+  readonly resetsOnCrash: boolean;
 }
 
 export const ordersOf = (slots: number): number => 3 * slots + 1;

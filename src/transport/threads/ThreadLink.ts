@@ -146,6 +146,7 @@ export class ThreadLink {
       ordersCounter,
       reportsCounter,
       pipeBudget: options.pipeBudget,
+      resetsOnCrash: engine.resetsOnCrash,
     };
     this.#slots = new Slots.Slots(this.memory.slots);
     this.#ownership = new Ownership(this.memory.owned);
