@@ -39,8 +39,15 @@ const F_SETPIPE_SZ = 1031;
 const SPLICE_F_MOVE = 1;
 const SPLICE_F_NONBLOCK = 2;
 
-/** Throws where the process does not have one of the functions. */
-export const make = (koffi: Koffi): Service => {
+/**
+ * Throws where the process does not have one of the functions.
+ *
+ * `owned` has a byte for each descriptor's number, 1 for one that was opened by these calls and not closed yet; a number
+ * beyond its end is not written down. It is exact at any moment in which a thread can be ended from outside: V8 does that
+ * where a function of JavaScript begins and where a loop jumps back, and there is neither between the system call and its
+ * byte. It is taken out before the call that closes, since from then on others may get the number.
+ */
+export const make = (koffi: Koffi, owned: Uint8Array = new Uint8Array(0)): Service => {
   const { call, checked, failed, library } = functionsOf(koffi);
   const socket = call("int socket(int, int, int)");
   const bind = call("int bind(int, uintptr_t, uint)");
@@ -77,6 +84,8 @@ export const make = (koffi: Koffi): Service => {
   };
   const scratch = allocate(16);
   const words = new Int32Array(scratch.bytes.buffer);
+  /** Both descriptors of a pipe. */
+  const scratchEnds = scratch.bytes.subarray(0, 8);
   // With room for the length behind it.
   const memoryBlock = allocate(4 * memoryInfo.words + 4);
   const memory = new Uint32Array(memoryBlock.bytes.buffer);
@@ -99,7 +108,12 @@ export const make = (koffi: Koffi): Service => {
 
   const libc: Service = {
     allocate,
-    socket: (family) => checked(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)),
+    socket: (family) => {
+      const fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+      if (fd < 0) return failed();
+      owned[fd] = 1;
+      return fd;
+    },
     bind: (fd, address, length) => checked(bind(fd, address.address, length)),
     listen: (fd, backlog) => checked(listen(fd, backlog)),
     accept: (fd, address) => addressed(acceptFrom, fd, address),
@@ -130,7 +144,11 @@ export const make = (koffi: Koffi): Service => {
       return checked(flags < 0 ? flags : fcntl(fd, F_SETFL, "int", flags | O_NONBLOCK));
     },
     shutdown: (fd) => checked(shutdown(fd, SHUT_WR)),
-    close: (fd) => checked(close(fd)),
+    close: (fd) => {
+      owned[fd] = 0;
+      const result = close(fd);
+      return result < 0 ? failed() : result;
+    },
     read: (fd, block, offset, length) => checked(recv(fd, block.address + offset, length, 0)),
     unread: (fd) => {
       words[0] = 0;
@@ -153,10 +171,22 @@ export const make = (koffi: Koffi): Service => {
       return Math.max(0, (memory[memoryInfo.sendBuffer] as number) - (memory[memoryInfo.queued] as number));
     },
     readPipe: (fd, block, offset, length) => checked(read(fd, block.address + offset, length)),
-    pipe: (ends) => checked(pipe2(ends.address, O_NONBLOCK | O_CLOEXEC)),
+    pipe: (ends) => {
+      const result = pipe2(scratch.address, O_NONBLOCK | O_CLOEXEC);
+      if (result < 0) return failed();
+      owned[words[0] as number] = 1; // written by the kernel, as is the next
+      owned[words[1] as number] = 1;
+      ends.bytes.set(scratchEnds);
+      return result;
+    },
     setPipeSize: (fd, bytes) => checked(fcntl(fd, F_SETPIPE_SZ, "int", bytes)),
     splice: (from, to, length) => checked(splice(from, 0, to, 0, length, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)),
-    epollCreate: () => checked(epollCreate1(EPOLL_CLOEXEC)),
+    epollCreate: () => {
+      const fd = epollCreate1(EPOLL_CLOEXEC);
+      if (fd < 0) return failed();
+      owned[fd] = 1;
+      return fd;
+    },
     epollControl: (epoll, operation, fd, events, incarnation) => {
       eventWords[epollEvent.events] = events;
       eventWords[epollEvent.fd] = fd;

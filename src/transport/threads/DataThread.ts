@@ -15,7 +15,6 @@ import { Socket } from "../linux/Socket.js";
 
 import { BlockingLoop } from "./BlockingLoop.js";
 import { FaultNote } from "./FaultNote.js";
-import { Ownership } from "./Ownership.js";
 import * as Protocol from "./Protocol.js";
 import { Queue } from "./Queue.js";
 import * as Slots from "./Slots.js";
@@ -30,7 +29,6 @@ export class DataThread {
   readonly #loop: BlockingLoop;
   readonly #engine: Engine;
   readonly #slots: Slots.Slots;
-  readonly #ownership: Ownership;
   readonly #orders: Queue;
   readonly #reports: Queue;
   readonly #faults: FaultNote;
@@ -42,17 +40,18 @@ export class DataThread {
   readonly #meters: Array<ByteCounts | undefined> = [];
   #stopped = false;
 
-  /** Throws where the kernel refuses. `now` is monotonic time in milliseconds. */
+  /**
+   * Throws where the kernel refuses. `libc` writes down in {@link Protocol.Memory.owned} what it opens. `now` is monotonic time in milliseconds.
+   */
   constructor(libc: LibcService, counters: EventCounters, memory: Protocol.Memory, now: () => number) {
     this.#counters = counters;
     this.#memory = memory;
     this.#slots = new Slots.Slots(memory.slots);
-    this.#ownership = new Ownership(memory.owned);
     this.#orders = new Queue(memory.orders);
     this.#reports = new Queue(memory.reports);
     this.#faults = new FaultNote(memory.faults);
     this.#loop = new BlockingLoop(now);
-    this.#libc = this.#ownership.over(libc);
+    this.#libc = libc;
     this.#address = this.#libc.allocate(addressSize);
     this.#engine = new Engine(
       this.#libc,

@@ -14,6 +14,9 @@ try {
   // Where there is no /proc it has the name of the process.
 }
 
-new DataThread(KoffiLibc.make(koffi), KoffiLibc.makeEventCounters(koffi), memory, () =>
-  performance.now(),
+new DataThread(
+  KoffiLibc.make(koffi, new Uint8Array(memory.owned)),
+  KoffiLibc.makeEventCounters(koffi),
+  memory,
+  () => performance.now(),
 ).run();

@@ -1,0 +1,127 @@
+import { assert, describe, it } from "@effect/vitest";
+import { FastCheck as fc } from "effect";
+import * as Slots from "../../../src/transport/threads/Slots.js";
+
+const count = 4;
+
+/** One table as each of its two threads sees it. */
+const both = () => {
+  const memory = Slots.Slots.memory(count);
+  return { main: new Slots.Slots(memory), data: new Slots.Slots(memory) };
+};
+
+/** What a connection was begun with, and what was written of it since. */
+interface Written {
+  client: number;
+  timeout: number;
+  address: ReadonlyArray<number>;
+  micros: number | undefined;
+  received: number;
+  sent: number;
+  result: number;
+}
+
+const slot = fc.integer({ min: 0, max: count - 1 });
+const word = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
+const bytes = fc.integer({ min: 0, max: 2 ** 50 });
+
+describe("Slots", () => {
+  it("keep what either thread writes of each connection, and tell it the other", () => {
+    const step = fc.oneof(
+      fc.record({
+        slot,
+        begin: fc.record({
+          client: fc.nat(2 ** 31 - 1),
+          timeout: fc.nat(2 ** 31 - 1),
+          // A `sockaddr_in`, and a `sockaddr_in6`, the longest.
+          address: fc
+            .constantFrom(16, 28)
+            .chain((length) =>
+              fc.array(fc.integer({ min: 0, max: 255 }), { minLength: length, maxLength: length }),
+            ),
+        }),
+      }),
+      fc.record({ slot, micros: fc.integer({ min: 0, max: 2 ** 31 - 1 }) }),
+      fc.record({ slot, received: bytes, sent: bytes }),
+      fc.record({ slot, result: word }),
+    );
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const { data, main } = both();
+        const model: Array<Written | undefined> = [];
+        const read = new Uint8Array(32);
+        for (const step of steps) {
+          if ("begin" in step) {
+            const { address, client, timeout } = step.begin;
+            main.begin(step.slot, client, timeout, Uint8Array.from(address), address.length);
+            model[step.slot] = {
+              client,
+              timeout,
+              address,
+              micros: undefined,
+              received: 0,
+              sent: 0,
+              result: model[step.slot]?.result ?? 0,
+            };
+          } else {
+            const written = model[step.slot];
+            if (written === undefined) continue;
+            if ("micros" in step) {
+              data.connected(step.slot, step.micros / 1_000);
+              written.micros = step.micros;
+            } else if ("result" in step) {
+              data.setResult(step.slot, step.result);
+              written.result = step.result;
+            } else {
+              const meter = data.meter(step.slot);
+              meter.received = step.received;
+              meter.sent = step.sent;
+              written.received = step.received;
+              written.sent = step.sent;
+            }
+          }
+          for (const [at, written] of model.entries()) {
+            if (written === undefined) continue;
+            assert.strictEqual(data.client(at), written.client);
+            assert.strictEqual(data.timeoutMillis(at), written.timeout);
+            assert.strictEqual(data.address(at, read), written.address.length);
+            assert.deepStrictEqual([...read.subarray(0, written.address.length)], written.address);
+            const { micros } = written;
+            assert.strictEqual(main.connectMillis(at), micros === undefined ? undefined : micros / 1_000);
+            assert.strictEqual(main.result(at), written.result);
+            const { received, sent } = main.meter(at);
+            assert.deepStrictEqual([received, sent], [written.received, written.sent]);
+          }
+        }
+      }),
+    );
+  });
+
+  it("add to a meter what was counted since, and nothing twice", () => {
+    fc.assert(
+      fc.property(fc.array(fc.record({ up: bytes, down: bytes, look: fc.boolean() })), (steps) => {
+        const { data, main } = both();
+        main.begin(1, 3, 5, new Uint8Array(16), 16);
+        const counting = data.meter(1);
+        const before = { received: 0, sent: 0 };
+        // The meter has bytes of a connection before it.
+        const meter = { received: 7, sent: 9 };
+        for (const { down, look, up } of steps) {
+          counting.received += up;
+          counting.sent += down;
+          if (!look) continue;
+          main.bringUpToDate(1, before, meter);
+          assert.deepStrictEqual(meter, { received: 7 + counting.received, sent: 9 + counting.sent });
+        }
+      }),
+    );
+  });
+
+  it("tell of a connect that took longer than a word can say that it was long, and not that it was not made", () => {
+    const { data, main } = both();
+    main.begin(0, 3, 5, new Uint8Array(16), 16);
+    assert.isUndefined(main.connectMillis(0));
+    data.connected(0, 10 * 24 * 3_600_000);
+    assert.isAbove(main.connectMillis(0) ?? 0, 30 * 60_000);
+  });
+});
