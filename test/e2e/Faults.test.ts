@@ -29,7 +29,7 @@ os.execvp(sys.argv[1], sys.argv[1:])
 for (const transport of Program.transports) {
   describe(`faults on ${transport}`, () => {
     // Node's sockets have no SO_LINGER that could be set ahead.
-    const killed = (settings: Readonly<Record<string, string>>, seen: "reset" | "end") =>
+    const killed = (settings: Readonly<Record<string, string>>, seen: "reset" | "fin") =>
       Effect.gen(function* () {
         const backend = yield* serve((socket) => void socket.write("part of an answer"));
         const program = yield* Program.start(transport, {
@@ -53,7 +53,7 @@ for (const transport of Program.transports) {
     );
 
     it.scopedLive("killed with RESET_ON_CRASH=false, or on node, it ends a young connection in order", () =>
-      killed({ RESET_ON_CRASH: "false" }, "end"),
+      killed({ RESET_ON_CRASH: "false" }, "fin"),
     );
 
     describe.skipIf(python !== undefined)("on a terminal that is stopped", () => {
