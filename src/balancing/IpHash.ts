@@ -106,14 +106,28 @@ const rankOf = (p: Preference, bucket: number): number => {
 };
 
 /**
+ * A member that a table was built for.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Owner {
+  readonly slot: number;
+  readonly key: string;
+  readonly preference: Preference;
+}
+
+/**
  * Who owns each bucket, for the eligible members of one moment.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Table {
-  readonly preferences: ReadonlyMap<string, Preference>;
-  readonly owners: ReadonlyArray<Pick<Member, "slot" | "key">>;
+  /** In the order of their keys. */
+  readonly owners: ReadonlyArray<Owner>;
+  /** The same by the slots that they had. */
+  readonly bySlot: ReadonlyArray<Owner | undefined>;
   /** For each bucket one more than an index into owners; 0 where it has none. */
   readonly owner: Int32Array;
 }
@@ -142,13 +156,16 @@ export interface State {
   readonly joined: Joined;
 }
 
-const noTable: Table = { preferences: new Map(), owners: [], owner: new Int32Array(0) };
+const noTable: Table = { owners: [], bySlot: [], owner: new Int32Array(0) };
 
 // Steps between two yields: some tenths of a millisecond. The loops below are plain functions, because inside a
 // generator they would run several times slower.
 const stepsInASlice = 16384;
 
 const unowned = 0;
+
+// Buckets whose memory is written for the first time in one slice: 128 KiB.
+const touchedInASlice = 32768;
 
 // Rounds of claims from `rank` on: each member claims the bucket it ranks there. Answers how many were unowned.
 const claim = (
@@ -193,34 +210,72 @@ const settle = (orders: ReadonlyArray<Preference>, owner: Int32Array, bucket: nu
   return at;
 };
 
-// Sorts by key in slices: the sort of the language finds the two sorted runs and does no more than merge them.
+// Members that are sorted, or merged, in one slice.
+const sortedInASlice = 1024;
+
+// Merges at most so many more of two sorted runs. `taken` of what is merged so far are from the left one; answers how
+// many are then.
+const merge = (
+  left: ReadonlyArray<Member>,
+  right: ReadonlyArray<Member>,
+  merged: Array<Member>,
+  taken: number,
+  most: number,
+): number => {
+  let i = taken;
+  for (let n = 0; n < most; n++) {
+    const l = left[i];
+    const r = right[merged.length - i];
+    if (l !== undefined && (r === undefined || l.key < r.key)) {
+      merged.push(l);
+      i += 1;
+    } else if (r !== undefined) merged.push(r);
+    else break;
+  }
+  return i;
+};
+
+// Sorts by key in slices.
 const sorted = function* (some: ReadonlyArray<Member>): Generator<void, ReadonlyArray<Member>> {
+  if (some.length <= sortedInASlice) {
+    yield;
+    return some.slice().sort((a, b) => (a.key < b.key ? -1 : 1));
+  }
   const half = some.length >> 1;
-  const runs =
-    half < 512
-      ? some.slice()
-      : [...(yield* sorted(some.slice(0, half))), ...(yield* sorted(some.slice(half)))];
-  yield;
-  return runs.sort((a, b) => (a.key < b.key ? -1 : 1));
+  const left = yield* sorted(some.slice(0, half));
+  const right = yield* sorted(some.slice(half));
+  const merged: Array<Member> = [];
+  for (let taken = 0; merged.length < some.length; yield) {
+    taken = merge(left, right, merged, taken, sortedInASlice);
+  }
+  return merged;
 };
 
 const build = function* (
   eligible: ReadonlyArray<Member>,
-  preference: (key: string) => Preference,
+  preferenceFor: (member: Member) => Preference,
 ): Generator<void, Table> {
   // In the order of keys, which every balancer agrees on: of two that like a bucket equally, the first gets it.
-  const owners = (yield* sorted(eligible)).map(({ key, slot }) => ({ key, slot }));
-  const preferences = new Map<string, Preference>();
-  for (const { key } of owners) {
-    preferences.set(key, preference(key));
-    if (preferences.size % 512 === 0) yield;
+  const members = yield* sorted(eligible);
+  const owners: Array<Owner> = [];
+  const bySlot: Array<Owner | undefined> = [];
+  for (const member of members) {
+    const { key, slot } = member;
+    const owner = { key, slot, preference: preferenceFor(member) };
+    owners.push(owner);
+    while (bySlot.length < slot) bySlot.push(undefined);
+    bySlot[slot] = owner;
+    if (owners.length % 512 === 0) yield;
   }
-  const orders = [...preferences.values()];
+  const orders = owners.map(({ preference }) => preference);
   const owner = new Int32Array(buckets);
-  if (orders.length === 0) return { preferences, owners, owner };
-  // Written through once, so that the first claims do not pay for the page faults of all of it.
-  owner.fill(unowned);
-  yield;
+  if (orders.length === 0) return { owners, bySlot, owner };
+  // Written through once, a part at a time: claims go all over it, and the first would pay for the page faults of all of
+  // it (512 of them; 8 ms in a virtual machine that is slow at them).
+  for (let from = 0; from < buckets; from += touchedInASlice) {
+    owner.fill(unowned, from, from + touchedInASlice);
+    yield;
+  }
   // A claim is worth its while as long as enough buckets are left to find one of them with it. To give each of
   // the last few away, it costs less to ask every member.
   const rounds = Math.ceil(stepsInASlice / orders.length);
@@ -229,15 +284,23 @@ const build = function* (
     yield;
   }
   for (let bucket = 0; bucket < buckets; yield) bucket = settle(orders, owner, bucket);
-  return { preferences, owners, owner };
+  return { owners, bySlot, owner };
 };
 
-const preferenceIn = ({ joined, table }: State, key: string): Preference =>
-  table.preferences.get(key) ?? joined.preferences.get(key) ?? preferenceOf(key);
+type Named = Pick<Member, "slot" | "key">;
+
+// A slot may have been vacated and taken by another member since.
+const ownerIn = ({ bySlot }: Table, { key, slot }: Named): Owner | undefined => {
+  const owner = bySlot[slot];
+  return owner?.key === key ? owner : undefined;
+};
+
+const preferenceIn = ({ joined, table }: State, member: Named): Preference =>
+  ownerIn(table, member)?.preference ?? joined.preferences.get(member.key) ?? preferenceOf(member.key);
 
 // Which of some open members ranks a bucket first: what the table says, at the cost of asking all of them.
 const firstOf = (
-  some: ReadonlyArray<Pick<Member, "slot" | "key">>,
+  some: ReadonlyArray<Named>,
   load: Load,
   state: State,
   bucket: number,
@@ -247,7 +310,7 @@ const firstOf = (
   let bestRank = Infinity;
   for (const member of some) {
     if (!isOpen(load, member.slot)) continue;
-    const rank = rankOf(preferenceIn(state, member.key), bucket);
+    const rank = rankOf(preferenceIn(state, member), bucket);
     if (rank < bestRank || (rank === bestRank && member.key < bestKey)) {
       slot = member.slot;
       bestKey = member.key;
@@ -264,8 +327,8 @@ const eligibleOf = (members: Members): ReadonlyArray<Member> =>
 const withJoined = (state: State, members: Members): State => {
   if (state.joined.fingerprint === members.fingerprint) return state;
   const { fingerprint } = members;
-  const joined = eligibleOf(members).filter(({ key }) => !state.table.preferences.has(key));
-  const preferences = new Map(joined.map(({ key }) => [key, preferenceIn(state, key)]));
+  const joined = eligibleOf(members).filter((member) => ownerIn(state.table, member) === undefined);
+  const preferences = new Map(joined.map((member) => [member.key, preferenceIn(state, member)]));
   return { table: state.table, joined: { fingerprint, members: joined, preferences } };
 };
 
@@ -303,7 +366,7 @@ export const ipHash: Algorithm<State> = {
     return slot === undefined ? undefined : { slot, state };
   },
   prepare: function* (members, state) {
-    const table = yield* build(eligibleOf(members), (key) => preferenceIn(state, key));
+    const table = yield* build(eligibleOf(members), (member) => preferenceIn(state, member));
     const { fingerprint } = members;
     return { into: () => ({ table, joined: { fingerprint, members: [], preferences: new Map() } }) };
   },

@@ -137,6 +137,16 @@ describe("ip-hash", () => {
     }
   });
 
+  it("settles ties alike between tables of thousands, whose keys are sorted in parts", () => {
+    const set = [...onePort(3_000)].sort();
+    const everyOther = [0, 1].flatMap((parity) => set.filter((_, i) => i % 2 === parity));
+    const [one, other] = [groupOf(set), groupOf(everyOther)];
+    const [tableOfOne, tableOfOther] = [prepared(one), prepared(other)];
+    for (const host of hostOfBucket.slice(0, 20_000)) {
+      if (chosenBy(tableOfOne, one, host) !== chosenBy(tableOfOther, other, host)) assert.fail(host);
+    }
+  });
+
   it("agrees between balancers that learnt the same backends in another order, with a table and without", () => {
     const both = keys({ minLength: 1, maxLength: 30 }).chain((some) =>
       fc.tuple(fc.constant(some), fc.shuffledSubarray(some, { minLength: some.length })),
