@@ -83,12 +83,15 @@ const withFallback = <E>(
   );
 
 /** Linux's transport, with data threads where they are asked for. How many has been checked with the settings. */
-const linuxTransport = (threads: number): Layer.Layer<Transport, LinuxTransport.TransportUnavailable> =>
-  threads === 0
-    ? LinuxTransport.layer
-    : Layer.catchAll(LinuxTransport.layerThreads({ threads }), (error) =>
-        error._tag === "InvalidOption" ? Layer.die(error) : Layer.fail(error),
-      );
+const linuxTransport = (
+  threads: number,
+  ioUring: boolean,
+): Layer.Layer<Transport, LinuxTransport.TransportUnavailable> => {
+  if (threads === 0) return ioUring ? LinuxTransport.layerIoUring : LinuxTransport.layer;
+  return Layer.catchAll(LinuxTransport.layerThreads({ threads, ioUring }), (error) =>
+    error._tag === "InvalidOption" ? Layer.die(error) : Layer.fail(error),
+  );
+};
 
 /** The Linux transport where it runs, unless the settings say otherwise. */
 const transport = (settings: Settings): Layer.Layer<Transport, CommandError> =>
@@ -97,7 +100,7 @@ const transport = (settings: Settings): Layer.Layer<Transport, CommandError> =>
 const transportOf = ({ threads, transport }: Settings): Layer.Layer<Transport, CommandError> => {
   const refused = ({ message }: LinuxTransport.TransportUnavailable): CommandError =>
     new CommandError({ message: `${message}: set LB_TRANSPORT to auto or node`, code: 1 });
-  const linux = Layer.mapError(linuxTransport(threads), refused);
+  const linux = Layer.mapError(linuxTransport(threads, false), refused);
   switch (transport) {
     case "node":
       return NodeTransport.layer;
@@ -105,13 +108,13 @@ const transportOf = ({ threads, transport }: Settings): Layer.Layer<Transport, C
       return linux;
     case "io_uring":
       return withFallback(
-        LinuxTransport.layerIoUring,
+        linuxTransport(threads, true),
         linux,
         Effect.logInfo("epoll is used in place of io_uring"),
       );
     case "auto":
       return withFallback(
-        linuxTransport(threads),
+        linuxTransport(threads, false),
         NodeTransport.layer,
         threads === 0
           ? Effect.logInfo("Node's sockets are used")

@@ -168,7 +168,7 @@ export const table = {
   threads: Kinds.count(
     "LB_THREADS",
     "0",
-    "how many data threads connect to backends and move bytes, on the transport linux; 0 has the main thread do it",
+    "how many data threads connect to backends and move bytes, on the transports linux and io_uring; 0 has the main thread do it",
     { least: 0, most: 64 },
   ),
   resetOnCrash: Kinds.flag(
@@ -345,10 +345,10 @@ const conflicts: ReadonlyArray<Conflict> = [
   {
     fields: ["threads", "transport"],
     between: ["threads", "transport"],
-    holds: ({ threads, transport }) => threads > 0 && (transport === "node" || transport === "io_uring"),
+    holds: ({ threads, transport }) => threads > 0 && transport === "node",
     line: ({ threads, transport }, one, other) =>
       `${one} is ${threads} and ${other} is ${transport}, which has no data threads; ` +
-      `accepted: ${one}=0, or ${other}=linux or auto`,
+      `accepted: ${one}=0, or ${other}=linux, io_uring or auto`,
   },
   {
     fields: ["operatorUrl", "operatorToken"],

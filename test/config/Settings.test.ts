@@ -425,16 +425,12 @@ describe("Settings", () => {
     });
 
     it("is refused with a transport that has no data threads", () => {
-      for (const transport of ["node", "io_uring"]) {
-        const lines = refused({ LB_THREADS: "2", LB_TRANSPORT: transport });
-        assert.lengthOf(lines, 1);
-        assert.include(
-          lines[0],
-          `LB_THREADS is 2 and LB_TRANSPORT is ${transport}, which has no data threads`,
-        );
-        accepted({ LB_THREADS: "0", LB_TRANSPORT: transport });
-      }
-      for (const transport of ["linux", "auto"]) accepted({ LB_THREADS: "2", LB_TRANSPORT: transport });
+      const lines = refused({ LB_THREADS: "2", LB_TRANSPORT: "node" });
+      assert.lengthOf(lines, 1);
+      assert.include(lines[0], "LB_THREADS is 2 and LB_TRANSPORT is node, which has no data threads");
+      accepted({ LB_THREADS: "0", LB_TRANSPORT: "node" });
+      for (const transport of ["linux", "io_uring", "auto"])
+        accepted({ LB_THREADS: "2", LB_TRANSPORT: transport });
     });
   });
 

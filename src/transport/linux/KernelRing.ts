@@ -45,10 +45,22 @@ import {
 } from "./Uring.js";
 import type { Watch } from "./Wakeup.js";
 
-/** Operations that may be queued before they are submitted. */
-const entries = 4096;
-/** Completions that fit before the kernel keeps them aside. */
-const completions = 4 * entries;
+/** How big a ring is. */
+export interface RingSize {
+  /** Operations that may be queued before they are submitted. */
+  readonly entries: number;
+  /** Buffers to receive into: a power of two of them. */
+  readonly buffers: number;
+}
+
+/** For a ring that is the only one of its process. */
+export const largeRing: RingSize = { entries: 4096, buffers: 256 };
+
+/** For one of several: a quarter of the memory that is locked, and of the memory for buffers. */
+export const smallRing: RingSize = { entries: 1024, buffers: 64 };
+
+/** So many times as many completions fit before the kernel keeps them aside. */
+const completionsPerEntry = 4;
 
 /** Completions taken before the kernel is entered again: what they begin fits in the queue. */
 const completionsPerRound = 1024;
@@ -56,9 +68,11 @@ const completionsPerRound = 1024;
 /** So many completions are handled between two looks at the clock. */
 const completionsPerReading = 16;
 
-/** Buffers to receive into, and their size in bytes. A power of two of them. */
-const bufferCount = 256;
+/** The size of a buffer to receive into, in bytes. */
 const bufferSize = 32 * 1024;
+
+/** Bytes of all buffers of a ring. */
+export const bufferBytes = ({ buffers }: RingSize): number => buffers * bufferSize;
 
 /** The only group of buffers there is. */
 const group = 0;
@@ -117,6 +131,7 @@ export class KernelRing implements Ring, Source {
   readonly #bufferRing: Block;
   readonly #bufferWords: Uint32Array;
   readonly #bufferHalves: Uint16Array;
+  readonly #bufferMask: number;
   #bufferTail = 0;
   readonly #enlisted: Array<Completing | undefined> = [];
   readonly #vacant: Array<number> = [];
@@ -133,11 +148,15 @@ export class KernelRing implements Ring, Source {
   constructor(
     readonly uring: Uring,
     readonly engine: Engine,
+    { buffers: bufferCount, entries }: RingSize = largeRing,
+    /** Has the callback called for as long as the descriptor is readable; by the engine's loop unless said otherwise. */
+    watch: (fd: number, onReadable: () => void) => Watch = engine.wakeup.watch,
   ) {
-    const { libc, wakeup } = engine;
+    const { libc } = engine;
+    this.#bufferMask = bufferCount - 1;
     const block = uring.allocatePages(params.size);
     const asked = words(block);
-    asked[params.completionEntries >> 2] = completions;
+    asked[params.completionEntries >> 2] = completionsPerEntry * entries;
     asked[params.flags >> 2] = setupFlags;
     const param = (at: number): number => asked[at >> 2] ?? 0;
     const opened: Array<() => void> = [];
@@ -179,7 +198,7 @@ export class KernelRing implements Ring, Source {
       for (let i = 0; i < submissionEntries; i++) this.#ring[array + i] = i;
       this.#tail = this.#ring[this.#submissionTail] ?? 0;
 
-      this.#buffers = uring.allocatePages(bufferCount * bufferSize);
+      this.#buffers = uring.allocateBuffers(bufferCount * bufferSize);
       this.#bufferRing = uring.allocatePages(4 * bufferWords * bufferCount);
       this.#bufferWords = words(this.#bufferRing);
       this.#bufferHalves = new Uint16Array(
@@ -208,7 +227,7 @@ export class KernelRing implements Ring, Source {
         "registering an event counter with io_uring",
         uring.register(fd, IORING_REGISTER_EVENTFD, descriptor.address, 1),
       );
-      this.#watch = wakeup.watch(counter, () => {
+      this.#watch = watch(counter, () => {
         uring.clearCounter(counter);
         engine.scheduler.wake(this);
       });
@@ -265,7 +284,7 @@ export class KernelRing implements Ring, Source {
 
   recycle(buffer: number): void {
     const ring = this.#bufferWords;
-    const place = this.#bufferTail & (bufferCount - 1);
+    const place = this.#bufferTail & this.#bufferMask;
     const at = place * bufferWords;
     const address = this.#buffers.address + buffer * bufferSize;
     ring[at + bufferEntry.address] = address >>> 0;

@@ -17,7 +17,7 @@ import {
   SOL_SOCKET,
   tcpInfo,
 } from "./Libc.js";
-import type { Uring } from "./Uring.js";
+import { pageSize, type RingRemains, type Uring } from "./Uring.js";
 
 const SOCK_STREAM = 1;
 const SOCK_NONBLOCK = 0o4000;
@@ -209,12 +209,9 @@ const PROT_READ_WRITE = 3;
 const MAP_SHARED_POPULATE = 0x8001;
 const EFD_CLOEXEC_NONBLOCK = O_CLOEXEC | O_NONBLOCK;
 
-/** More than every page size there is. */
-const pageSize = 65_536;
-
-/** Throws like {@link make}. */
-export const makeEventCounters = (koffi: Koffi): EventCounters => {
-  const { call, checked } = functionsOf(koffi);
+/** Throws like {@link make}; `owned` as there. */
+export const makeEventCounters = (koffi: Koffi, owned: Uint8Array = new Uint8Array(0)): EventCounters => {
+  const { call, checked, failed } = functionsOf(koffi);
   const eventfd = call("int eventfd(uint, int)");
   const read = call("int read(int, uintptr_t, size_t)");
   const write = call("int write(int, uintptr_t, size_t)");
@@ -224,41 +221,84 @@ export const makeEventCounters = (koffi: Koffi): EventCounters => {
   const countAddress = Number(koffi.address(count));
   const oneAddress = Number(koffi.address(one));
   return {
-    eventCounter: () => checked(eventfd(0, EFD_CLOEXEC_NONBLOCK)),
+    eventCounter: () => {
+      const fd = eventfd(0, EFD_CLOEXEC_NONBLOCK);
+      if (fd < 0) return failed();
+      owned[fd] = 1;
+      return fd;
+    },
     raiseCounter: (counter) => checked(write(counter, oneAddress, one.byteLength)),
     clearCounter: (counter) => checked(read(counter, countAddress, count.byteLength)),
   };
 };
 
-/** The calls of io_uring, which the C libraries have no functions for. Throws like {@link make}. */
-export const makeUring = (koffi: Koffi): Uring => {
-  const { call, checked } = functionsOf(koffi);
+const munmapOf = (koffi: Koffi) => functionsOf(koffi).call("int munmap(uintptr_t, size_t)");
+
+/** Unmaps what the ring of a thread that has died has left. Throws like {@link make}. */
+export const makeClearRemains = (koffi: Koffi): ((remains: RingRemains) => void) => {
+  const munmap = munmapOf(koffi);
+  return ({ mappings }) => {
+    const left = new Float64Array(mappings);
+    for (let at = 0; at < left.length; at += 2) {
+      const [address = 0, size = 0] = left.subarray(at, at + 2);
+      if (address !== 0) munmap(address, size);
+    }
+    left.fill(0);
+  };
+};
+
+/**
+ * The calls of io_uring, which the C libraries have no functions for. Throws like {@link make}; `owned` as there, and
+ * `remains` is where mappings are written down in the same way, and where buffers are.
+ */
+export const makeUring = (
+  koffi: Koffi,
+  owned: Uint8Array = new Uint8Array(0),
+  remains?: RingRemains,
+): Uring => {
+  const { call, checked, failed } = functionsOf(koffi);
   const setup = call("int syscall(long, uint, uintptr_t)");
   const enter = call("int syscall(long, int, uint, uint, uint, uintptr_t, size_t)");
   const register = call("int syscall(long, int, uint, uintptr_t, uint)");
   const mmap = call("intptr_t mmap(uintptr_t, size_t, int, int, int, intptr_t)");
-  const munmap = call("int munmap(uintptr_t, size_t)");
+  const munmap = munmapOf(koffi);
+  const mappings = new Float64Array(remains?.mappings ?? new ArrayBuffer(0));
+
+  const pagesOf = (memory: Uint8Array, size: number): Block => {
+    const start = Number(koffi.address(memory));
+    const skip = (pageSize - (start % pageSize)) % pageSize;
+    return { bytes: memory.subarray(skip, skip + size), address: start + skip };
+  };
+  const allocatePages = (size: number): Block =>
+    pagesOf(new Uint8Array(new ArrayBuffer(size + pageSize)), size);
 
   return {
-    ...makeEventCounters(koffi),
-    allocatePages: (size) => {
-      const memory = new Uint8Array(new ArrayBuffer(size + pageSize));
-      const start = Number(koffi.address(memory));
-      const skip = (pageSize - (start % pageSize)) % pageSize;
-      return { bytes: memory.subarray(skip, skip + size), address: start + skip };
+    ...makeEventCounters(koffi, owned),
+    allocatePages,
+    allocateBuffers: (size) =>
+      remains === undefined ? allocatePages(size) : pagesOf(new Uint8Array(remains.buffers), size),
+    setup: (entries, { address }) => {
+      const fd = setup(NR_IO_URING_SETUP, entries, address);
+      if (fd < 0) return failed();
+      owned[fd] = 1;
+      return fd;
     },
-    setup: (entries, { address }) => checked(setup(NR_IO_URING_SETUP, entries, address)),
     enter: (ring, submit) => checked(enter(NR_IO_URING_ENTER, ring, submit, 0, IORING_ENTER_GETEVENTS, 0, 0)),
     register: (ring, operation, argument, count) =>
       checked(register(NR_IO_URING_REGISTER, ring, operation, argument, count)),
     map: (ring, size, offset) => {
+      const at = mappings.indexOf(0);
       const address = mmap(0, size, PROT_READ_WRITE, MAP_SHARED_POPULATE, ring, offset);
-      return address === -1
-        ? undefined
-        : { bytes: new Uint8Array(koffi.view(BigInt(address), size)), address };
+      if (address === -1) return undefined;
+      mappings[at] = address;
+      mappings[at + 1] = size;
+      return { bytes: new Uint8Array(koffi.view(BigInt(address), size)), address };
     },
-    unmap: ({ address, bytes }) => {
-      munmap(address, bytes.byteLength);
+    unmap: ({ address, bytes: { byteLength } }) => {
+      const at = mappings.indexOf(address);
+      mappings[at] = 0;
+      mappings[at + 1] = 0;
+      munmap(address, byteLength);
     },
   };
 };

@@ -54,6 +54,7 @@ import { RingRelay } from "./RingRelay.js";
 import { selfTest } from "./SelfTest.js";
 import { keepAlive, Socket } from "./Socket.js";
 import { Libc, Wakeup } from "./System.js";
+import type { RingRemains } from "./Uring.js";
 
 export { ResetOnCrash };
 
@@ -109,7 +110,11 @@ export interface Options {
   /** Connects, and relays small traffic, by io_uring; by epoll unless said otherwise. May throw where there is none. */
   readonly ring?: (engine: Engine) => Ring;
   /** How many data threads connect and relay what is forwarded, and the file that they run. None unless given. */
-  readonly threads?: ThreadOptions & { readonly counters: EventCounters };
+  readonly threads?: ThreadOptions & {
+    readonly counters: EventCounters;
+    /** Where they do so by io_uring, as {@link DataThreads.Options} has it. */
+    readonly clearRing?: (remains: RingRemains) => void;
+  };
 }
 
 /**
@@ -126,6 +131,8 @@ export interface ThreadOptions {
    * that. To be said where a bundler has moved it.
    */
   readonly file?: string | URL | undefined;
+  /** Whether they, and the main thread, use io_uring, as {@link layerIoUring}; false by default. */
+  readonly ioUring?: boolean | undefined;
 }
 
 /** The most data threads of a transport. */
@@ -345,6 +352,7 @@ export const make = (
         : yield* DataThreads.make(engine, options.threads.counters, {
             count: options.threads.threads,
             file: options.threads.file,
+            clearRing: options.threads.clearRing,
             capacity: options.capacity,
             descriptors: Descriptors.read()?.limit ?? mostDescriptors,
             onFault: (text) => report(new Error(text)),
@@ -516,8 +524,20 @@ export const layerThreads = (
       yield* InvalidOption.count("threads", options.threads, { least: 1, most: mostThreads });
       const koffi = yield* load;
       const counters = yield* callable(() => KoffiLibc.makeEventCounters(koffi));
+      if (options.ioUring !== true) {
+        return Layer.provide(
+          layerWith({ capacity: capacity(), threads: { ...options, counters } }),
+          layerSystem,
+        );
+      }
+      const uring = yield* callable(() => KoffiLibc.makeUring(koffi));
+      const clearRing = yield* callable(() => KoffiLibc.makeClearRemains(koffi));
       return Layer.provide(
-        layerWith({ capacity: capacity(), threads: { ...options, counters } }),
+        layerWith({
+          capacity: capacity(),
+          ring: (engine) => new KernelRing(uring, engine),
+          threads: { ...options, counters, clearRing },
+        }),
         layerSystem,
       );
     }),

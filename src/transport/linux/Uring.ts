@@ -8,6 +8,8 @@ import type { Block, Result } from "./Libc.js";
 export interface Uring extends EventCounters {
   /** Memory that starts where a page does. */
   readonly allocatePages: (size: number) => Block;
+  /** The same for what the kernel writes into by itself: it outlives the thread. */
+  readonly allocateBuffers: (size: number) => Block;
   /** {@link params} at the start of the block, filled in. Answers a descriptor, close-on-exec. */
   readonly setup: (entries: number, params: Block) => Result;
   /** Submits so many operations, and carries out what is due of others; does not wait. Answers how many it took. */
@@ -17,6 +19,27 @@ export interface Uring extends EventCounters {
   readonly map: (ring: number, size: number, offset: number) => Block | undefined;
   readonly unmap: (block: Block) => void;
 }
+
+/**
+ * What a ring of a thread that may die leaves behind, in memory that others hold: mappings of the process, each as its
+ * address and its size, and the memory that the kernel receives into for as long as the ring is there.
+ */
+export interface RingRemains {
+  readonly mappings: SharedArrayBuffer;
+  readonly buffers: SharedArrayBuffer;
+}
+
+/** A ring has two. */
+const mostMappings = 2;
+
+/** More than every page size there is. */
+export const pageSize = 65_536;
+
+/** For a ring whose buffers have so many bytes in all. */
+export const ringRemains = (bufferBytes: number): RingRemains => ({
+  mappings: new SharedArrayBuffer(2 * 8 * mostMappings),
+  buffers: new SharedArrayBuffer(bufferBytes + pageSize),
+});
 
 /** `struct io_uring_params`: its size, and where what is used here stands, in bytes. */
 export const params = {

@@ -9,9 +9,14 @@ import { forward, type RelayOutcome } from "../Forwarding.js";
 import { Connecting, type Failure } from "../linux/Connecting.js";
 import { Engine, type Watched } from "../linux/Engine.js";
 import type { EventCounters } from "../linux/EventCounter.js";
+import { KernelRing, smallRing } from "../linux/KernelRing.js";
 import { addressSize, type Block, EPOLLIN, errnoName, type Service as LibcService } from "../linux/Libc.js";
 import { Relay } from "../linux/Relay.js";
+import { RingConnecting } from "../linux/RingConnecting.js";
+import { RingRelay } from "../linux/RingRelay.js";
 import { Socket } from "../linux/Socket.js";
+import type { Uring } from "../linux/Uring.js";
+import type { Watch } from "../linux/Wakeup.js";
 
 import { BlockingLoop } from "./BlockingLoop.js";
 import { FaultNote } from "./FaultNote.js";
@@ -28,6 +33,7 @@ export class DataThread {
   readonly #memory: Protocol.Memory;
   readonly #loop: BlockingLoop;
   readonly #engine: Engine;
+  readonly #ring: KernelRing | undefined;
   readonly #slots: Slots.Slots;
   readonly #orders: Queue;
   readonly #reports: Queue;
@@ -41,9 +47,16 @@ export class DataThread {
   #stopped = false;
 
   /**
-   * Throws where the kernel refuses. `libc` writes down in {@link Protocol.Memory.owned} what it opens. `now` is monotonic time in milliseconds.
+   * Throws where the kernel refuses. `libc` writes down in {@link Protocol.Memory.owned} what it opens. `now` is
+   * monotonic time in milliseconds.
    */
-  constructor(libc: LibcService, counters: EventCounters, memory: Protocol.Memory, now: () => number) {
+  constructor(
+    libc: LibcService,
+    counters: EventCounters,
+    uring: Uring | undefined,
+    memory: Protocol.Memory,
+    now: () => number,
+  ) {
     this.#counters = counters;
     this.#memory = memory;
     this.#slots = new Slots.Slots(memory.slots);
@@ -63,33 +76,64 @@ export class DataThread {
       memory.pipeBudget,
       memory.resetsOnCrash,
     );
+    this.#watch(memory.ordersCounter, () => {
+      counters.clearCounter(memory.ordersCounter);
+    });
+    this.#ring =
+      uring === undefined
+        ? undefined
+        : new KernelRing(uring, this.#engine, smallRing, (fd, onReadable) => this.#watch(fd, onReadable));
+  }
+
+  /** Has the callback called for as long as the descriptor is readable, until the engine ends. */
+  #watch(fd: number, onReadable: () => void): Watch {
     const counter: Watched = {
-      fd: memory.ordersCounter,
+      fd,
       incarnation: 0,
-      onEvents: () => {
-        counters.clearCounter(memory.ordersCounter);
-      },
+      onEvents: onReadable,
       onRound: () => {},
       onFault: () => {},
     };
     const watched = this.#engine.add(counter, EPOLLIN);
     if (watched < 0) throw new Error(`epoll_ctl failed (${errnoName(watched)})`);
+    return { close: () => {} };
   }
 
-  /** Until it is ordered to stop: then all that it has is reset. */
+  /** Until it is ordered to stop. */
   run(): void {
-    this.#report(Protocol.ready, Protocol.ofThread);
-    while (!this.#stopped) this.#turn();
-    for (const giveUp of this.#running) giveUp?.();
-    this.#engine.shutdown();
+    this.begin();
+    while (this.proceed(this.prepare())) {}
+    this.end();
   }
 
-  #turn(): void {
+  /** Reports that it is ready. What comes before it waits, and what comes after, is apart for a simulation. */
+  begin(): void {
+    this.#report(Protocol.ready, Protocol.ofThread);
+  }
+
+  /**
+   * Follows its orders, and does what is due. Answers how many milliseconds it may wait then: whoever puts an order from
+   * here on raises the counter, and so ends the wait.
+   */
+  prepare(): number {
     this.#orders.take(this.#follow);
     const millis = this.#loop.turn();
-    // Whoever puts an order from here on raises the counter, and so ends the wait.
-    this.#engine.wait(this.#stopped || !this.#orders.sleep() ? 0 : millis);
+    return this.#stopped || !this.#orders.sleep() ? 0 : millis;
+  }
+
+  /** Waits for so many milliseconds at most, and handles what has come. False where it was ordered to stop. */
+  proceed(millis: number): boolean {
+    this.#engine.wait(millis);
     this.#orders.awake();
+    return !this.#stopped;
+  }
+
+  /** All that it has is reset. */
+  end(): void {
+    for (const giveUp of this.#running) giveUp?.();
+    // What the ring carries ends before it does.
+    this.#engine.shutdown();
+    this.#ring?.shutdown();
   }
 
   readonly #follow = (order: number): void => {
@@ -109,6 +153,7 @@ export class DataThread {
 
   #begin(slot: number): void {
     const engine = this.#engine;
+    const ring = this.#ring;
     const client = new Socket(engine, this.#slots.client(slot), unnamed, true);
     let meter = this.#meters[slot];
     if (meter === undefined) {
@@ -130,10 +175,14 @@ export class DataThread {
     };
     const giveUp = forward<Socket, Socket, Failure>(
       (made, refused) => {
-        const attempt = new Connecting(engine, unnamed, (settled) => {
+        const onSettled = (settled: Socket | Failure): void => {
           if (settled instanceof Socket) made(settled);
           else refused(settled);
-        });
+        };
+        const attempt =
+          ring === undefined
+            ? new Connecting(engine, unnamed, onSettled)
+            : new RingConnecting(engine, ring, unnamed, onSettled);
         const length = this.#slots.address(slot, this.#address.bytes);
         const family = this.#address.bytes[0] ?? 0;
         const timeoutMillis = this.#slots.timeoutMillis(slot);
@@ -143,7 +192,10 @@ export class DataThread {
       (from, to, onEnd) => {
         relaying = true;
         this.#slots.connected(slot, this.#loop.now() - began);
-        const relay = new Relay(from, to, counted, onEnd);
+        const relay =
+          ring === undefined
+            ? new Relay(from, to, counted, onEnd)
+            : new RingRelay(ring, from, to, counted, onEnd);
         relay.start();
         return () => relay.abort();
       },

@@ -11,6 +11,7 @@ import type { Engine } from "../linux/Engine.js";
 import type { EventCounters } from "../linux/EventCounter.js";
 import { pipeBytes } from "../linux/Pipes.js";
 import type { Socket } from "../linux/Socket.js";
+import type { RingRemains } from "../linux/Uring.js";
 import type { ForwardOptions, GiveUp } from "../Transport.js";
 import { type Handed, ThreadLink } from "./ThreadLink.js";
 
@@ -34,6 +35,8 @@ export interface Options {
   readonly count: number;
   /** The path of the file that a data thread runs; the one beside this module unless said otherwise. */
   readonly file: string | URL | undefined;
+  /** For threads that connect and relay by io_uring: unmaps what is left of the ring of one that has died. */
+  readonly clearRing: ((remains: RingRemains) => void) | undefined;
   /** How many clients may be connected at once, in all threads. */
   readonly capacity: number;
   /** Descriptors of the process have numbers below this one. */
@@ -77,7 +80,7 @@ const beside = new URL("./worker.js", import.meta.url);
 export const make = (
   engine: Engine,
   counters: EventCounters,
-  { capacity, count, descriptors, file = beside, onFault }: Options,
+  { capacity, clearRing, count, descriptors, file = beside, onFault }: Options,
 ): Effect.Effect<DataThreads, NotStarted, Scope.Scope> =>
   Effect.gen(function* () {
     const links = new Set<ThreadLink>();
@@ -95,6 +98,7 @@ export const make = (
               name,
               slots: Math.min(capacity, mostSlots),
               descriptors,
+              clearRing,
               pipeBudget: Math.floor(pipeBytes / (count + 1)),
               onReady: () => Deferred.unsafeDone(ready, Effect.void),
               onFault,

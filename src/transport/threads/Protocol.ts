@@ -10,7 +10,9 @@
  * So there are never more than three orders of one slot under way (a late `abort`, the next `begin`, its `abort`), and
  * never more than one report; the queues are made for that many, and cannot be full.
  */
+
 import type { Engine } from "../linux/Engine.js";
+import type { RingRemains } from "../linux/Uring.js";
 import type { RelayEnd } from "../Transport.js";
 
 /** What a data thread is given at its start. */
@@ -25,6 +27,8 @@ export interface Memory {
   /** Event counters: raised by the main thread for its orders, and by the data thread for its reports. */
   readonly ordersCounter: number;
   readonly reportsCounter: number;
+  /** What it keeps its ring in; undefined for one that has none. */
+  readonly ring: RingRemains | undefined;
   /** The most that the thread's pipes may hold, in bytes. */
   readonly pipeBudget: number;
   /** Whether clients' sockets have SO_LINGER from their listener: see {@link Engine.resetsOnCrash}. */

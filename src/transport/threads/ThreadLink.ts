@@ -6,8 +6,10 @@ import type { ForwardCallbacks } from "../Forwarding.js";
 import type { Destination, Failure } from "../linux/Connecting.js";
 import type { Engine } from "../linux/Engine.js";
 import type { EventCounters } from "../linux/EventCounter.js";
+import { bufferBytes, smallRing } from "../linux/KernelRing.js";
 import { errnoName } from "../linux/Libc.js";
 import type { Owner, Socket } from "../linux/Socket.js";
+import { type RingRemains, ringRemains } from "../linux/Uring.js";
 import type { Timer, Watch } from "../linux/Wakeup.js";
 import type { ForwardOptions, RelayEnd } from "../Transport.js";
 import { FaultNote } from "./FaultNote.js";
@@ -98,6 +100,8 @@ export interface LinkOptions {
   /** Descriptors of the process have numbers below this one. */
   readonly descriptors: number;
   readonly pipeBudget: number;
+  /** For one that has a ring: unmaps what is left of it when the thread has died. */
+  readonly clearRing?: ((remains: RingRemains) => void) | undefined;
   readonly onReady: () => void;
   /** The data thread has caught an exception: its stack, in text. */
   readonly onFault: (text: string) => void;
@@ -147,6 +151,7 @@ export class ThreadLink {
       reportsCounter,
       pipeBudget: options.pipeBudget,
       resetsOnCrash: engine.resetsOnCrash,
+      ring: options.clearRing === undefined ? undefined : ringRemains(bufferBytes(smallRing)),
     };
     this.#slots = new Slots.Slots(this.memory.slots);
     this.#ownership = new Ownership(this.memory.owned);
@@ -210,7 +215,12 @@ export class ThreadLink {
     this.#watch.close();
     const { libc } = this.#engine;
     this.#reports.take(this.#hear);
-    this.#ownership.takeAll((fd) => libc.close(fd));
+    this.#ownership.takeAll((fd) => {
+      // Refused for what is no socket. A backend that is young would be sent FIN: a part of a request would pass for all.
+      libc.resetOnClose(fd, true);
+      libc.close(fd);
+    });
+    if (this.memory.ring !== undefined) this.#options.clearRing?.(this.memory.ring);
     libc.close(this.memory.ordersCounter);
     libc.close(this.memory.reportsCounter);
     for (const handed of this.#handed) {

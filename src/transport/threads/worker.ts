@@ -14,9 +14,12 @@ try {
   // Where there is no /proc it has the name of the process.
 }
 
+const owned = new Uint8Array(memory.owned);
+
 new DataThread(
-  KoffiLibc.make(koffi, new Uint8Array(memory.owned)),
+  KoffiLibc.make(koffi, owned),
   KoffiLibc.makeEventCounters(koffi),
+  memory.ring === undefined ? undefined : KoffiLibc.makeUring(koffi, owned, memory.ring),
   memory,
   () => performance.now(),
 ).run();

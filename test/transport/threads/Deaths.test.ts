@@ -1,4 +1,4 @@
-import { readdirSync, readlinkSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { assert, describe, it } from "@effect/vitest";
 import { Effect } from "effect";
@@ -31,10 +31,16 @@ const open = (): Readonly<Record<string, number>> => {
   return kinds;
 };
 
+/** Mappings of rings, whose memory the kernel has locked. */
+const ringMappings = (): number =>
+  readFileSync("/proc/self/maps", "utf8")
+    .split("\n")
+    .filter((line) => line.includes("[io_uring]")).length;
+
 describe("a data thread that is ended at any moment", () => {
-  it.scopedLive(
-    `leaves no descriptor and no pipe, ${deaths} times`,
-    () =>
+  it.scopedLive.each(["epoll", "io_uring"])(
+    `leaves no descriptor, no pipe and no mapping, ${deaths} times, on %s`,
+    (by) =>
       Effect.gen(function* () {
         // Sends bulk at once, so that connections have pipes, and takes all; some of them end by themselves.
         const bulk = Buffer.alloc(4_000_000);
@@ -85,6 +91,7 @@ describe("a data thread that is ended at any moment", () => {
               slots: 100,
               descriptors: 10_000,
               pipeBudget: 16 * 1024 * 1024,
+              clearRing: by === "io_uring" ? KoffiLibc.makeClearRemains(koffi) : undefined,
               onReady: () => {
                 for (let i = 0; i < 20; i++) more();
                 setTimeout(() => void worker.terminate(), delay);
@@ -115,6 +122,7 @@ describe("a data thread that is ended at any moment", () => {
         // The backend's own sockets close in turns of the loop that follow.
         yield* eventually(() => backend.sockets.size === 0);
         assert.deepStrictEqual(open(), before);
+        assert.strictEqual(ringMappings(), 0);
       }).pipe(Effect.orDie),
     300_000,
   );
