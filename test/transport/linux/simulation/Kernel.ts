@@ -8,6 +8,7 @@
  */
 
 import type { ConnectionInfo } from "../../../../src/transport/linux/DeadPeer.js";
+import type { EventCounters } from "../../../../src/transport/linux/EventCounter.js";
 import {
   type Block,
   EADDRNOTAVAIL,
@@ -29,6 +30,7 @@ import {
   ENOPROTOOPT,
   ENOSPC,
   ENOTCONN,
+  ENOTSOCK,
   EPERM,
   EPIPE,
   EPOLL_CTL_ADD,
@@ -69,6 +71,7 @@ interface Span {
 }
 
 interface Interest {
+  readonly epoll: Epoll;
   events: number;
   readonly incarnation: number;
 }
@@ -271,8 +274,17 @@ class Epoll extends Descriptor {
     return 0;
   }
   close(): void {
-    if (this.kernel.watching) throw new Violation("epoll was closed while the loop was watching it");
+    if (this.kernel.watches(this)) throw new Violation("epoll was closed while the loop was watching it");
   }
+}
+
+/** An event counter, by which threads wake each other. */
+class Counter extends Descriptor {
+  raised = false;
+  poll(): number {
+    return this.raised ? EPOLLIN : 0;
+  }
+  close(): void {}
 }
 
 /** What else the loop turns beside epoll. */
@@ -292,7 +304,10 @@ export class Kernel {
   readonly #senders = new Map<Peer, Peer>();
   readonly #soon: Array<() => void> = [];
   readonly #timers: Array<{ at: number; task: () => void }> = [];
+  /** The loop's; others are of threads that wait in their own. */
   #epoll: Epoll | undefined;
+  /** Event counters that the loop watches, and whom it calls. */
+  readonly #counters = new Map<Counter, () => void>();
   #onReadable: (() => void) | undefined;
   #now = 0;
   #connecting: Array<Tcp> = [];
@@ -412,8 +427,41 @@ export class Kernel {
 
   /** Something happened to it (ep_poll_callback). */
   wake(descriptor: Descriptor): void {
-    if (descriptor.interest !== undefined) this.#epoll?.ready.add(descriptor);
+    descriptor.interest?.epoll.ready.add(descriptor);
   }
+
+  /** Whether the loop watches it. */
+  watches(epoll: unknown): boolean {
+    return this.watching && epoll === this.#epoll;
+  }
+
+  /** Whether a thread that waits in this epoll descriptor would be woken. */
+  wakes(epoll: number): boolean {
+    return this.#hasEvents(this.#get(epoll, Epoll, "epoll_wait"));
+  }
+
+  /** Whether an event counter is above zero. */
+  raised(counter: number): boolean {
+    return this.#get(counter, Counter, "poll").raised;
+  }
+
+  readonly counters: EventCounters = {
+    eventCounter: () => this.#add(new Counter()),
+    raiseCounter: (fd) => {
+      this.#enter();
+      const counter = this.#get(fd, Counter, "write");
+      counter.raised = true;
+      this.wake(counter);
+      return 8;
+    },
+    clearCounter: (fd) => {
+      this.#enter();
+      const counter = this.#get(fd, Counter, "read");
+      const { raised } = counter;
+      counter.raised = false;
+      return raised ? 8 : -EAGAIN;
+    },
+  };
 
   /** Lets something happen elsewhere while the process is in a call. */
   elsewhere: () => void = () => {};
@@ -524,6 +572,8 @@ export class Kernel {
       return this.#trouble(ENOBUFS, ENOMEM);
     },
     resetOnClose: (fd, on) => {
+      const found = this.#descriptors.get(fd);
+      if (found !== undefined && !(found instanceof Tcp)) return -ENOTSOCK;
       this.#get(fd, Tcp, "SO_LINGER").linger = on;
       return 0;
     },
@@ -558,7 +608,7 @@ export class Kernel {
       this.answerLost = found instanceof Tcp && found.answeredInStall && !found.reported;
       this.#descriptors.delete(fd);
       this.#numbers.delete(found);
-      this.#epoll?.ready.delete(found);
+      found.interest?.epoll.ready.delete(found);
       found.interest = undefined;
       found.close();
       return this.#called(`close ${fd}`, this.#trouble(EINTR));
@@ -670,17 +720,17 @@ export class Kernel {
     },
     epollCreate: () => {
       const epoll = new Epoll(this);
-      this.#epoll = epoll;
+      this.#epoll ??= epoll;
       return this.#add(epoll);
     },
     epollControl: (epoll, operation, fd, events, incarnation) => {
       this.#enter();
-      this.#get(epoll, Epoll, "epoll_ctl");
+      const watching = this.#get(epoll, Epoll, "epoll_ctl");
       const found = this.#descriptors.get(fd);
       if (found === undefined) throw new Violation(`epoll_ctl of descriptor ${fd}, which is not open`);
       if (operation === EPOLL_CTL_DEL) {
+        found.interest?.epoll.ready.delete(found);
         found.interest = undefined;
-        this.#epoll?.ready.delete(found);
         return this.#called(`epoll_ctl del ${fd}`, 0);
       }
       if (operation === EPOLL_CTL_ADD) {
@@ -693,14 +743,15 @@ export class Kernel {
         const trouble = this.#harm(found, ENOMEM);
         if (trouble < 0) return this.#called(`epoll_ctl mod ${fd}`, trouble);
       }
-      found.interest = { events: events >>> 0, incarnation: incarnation >>> 0 };
+      found.interest = { epoll: watching, events: events >>> 0, incarnation: incarnation >>> 0 };
       if (this.#due(found) !== 0) this.wake(found);
       return this.#called(`epoll_ctl ${operation === EPOLL_CTL_ADD ? "add" : "mod"} ${fd}`, 0);
     },
     epollWait: (epoll, events, most) => {
-      this.#get(epoll, Epoll, "epoll_wait");
+      const waiting = this.#get(epoll, Epoll, "epoll_wait");
+      const { ready } = waiting;
       for (const [fd, found] of this.#descriptors) {
-        if (found instanceof Tcp && found.heldBack)
+        if (found instanceof Tcp && found.heldBack && found.interest?.epoll === waiting)
           throw new Violation(`bytes of descriptor ${fd} are kept back`);
       }
       const trouble = this.#trouble(EINTR);
@@ -709,12 +760,12 @@ export class Kernel {
       // Now and then few at a time, so that batches differ.
       const limit = this.random.oneIn(3) ? this.random.between(1, 3) : most;
       let count = 0;
-      for (const found of [...(this.#epoll?.ready ?? [])]) {
+      for (const found of [...ready]) {
         if (count === limit) break;
         const mask = this.#due(found);
         const interest = found.interest;
         if (mask === 0 || interest === undefined || (interest.events & (EPOLLET >>> 0)) !== 0)
-          this.#epoll?.ready.delete(found);
+          ready.delete(found);
         if (mask === 0 || interest === undefined) continue;
         if (found instanceof Tcp) {
           found.reported = true;
@@ -786,7 +837,12 @@ export class Kernel {
   }
 
   readonly wakeup: WakeupService = {
-    watch: (_fd, onReadable) => {
+    watch: (fd, onReadable) => {
+      const found = this.#descriptors.get(fd);
+      if (found instanceof Counter) {
+        this.#counters.set(found, onReadable);
+        return { close: () => void this.#counters.delete(found) };
+      }
       this.#onReadable = onReadable;
       return {
         close: () => {
@@ -853,8 +909,8 @@ export class Kernel {
     return this.#soon.length > 0 || this.#hasEvents() || this.besides?.busy() === true;
   }
 
-  #hasEvents(): boolean {
-    return [...(this.#epoll?.ready ?? [])].some((found) => this.#due(found) !== 0);
+  #hasEvents(epoll = this.#epoll): boolean {
+    return [...(epoll?.ready ?? [])].some((found) => this.#due(found) !== 0);
   }
 
   /** One turn of the loop, if there is anything for it to do. */
@@ -864,10 +920,16 @@ export class Kernel {
     for (const task of tasks) task();
     const ready = this.watching && this.#hasEvents();
     if (ready) this.#onReadable?.();
+    let raised = false;
+    for (const [counter, onRaised] of [...this.#counters]) {
+      if (!counter.raised || !this.#counters.has(counter)) continue;
+      raised = true;
+      onRaised();
+    }
     const beside = this.besides?.busy() === true;
     if (beside) this.besides?.turn();
     if (this.calls > mostCalls) throw new Violation(`one turn made ${this.calls} calls`);
-    return tasks.length > 0 || ready || beside;
+    return tasks.length > 0 || ready || raised || beside;
   }
 
   /** Time goes by, and no timer comes yet. */

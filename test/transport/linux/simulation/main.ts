@@ -1,16 +1,23 @@
 /**
- * `npm run test:simulate -- --schedules 1000000 --seed 1`: as many schedules as one has time for.
+ * `npm run test:simulate -- --schedules 1000000 --seed 1`: as many schedules as one has time for; with `--threads` of the
+ * main thread and two data threads.
  */
 import { parseArgs } from "node:util";
-import * as Schedule from "./Schedule.js";
+import * as OneThread from "./Schedule.js";
+import * as ThreadSchedule from "./ThreadSchedule.js";
 
 const { values } = parseArgs({
-  options: { schedules: { type: "string", default: "1000000" }, seed: { type: "string" } },
+  options: {
+    schedules: { type: "string", default: "1000000" },
+    seed: { type: "string" },
+    threads: { type: "boolean" },
+  },
 });
+const Schedule = values.threads === true ? ThreadSchedule : OneThread;
 const schedules = Number(values.schedules);
 const first = values.seed === undefined ? Math.floor(Math.random() * 4_000_000_000) : Number(values.seed);
 if (!Number.isSafeInteger(schedules) || schedules < 1 || !Number.isSafeInteger(first) || first < 0) {
-  process.stderr.write("usage: npm run test:simulate -- [--schedules NUMBER] [--seed NUMBER]\n");
+  process.stderr.write("usage: npm run test:simulate -- [--schedules NUMBER] [--seed NUMBER] [--threads]\n");
   process.exit(64);
 }
 
