@@ -116,8 +116,8 @@ export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/Backend
     readonly release: (backend: Backend) => Effect.Effect<void>;
     /**
      * An operator chooses what becomes of the listed backends with this id, or with this name (`name:port`, for all the
-     * addresses of a host name). `by` says who asked, for the log. Answers them as they are then: none where there is no such
-     * backend.
+     * addresses of a host name). `by` says who asked, for the log. Answers them as they are then: none where there is
+     * no such backend.
      */
     readonly steer: (idOrName: string, admin: Admin, by: string) => Effect.Effect<ReadonlyArray<Backend>>;
     /** Clients are listened to at this address until the scope closes: a backend there would be the balancer itself. */

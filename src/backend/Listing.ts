@@ -90,8 +90,8 @@ const entriesInASlice = 512;
 const chunksInASlice = 8;
 
 /**
- * What becomes of a pool's members by a list that says: exactly these. Of instances with the same id and address the first counts.
- * Yields between slices; the pool may meanwhile change in everything but in what is listed.
+ * What becomes of a pool's members by a list that says: exactly these. Of instances with the same id and address the
+ * first counts. Yields between slices; the pool may meanwhile change in everything but in what is listed.
  */
 export const compare = function* (
   members: Members<Backend>,

@@ -76,9 +76,9 @@ export interface Algorithm<State = unknown> {
    */
   choose(members: Members.Members, load: Load.Load, state: State, client: Client): Choice<State> | undefined;
   /**
-   * Where choosing needs a table: builds it for these members. Asked for off the connection path whenever the fingerprint of
-   * the members has changed; connections choose meanwhile. It yields after every slice of at most about a millisecond, so that
-   * the caller can let other work have its turn.
+   * Where choosing needs a table: builds it for these members. Asked for off the connection path whenever the
+   * fingerprint of the members has changed; connections choose meanwhile. It yields after every slice of at most about
+   * a millisecond, so that the caller can let other work have its turn.
    */
   prepare?(members: Members.Members, state: State): Generator<void, Prepared<State>>;
 }

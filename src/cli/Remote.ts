@@ -81,7 +81,10 @@ export const status = (url: string): Effect.Effect<typeof Status.Type, CommandEr
     Effect.mapError((error) => commandErrorOf(url, error)),
   );
 
-/** Steers a backend, or all addresses of a name; answers what they are then. The id may be the beginning of one, if it is that of no other. */
+/**
+ * Steers a backend, or all addresses of a name; answers what they are then. The id may be the beginning of one, if it
+ * is that of no other.
+ */
 export const steer = (
   url: string,
   adminToken: Redacted.Redacted | undefined,

@@ -95,7 +95,10 @@ export const parseResolvConf = (text: string, hostname: string): ResolverConfig 
 /** Where nsswitch.conf does not say. */
 export const usual: Sources = { files: true, dns: true, others: false };
 
-/** Reads the `hosts` line of `/etc/nsswitch.conf`. What is to be done with a result (`[NOTFOUND=return]`) is not regarded. */
+/**
+ * Reads the `hosts` line of `/etc/nsswitch.conf`. What is to be done with a result (`[NOTFOUND=return]`) is not
+ * regarded.
+ */
 export const parseNsswitchConf = (text: string): Sources => {
   const [, line] = /^[ \t]*hosts[ \t]*:([^#\n]*)/m.exec(text) ?? [];
   if (line === undefined) return usual;

@@ -64,9 +64,9 @@ export interface Sources {
 }
 
 /**
- * The bytes of a backend, by its key: of connections that have ended, and of those that are open. Those of backends with open
- * connections are read at once, so that a connection which ends meanwhile is counted once, though what is made of them takes
- * longer.
+ * The bytes of a backend, by its key: of connections that have ended, and of those that are open. Those of backends
+ * with open connections are read at once, so that a connection which ends meanwhile is counted once, though what is
+ * made of them takes longer.
  */
 export const bytesOfBackends = ({ metrics, sessions }: Sources): ((key: string) => Bytes) => {
   const none: Bytes = { received: 0, sent: 0 };

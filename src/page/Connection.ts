@@ -11,7 +11,10 @@ export interface Listener {
   readonly event: (event: typeof Event.Type) => void;
   /** What holds now, about twice a second. */
   readonly status: (status: typeof Status.Type) => void;
-  /** Called twice a second: whether nothing is known of now, and why what is shown may be wrong; undefined while it is right. */
+  /**
+   * Called twice a second: whether nothing is known of now, and why what is shown may be wrong; undefined while it is
+   * right.
+   */
   readonly freshness: (silent: boolean, warning: string | undefined) => void;
 }
 

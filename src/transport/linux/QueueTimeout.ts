@@ -5,7 +5,10 @@
  * long gone. One refused client undoes its chain.
  */
 
-/** How long nobody has left before the first is refused, in milliseconds. After as long without a full listener all begins anew. */
+/**
+ * How long nobody has left before the first is refused, in milliseconds. After as long without a full listener all
+ * begins anew.
+ */
 export const patienceMillis = 10_000;
 
 /** From one refusal to the next, as long as nobody leaves, in milliseconds. */
