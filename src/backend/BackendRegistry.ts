@@ -134,8 +134,8 @@ export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/Backend
   }
 >() {}
 
-/** Backends that are added, removed or logged in one slice: about a millisecond. */
-const sliceSize = 32;
+/** Backends that are added, removed or logged in one step. */
+const stepSize = 4;
 
 /**
  * Builds the registry. Its scope owns the fiber that prepares the algorithm's tables.
@@ -205,18 +205,18 @@ export const make = (
     const takeOver = ({ arrivals, departures, invalid }: Listing.Changes) =>
       Effect.gen(function* () {
         const first = state.current.phase === "starting";
-        const come = (yield* EventLoop.mapInSlices(arrivals, sliceSize, added)).flat();
-        const gone = (yield* EventLoop.mapInSlices(departures, sliceSize, removed)).flat();
+        const come = (yield* EventLoop.mapInSlices(arrivals, stepSize, added)).flat();
+        const gone = (yield* EventLoop.mapInSlices(departures, stepSize, removed)).flat();
         if (come.length + gone.length > 0) yield* change((pool) => [Pool.relisted(pool), undefined]);
         yield* log.listed({ added: come.length, removed: gone.length, first }, state.current);
-        yield* EventLoop.mapInSlices(come, sliceSize, (slice) =>
+        yield* EventLoop.mapInSlices(come, stepSize, (slice) =>
           Effect.forEach(
             slice,
             (backend) => Effect.zipRight(log.added(backend), publish({ _tag: "Added", backend })),
             { discard: true },
           ),
         );
-        yield* EventLoop.mapInSlices(gone, sliceSize, (slice) =>
+        yield* EventLoop.mapInSlices(gone, stepSize, (slice) =>
           Effect.forEach(
             slice,
             (backend) =>

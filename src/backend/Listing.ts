@@ -85,13 +85,13 @@ export const problemOf = (instance: Instance): Pick<InvalidInstance, "field" | "
   return ofPort === undefined ? undefined : { field: "port", why: ofPort };
 };
 
-/** Entries, and chunks of backends, that are looked at in one slice: some tenths of a millisecond. */
-const entriesInASlice = 512;
-const chunksInASlice = 8;
+/** Entries, and chunks of backends, that are looked at in one step. */
+const entriesInAStep = 32;
+const chunksInAStep = 1;
 
 /**
  * What becomes of a pool's members by a list that says: exactly these. Of instances with the same id and address the
- * first counts. Yields between slices; the pool may meanwhile change in everything but in what is listed.
+ * first counts. Yields between steps; the pool may meanwhile change in everything but in what is listed.
  */
 export const compare = function* (
   members: Members<Backend>,
@@ -100,14 +100,14 @@ export const compare = function* (
   const unseen = new Map<string, Backend>();
   let chunks = 0;
   for (const values of Slots.chunks(members.slots)) {
-    if (++chunks % chunksInASlice === 0) yield;
+    if (++chunks % chunksInAStep === 0) yield;
     for (const backend of values) if (backend !== undefined) unseen.set(backend.key, backend);
   }
   const seen = new Set<string>();
   const arrivals: Array<Arrival> = [];
   const invalid: Array<InvalidInstance> = [];
   for (const [i, instance] of instances.entries()) {
-    if (i % entriesInASlice === entriesInASlice - 1) yield;
+    if (i % entriesInAStep === entriesInAStep - 1) yield;
     const problem = problemOf(instance);
     if (problem !== undefined) {
       invalid.push({ instance, ...problem });

@@ -43,10 +43,10 @@ export type Problem =
 /** Stands for an entry that is longer than is accepted. */
 export const oversized: unique symbol = Symbol("oversized");
 
-/** A slice ends after so many bytes. */
-const sliceBytes = 128 * 1024;
-/** A slice ends after so many entries. */
-const sliceEntries = 1024;
+/** A step ends after so many bytes. */
+const stepBytes = 8 * 1024;
+/** A step ends after so many entries. */
+const stepEntries = 64;
 
 /** What is no list is collected up to this length, to see whether it is `null`. */
 const mostOther = 1024;
@@ -89,9 +89,9 @@ export class JsonList {
   /** The text of the entry that the scan is in, as far as it stands in earlier pieces; without leading spaces. */
   #parts: Array<Uint8Array> = [];
   #partsBytes = 0;
-  /** What was taken in this slice, which may be of several pieces. */
-  #sliceBytes = 0;
-  #sliceEntries = 0;
+  /** What was taken in this step, which may be of several pieces. */
+  #stepBytes = 0;
+  #stepEntries = 0;
   readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
   constructor(
@@ -105,19 +105,19 @@ export class JsonList {
     return this.#bytes;
   }
 
-  /** Takes the next piece of the text, and yields between slices. Answers a problem once no more is to be read. */
+  /** Takes the next piece of the text, and yields between steps. Answers a problem once no more is to be read. */
   *push(piece: Uint8Array): Generator<void, Problem | undefined> {
     let at = 0;
     while (at < piece.length && this.#problem === undefined) {
-      if (this.#sliceBytes >= sliceBytes || this.#sliceEntries >= sliceEntries) {
+      if (this.#stepBytes >= stepBytes || this.#stepEntries >= stepEntries) {
         yield;
-        this.#sliceBytes = 0;
-        this.#sliceEntries = 0;
+        this.#stepBytes = 0;
+        this.#stepEntries = 0;
       }
-      const taken = this.#take(piece.subarray(at, at + sliceBytes - this.#sliceBytes));
+      const taken = this.#take(piece.subarray(at, at + stepBytes - this.#stepBytes));
       at += taken;
       this.#bytes += taken;
-      this.#sliceBytes += taken;
+      this.#stepBytes += taken;
       if (this.#bytes > this.limits.bytes) this.#fail("bytes");
     }
     return this.#problem;
@@ -173,12 +173,7 @@ export class JsonList {
     let depth = this.#depth;
     let from = 0;
     let at = 0;
-    while (
-      at < slice.length &&
-      this.#sliceEntries < sliceEntries &&
-      depth > 0 &&
-      depth <= this.limits.depth
-    ) {
+    while (at < slice.length && this.#stepEntries < stepEntries && depth > 0 && depth <= this.limits.depth) {
       const byte = slice[at++];
       if (inText) {
         if (escaped) escaped = false;
@@ -220,7 +215,7 @@ export class JsonList {
     this.#parts = [];
     this.#partsBytes = 0;
     this.#entries += 1;
-    this.#sliceEntries += 1;
+    this.#stepEntries += 1;
     if (this.#entries > this.limits.entries) this.#fail("entries");
     if (this.#problem === undefined) this.onEntry(value, this.#entries);
   }

@@ -76,11 +76,11 @@ interface Target {
   backends: ReadonlyArray<Backend>;
 }
 
-/** Targets whose probing begins in one turn of the loop, and backends that get a result in one. */
-const sliceSize = 32;
+/** Targets whose probing begins in one step, and backends that get a result in one. */
+const stepSize = 4;
 
-/** Backends that are sorted by address in one slice. */
-const sortedInASlice = 512;
+/** Backends that are sorted by address in one step. */
+const sortedInAStep = 32;
 
 /** The listed backends by address, in slices. */
 const byAddress = function* (pool: Pool.Pool): Generator<void, ReadonlyMap<string, Target>> {
@@ -88,7 +88,7 @@ const byAddress = function* (pool: Pool.Pool): Generator<void, ReadonlyMap<strin
   let sorted = 0;
   for (const backend of Pool.iterate(pool)) {
     sorted += 1;
-    if (sorted % sortedInASlice === 0) yield;
+    if (sorted % sortedInAStep === 0) yield;
     const key = format(backend.address);
     const target = targets.get(key);
     if (target === undefined) targets.set(key, { address: backend.address, backends: [backend] });
@@ -165,7 +165,7 @@ export const make = (
       count: (backend: Backend) => void = () => {},
     ) => {
       unprobed.delete(format(target.address));
-      return EventLoop.mapInSlices(target.backends, sliceSize, (slice) =>
+      return EventLoop.mapInSlices(target.backends, stepSize, (slice) =>
         Effect.forEach(
           slice,
           (backend) => {
@@ -253,8 +253,8 @@ export const make = (
       lists = pool.lists;
       const listed = yield* EventLoop.inSlices(byAddress(pool));
       const gone = [...targets.keys()].filter((address) => !listed.has(address));
-      yield* EventLoop.mapInSlices(gone, sliceSize, unwatch);
-      yield* EventLoop.mapInSlices([...listed], sliceSize, (slice) =>
+      yield* EventLoop.mapInSlices(gone, stepSize, unwatch);
+      yield* EventLoop.mapInSlices([...listed], stepSize, (slice) =>
         Effect.forEach(slice, rewatch, { discard: true }),
       );
     });

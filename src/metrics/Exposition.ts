@@ -44,8 +44,8 @@ export const formatFor = (accept: string | undefined): Format =>
     ? "openmetrics"
     : "prometheus";
 
-/** How many lines are written before the event loop turns, but for those of one series: some tenths of a millisecond. */
-export const linesPerSlice = 200;
+/** How many lines are written in one step, but for those of one series. */
+export const linesPerStep = 50;
 
 /** A family's text is encoded when it has so many characters: a piece is neither tiny nor long to send. */
 const charactersInAPiece = 16 * 1024;
@@ -83,7 +83,7 @@ const encoder = new TextEncoder();
 
 /**
  * The text in UTF-8, in pieces: families in the order of the catalogue, those without a series left out. It yields after
- * each {@link linesPerSlice} lines, and takes the series as it goes: they may be computed one after the other.
+ * each {@link linesPerStep} lines, and takes the series as it goes: they may be computed one after the other.
  */
 export function* render(all: Iterable<Series>, format: Format): Generator<void, ReadonlyArray<Uint8Array>> {
   const byName = new Map(families.map((family) => [family.name, family]));
@@ -99,7 +99,7 @@ export function* render(all: Iterable<Series>, format: Format): Generator<void, 
     }
     section.add(one);
     written += linesIn(one);
-    if (written >= linesPerSlice) {
+    if (written >= linesPerStep) {
       written = 0;
       yield;
     }

@@ -77,7 +77,7 @@ interface Version {
   readonly status: Effect.Effect<ReadonlyArray<Uint8Array>>;
 }
 
-/** Compares the backends of now with those before; it yields between slices. */
+/** Compares the backends of now with those before; it yields between steps. */
 function* compared(
   old: Backends,
   statuses: Iterable<typeof BackendStatus.Type>,
@@ -94,7 +94,7 @@ function* compared(
     const change = Changes.ofBackend(old.get(key), status);
     if (change !== undefined) changed.push(JSON.stringify(change));
     backends.set(key, status);
-    if (backends.size % Json.itemsPerSlice === 0) yield;
+    if (backends.size % Json.itemsPerStep === 0) yield;
   }
   const removed: Array<{ readonly id: string; readonly address: string }> = [];
   for (const [key, { address, id }] of old) if (!backends.has(key)) removed.push({ id, address });

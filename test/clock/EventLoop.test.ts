@@ -1,30 +1,33 @@
 import { assert, describe, it } from "@effect/vitest";
 import { Effect, Fiber } from "effect";
 import * as EventLoop from "../../src/clock/EventLoop.js";
+import * as SingleSteps from "../support/SingleSteps.js";
 
 describe("EventLoop.inSlices", () => {
-  it.live("lets the event loop turn between each two slices, and answers what the last one does", () =>
-    Effect.gen(function* () {
-      let turns = 0;
-      const count = (): void => {
-        turns += 1;
-        immediate = setImmediate(count);
-      };
-      let immediate = setImmediate(count);
-      const seen: Array<number> = [];
-      const answer = yield* EventLoop.inSlices(
-        (function* () {
-          for (let i = 0; i < 100; i++) {
-            seen.push(turns);
-            yield;
-          }
-          return "done";
-        })(),
-      );
-      clearImmediate(immediate);
-      assert.strictEqual(answer, "done");
-      assert.lengthOf(new Set(seen), 100);
-    }),
+  it.live(
+    "lets the event loop turn after a step that has used up the time, and answers what the last one does",
+    () =>
+      Effect.gen(function* () {
+        let turns = 0;
+        const count = (): void => {
+          turns += 1;
+          immediate = setImmediate(count);
+        };
+        let immediate = setImmediate(count);
+        const seen: Array<number> = [];
+        const answer = yield* EventLoop.inSlices(
+          (function* () {
+            for (let i = 0; i < 100; i++) {
+              seen.push(turns);
+              yield;
+            }
+            return "done";
+          })(),
+        );
+        clearImmediate(immediate);
+        assert.strictEqual(answer, "done");
+        assert.lengthOf(new Set(seen), 100);
+      }).pipe(SingleSteps.inEachTurn),
   );
 
   it.live("does one slice in a turn of the event loop, however many works there are, each in its turn", () =>
@@ -52,7 +55,7 @@ describe("EventLoop.inSlices", () => {
         seen.map(([, number]) => number),
         Array.from({ length: 60 }, (_, i) => i % 3),
       );
-    }),
+    }).pipe(SingleSteps.inEachTurn),
   );
 
   it.live("goes on with the others when one that waits is interrupted", () =>

@@ -13,6 +13,7 @@ import { format } from "../../src/net/SocketAddress.js";
 import * as CapturedLog from "../support/CapturedLog.js";
 import { instance, secret } from "../support/OperatorEntry.js";
 import * as Ports from "../support/Ports.js";
+import * as SingleSteps from "../support/SingleSteps.js";
 
 const codeOf = (cause: unknown): unknown =>
   typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined;
@@ -420,9 +421,9 @@ describe("OperatorDiscovery and a hostile Operator", () => {
       const fiber = yield* Effect.fork(run(url));
       const answer = yield* Fiber.join(fiber);
       assert.lengthOf(answer.instances, 0);
-      // A slice has 1024 entries.
-      assert.isAtLeast(turns, 97);
-    }).pipe(Effect.scoped),
+      // A step has 64 entries at most.
+      assert.isAtLeast(turns, 100_000 / 64);
+    }).pipe(Effect.scoped, SingleSteps.inEachTurn),
   );
 
   it.live("reads a list that begins with a byte order mark, and one that comes a byte at a time", () =>

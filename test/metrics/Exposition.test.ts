@@ -109,9 +109,9 @@ describe("Exposition", () => {
       "prometheus",
     );
     while (slices.next().done !== true) taken.push(count);
-    assert.isAtLeast(taken.length, (2 * backends.length) / Exposition.linesPerSlice - 1);
+    assert.isAtLeast(taken.length, (2 * backends.length) / Exposition.linesPerStep - 1);
     taken.forEach((total, n) => {
-      assert.isAtMost(total - (taken[n - 1] ?? 0), Exposition.linesPerSlice);
+      assert.isAtMost(total - (taken[n - 1] ?? 0), Exposition.linesPerStep);
     });
     const interleaved = up.flatMap((one, n) => [one, open[n] ?? one]);
     assert.strictEqual(textOf(interleaved, "prometheus"), textOf([...up, ...open], "prometheus"));

@@ -34,7 +34,7 @@ describe("JSON in slices", () => {
         (items, text) => {
           const list = run((all) => Json.list(all), items);
           expect(list.text).toBe(JSON.stringify(items));
-          for (const slice of list.slices) expect(slice).toBeLessThanOrEqual(Json.itemsPerSlice);
+          for (const slice of list.slices) expect(slice).toBeLessThanOrEqual(Json.itemsPerStep);
           const object = run((all) => Json.objectWithList({ text, n: 1 }, "list", all, "<", ">"), items);
           expect(object.text).toBe(`<${JSON.stringify({ text, n: 1, list: items })}>`);
         },
