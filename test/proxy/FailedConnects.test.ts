@@ -1,7 +1,7 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { assert, describe, it } from "@effect/vitest";
-import { Duration, Effect, Logger } from "effect";
+import { Duration, Effect, type Fiber, Logger } from "effect";
 import * as Registry from "../../src/backend/BackendRegistry.js";
 import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
@@ -16,10 +16,23 @@ import * as ScriptedTransport from "../support/ScriptedTransport.js";
 setFlagsFromString("--expose-gc");
 const collectGarbage: () => void = runInNewContext("gc");
 
-/** A balancer whose every connect fails. Serves clients, and waits until the last is reset. */
-const failing = Effect.gen(function* () {
+/** How many frames a fiber has on its stack: what it goes on with, one after the other. Effect has no name for it. */
+const framesOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>): number => {
+  const frames: unknown = Reflect.get(fiber, "_stack");
+  if (!Array.isArray(frames)) throw new TypeError("a fiber's stack is kept elsewhere by now");
+  return frames.length;
+};
+
+/**
+ * A balancer whose every connect fails. Serves clients, and waits until the last is reset. `attempted` is told how many
+ * frames lie below each attempt.
+ */
+const failing = Effect.fnUntraced(function* (attempted: (frames: number) => void) {
   const transport = yield* ScriptedTransport.make((_client, address) =>
-    Effect.fail(new ConnectError({ reason: "exhausted", address, code: "EMFILE" })),
+    Effect.withFiberRuntime((fiber) => {
+      attempted(framesOf(fiber));
+      return Effect.fail(new ConnectError({ reason: "exhausted", address, code: "EMFILE" }));
+    }),
   );
   const metrics = new Recorder();
   const sessions = yield* Sessions.make;
@@ -61,9 +74,19 @@ const failing = Effect.gen(function* () {
 });
 
 describe("a session whose connects fail", () => {
+  it.scopedLive("goes on at the depth at which the first one began", () =>
+    Effect.gen(function* () {
+      const depths: Array<number> = [];
+      const serve = yield* failing((frames) => depths.push(frames));
+      yield* serve(50);
+      assert.strictEqual(depths.length, 150);
+      assert.deepStrictEqual(new Set(depths), new Set(depths.slice(0, 1)));
+    }).pipe(Effect.provide(Logger.remove(Logger.defaultLogger)), Effect.orDie),
+  );
+
   it.scopedLive("leaves nothing behind in its fiber", () =>
     Effect.gen(function* () {
-      const serve = yield* failing;
+      const serve = yield* failing(() => {});
       const heapAfter = (count: number) =>
         Effect.map(serve(count), () => {
           collectGarbage();
