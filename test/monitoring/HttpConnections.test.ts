@@ -8,7 +8,6 @@ interface Model {
   readonly id: number;
   state: State;
   answers: number;
-  heard: boolean;
   short: boolean;
   /** When it came to be what it is. */
   since: number;
@@ -48,11 +47,9 @@ describe("the connections of monitoring", () => {
           const stalled = (id: number) => id % 3 === 0;
           const limits = { kept, most: kept + more };
           let models: Array<Model> = [];
-          const connections = new HttpConnections<number>(
-            limits,
-            stalled,
-            (id) => models.find((each) => each.id === id)?.heard === true,
-          );
+          // Not of the models: those that have to go are taken out of these before the connections are asked.
+          const heard = new Set<number>();
+          const connections = new HttpConnections<number>(limits, stalled, (id) => heard.has(id));
           let time = 0;
           const become = (model: Model, state: State) => {
             if (model.state === state) return;
@@ -75,7 +72,6 @@ describe("the connections of monitoring", () => {
                 id: time,
                 state: "arriving",
                 answers: 0,
-                heard: false,
                 short: false,
                 since: time,
               });
@@ -84,7 +80,7 @@ describe("the connections of monitoring", () => {
               const expected: Array<number> = [];
               if (models.length > limits.kept)
                 for (const each of models)
-                  if (each.state === "arriving" && each.heard) become(each, "receiving");
+                  if (each.state === "arriving" && heard.has(each.id)) become(each, "receiving");
               while (models.length > limits.most || models.filter(isKept).length > limits.kept) {
                 const [first] = [...models].sort(
                   (left, right) => rank(left, stalled) - rank(right, stalled) || left.since - right.since,
@@ -96,7 +92,7 @@ describe("the connections of monitoring", () => {
             } else if (model !== undefined) {
               switch (what) {
                 case "heard":
-                  model.heard = true;
+                  heard.add(model.id);
                   break;
                 case "settled":
                   if (model.state === "arriving") become(model, "receiving");

@@ -13,6 +13,7 @@ import { type BackendRecorder, Recorder } from "../../src/metrics/Recorder.js";
 import { type ConnectionRecord, codeOf } from "../../src/proxy/ConnectionRecord.js";
 import * as LoadBalancer from "../../src/proxy/LoadBalancer.js";
 import * as Sessions from "../../src/proxy/Sessions.js";
+import { ConnectError } from "../../src/transport/Transport.js";
 import * as CapturedLog from "../support/CapturedLog.js";
 import { succeeded } from "../support/Observations.js";
 import * as ScriptedTransport from "../support/ScriptedTransport.js";
@@ -106,6 +107,25 @@ const steps: ReadonlyArray<Step> = [
     name: "the transport, before it has connected",
     brings: (trap) => ({
       forward: (...asked) => (trap.on ? Effect.die(new Error(bug)) : ScriptedTransport.relayOnce(...asked)),
+    }),
+    code: "defect/connecting",
+    reset: true,
+  },
+  {
+    name: "what is learnt from a failed connect",
+    brings: (trap) => ({
+      registry: (registry) => ({
+        ...registry,
+        observed: (backend, observation) =>
+          Effect.suspend(() => {
+            trap.spring();
+            return registry.observed(backend, observation);
+          }),
+      }),
+      forward: (client, target, options, counts) =>
+        trap.on
+          ? Effect.fail(new ConnectError({ reason: "refused", address: target, code: "ECONNREFUSED" }))
+          : ScriptedTransport.relayOnce(client, target, options, counts),
     }),
     code: "defect/connecting",
     reset: true,
