@@ -22,6 +22,7 @@ import * as JournalPriority from "./log/JournalPriority.js";
 import * as LogWriter from "./log/LogWriter.js";
 import * as Monitoring from "./monitoring/Monitoring.js";
 import type { ListenError } from "./net/ListenError.js";
+import * as Cores from "./process/Cores.js";
 import * as Signals from "./process/Signals.js";
 import * as LoadBalancer from "./proxy/LoadBalancer.js";
 import * as InheritedSocket from "./systemd/InheritedSocket.js";
@@ -82,6 +83,9 @@ const withFallback = <E>(
     Layer.provideMerge(other, Layer.effectDiscard(Effect.annotateLogs(line, { why: message }))),
   );
 
+/** How many data threads `auto` is on so many processors. */
+const threadsOf = (processors: number): number => (processors === 1 ? 0 : Math.min(processors, 8));
+
 /** Linux's transport, with data threads where they are asked for. How many has been checked with the settings. */
 const linuxTransport = (
   threads: number,
@@ -97,7 +101,9 @@ const linuxTransport = (
 const transport = (settings: Settings): Layer.Layer<Transport, CommandError> =>
   Layer.provide(transportOf(settings), Layer.succeed(LinuxTransport.ResetOnCrash, settings.resetOnCrash));
 
-const transportOf = ({ threads, transport }: Settings): Layer.Layer<Transport, CommandError> => {
+const transportOf = (settings: Settings): Layer.Layer<Transport, CommandError> => {
+  const { transport } = settings;
+  const threads = settings.threads === "auto" ? threadsOf(Cores.count()) : settings.threads;
   const refused = ({ message }: LinuxTransport.TransportUnavailable): CommandError =>
     new CommandError({ message: `${message}: set LB_TRANSPORT to auto or node`, code: 1 });
   const linux = Layer.mapError(linuxTransport(threads, false), refused);

@@ -42,6 +42,23 @@ export const count = (
   bounds,
 });
 
+/** A whole number, or `auto`: as many as serve best on the machine. */
+export const countOrAuto = (
+  name: string,
+  text: string,
+  about: string,
+  bounds: Count["bounds"],
+): Variable<number | "auto"> => {
+  const number = count(name, text, about, bounds);
+  return withDefault<number | "auto">(text, {
+    name,
+    about,
+    accepted: `${number.accepted}, or auto`,
+    read: (given) => (given.toLowerCase() === "auto" ? Either.right("auto") : number.read(given)),
+    show: String,
+  });
+};
+
 /** A port to listen on. */
 export const port = (name: string, text: string, about: string): Count =>
   count(name, text, about, { least: 0, most: 65535 }, " (0 is any free port)");

@@ -165,10 +165,10 @@ export const table = {
     ["auto", "linux", "io_uring", "node"],
   ),
   /** Zero has the main thread do it. */
-  threads: Kinds.count(
+  threads: Kinds.countOrAuto(
     "LB_THREADS",
     "0",
-    "how many data threads connect to backends and move bytes, on the transports linux and io_uring; 0 has the main thread do it",
+    "how many data threads connect to backends and move bytes, on the transports linux and io_uring; 0 has the main thread do it, auto is one for each processor that the program may use, 8 at most, and 0 where that is one",
     { least: 0, most: 64 },
   ),
   resetOnCrash: Kinds.flag(
@@ -345,7 +345,7 @@ const conflicts: ReadonlyArray<Conflict> = [
   {
     fields: ["threads", "transport"],
     between: ["threads", "transport"],
-    holds: ({ threads, transport }) => threads > 0 && transport === "node",
+    holds: ({ threads, transport }) => threads !== "auto" && threads > 0 && transport === "node",
     line: ({ threads, transport }, one, other) =>
       `${one} is ${threads} and ${other} is ${transport}, which has no data threads; ` +
       `accepted: ${one}=0, or ${other}=linux, io_uring or auto`,

@@ -416,10 +416,11 @@ describe("Settings", () => {
   });
 
   describe("LB_THREADS", () => {
-    it("is a number from 0 to 64", () => {
+    it("is a number from 0 to 64, or auto", () => {
       assert.strictEqual(accepted({}).threads, 0);
       assert.strictEqual(accepted({ LB_THREADS: "64" }).threads, 64);
-      for (const wrong of ["-1", "65", "two"]) {
+      assert.strictEqual(accepted({ LB_THREADS: "Auto" }).threads, "auto");
+      for (const wrong of ["-1", "65", "two", "automatic"]) {
         assert.match(refused({ LB_THREADS: wrong }).join(), /LB_THREADS=.*from 0 to 64/);
       }
     });
@@ -428,7 +429,7 @@ describe("Settings", () => {
       const lines = refused({ LB_THREADS: "2", LB_TRANSPORT: "node" });
       assert.lengthOf(lines, 1);
       assert.include(lines[0], "LB_THREADS is 2 and LB_TRANSPORT is node, which has no data threads");
-      accepted({ LB_THREADS: "0", LB_TRANSPORT: "node" });
+      for (const threads of ["0", "auto"]) accepted({ LB_THREADS: threads, LB_TRANSPORT: "node" });
       for (const transport of ["linux", "io_uring", "auto"])
         accepted({ LB_THREADS: "2", LB_TRANSPORT: transport });
     });

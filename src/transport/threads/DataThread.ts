@@ -23,6 +23,7 @@ import { FaultNote } from "./FaultNote.js";
 import * as Protocol from "./Protocol.js";
 import { Queue } from "./Queue.js";
 import * as Slots from "./Slots.js";
+import { ThreadCounts } from "./ThreadCounts.js";
 
 /** The main thread knows who it is, and says so. */
 const unnamed = { host: "", port: 0 };
@@ -38,6 +39,7 @@ export class DataThread {
   readonly #orders: Queue;
   readonly #reports: Queue;
   readonly #faults: FaultNote;
+  readonly #counts: ThreadCounts;
   /** For the address that is being connected to. Nothing is in it between two calls. */
   readonly #address: Block;
   /** By slot: how to give up what runs there. */
@@ -63,6 +65,7 @@ export class DataThread {
     this.#orders = new Queue(memory.orders);
     this.#reports = new Queue(memory.reports);
     this.#faults = new FaultNote(memory.faults);
+    this.#counts = new ThreadCounts(memory.counts);
     this.#loop = new BlockingLoop(now);
     this.#libc = libc;
     this.#address = this.#libc.allocate(addressSize);
@@ -125,6 +128,7 @@ export class DataThread {
   proceed(millis: number): boolean {
     this.#engine.wait(millis);
     this.#orders.awake();
+    this.#counts.turned(millis > 0);
     return !this.#stopped;
   }
 

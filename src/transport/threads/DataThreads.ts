@@ -13,7 +13,7 @@ import { pipeBytes } from "../linux/Pipes.js";
 import type { Socket } from "../linux/Socket.js";
 import type { RingRemains } from "../linux/Uring.js";
 import type { ForwardOptions, GiveUp } from "../Transport.js";
-import { type Handed, ThreadLink } from "./ThreadLink.js";
+import { type Handed, ThreadLink, type ThreadState } from "./ThreadLink.js";
 
 /** The most connections that one data thread has. Who comes then is relayed by the main thread. */
 const mostSlots = 2 ** 18;
@@ -57,6 +57,8 @@ export interface DataThreads {
     meter: ByteCounts,
     told: ForwardCallbacks<Failure>,
   ) => GiveUp | undefined;
+  /** Those that run now. */
+  readonly threads: () => ReadonlyArray<ThreadState>;
   /** Exceptions that they have caught since the start. */
   readonly faults: () => number;
 }
@@ -230,6 +232,7 @@ export const make = (
         const handed = fewest()?.hand(client, to, options, meter, told);
         return handed === undefined ? undefined : giveUp(handed);
       },
+      threads: () => Array.from(links, ({ state }) => state),
       faults: () => {
         let count = faultsBefore;
         for (const { faults } of links) count += faults;

@@ -24,6 +24,7 @@ export interface Memory {
   readonly orders: SharedArrayBuffer;
   readonly reports: SharedArrayBuffer;
   readonly faults: SharedArrayBuffer;
+  readonly counts: SharedArrayBuffer;
   /** Event counters: raised by the main thread for its orders, and by the data thread for its reports. */
   readonly ordersCounter: number;
   readonly reportsCounter: number;

@@ -17,6 +17,7 @@ import { Ownership } from "./Ownership.js";
 import * as Protocol from "./Protocol.js";
 import { Queue } from "./Queue.js";
 import * as Slots from "./Slots.js";
+import { ThreadCounts } from "./ThreadCounts.js";
 
 /** What is known here of connections that go on is brought up to date so often, in milliseconds. */
 const lookMillis = 500;
@@ -92,6 +93,21 @@ export class Handed implements Owner {
   }
 }
 
+/** What is known of a data thread at a moment. */
+export interface ThreadState {
+  readonly name: string;
+  /** The system's number of it, by which /proc/self/task/NUMBER/schedstat has its processor time; 0 where it is not known. */
+  readonly id: number;
+  readonly connections: number;
+  /** Turns of its loop since it started: one or more in each second. */
+  readonly turns: number;
+  /** How often it has waited in the kernel. */
+  readonly waits: number;
+  /** Words that wait in either queue: orders for it to follow, and reports for the main thread to hear. */
+  readonly orders: number;
+  readonly reports: number;
+}
+
 export interface LinkOptions {
   /** What the thread is called. */
   readonly name: string;
@@ -118,6 +134,7 @@ export class ThreadLink {
   readonly #orders: Queue;
   readonly #reports: Queue;
   readonly #faults: FaultNote;
+  readonly #counts: ThreadCounts;
   readonly #watch: Watch;
   /** By slot. */
   readonly #handed: Array<Handed | undefined> = [];
@@ -147,6 +164,7 @@ export class ThreadLink {
       orders: Queue.memory(Protocol.ordersOf(options.slots)),
       reports: Queue.memory(Protocol.reportsOf(options.slots)),
       faults: FaultNote.memory(),
+      counts: ThreadCounts.memory(),
       ordersCounter,
       reportsCounter,
       pipeBudget: options.pipeBudget,
@@ -158,6 +176,7 @@ export class ThreadLink {
     this.#orders = new Queue(this.memory.orders);
     this.#reports = new Queue(this.memory.reports);
     this.#faults = new FaultNote(this.memory.faults);
+    this.#counts = new ThreadCounts(this.memory.counts);
     this.#reports.sleep();
     try {
       this.#watch = engine.wakeup.watch(reportsCounter, () => this.#read());
@@ -169,6 +188,18 @@ export class ThreadLink {
   /** Exceptions that the data thread has caught. */
   get faults(): number {
     return this.#faults.count;
+  }
+
+  get state(): ThreadState {
+    return {
+      name: this.#options.name,
+      id: this.#counts.id,
+      connections: this.size,
+      turns: this.#counts.turns,
+      waits: this.#counts.waits,
+      orders: this.#orders.length,
+      reports: this.#reports.length,
+    };
   }
 
   /** Whether it has a place for one connection more. */
