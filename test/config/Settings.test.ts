@@ -75,6 +75,7 @@ describe("Settings", () => {
       CONNECT_RETRIES: "2",
       LB_TRANSPORT: "auto",
       LB_THREADS: "0",
+      RESET_ON_CRASH: "true",
       ACCESS_LOG: "errors",
       DRAIN_TIMEOUT: "30s",
       OTEL_SDK_DISABLED: "false",
