@@ -130,11 +130,16 @@ const transportOf = (settings: Settings): Layer.Layer<Transport, CommandError> =
 };
 
 /** What the metrics say of this program. */
-const programInfo = Effect.zipWith(Transport, LogWriter.LogWriter, ({ faults, name }, { dropped }) => ({
-  build: { version, transport: name },
-  linesDropped: dropped,
-  transportFaults: faults,
-}));
+const programInfo = Effect.zipWith(
+  Transport,
+  LogWriter.LogWriter,
+  ({ dataThreads, faults, name }, { dropped }) => ({
+    build: { version, transport: name },
+    linesDropped: dropped,
+    transportFaults: faults,
+    dataThreads,
+  }),
+);
 
 const monitoring = (settings: Settings) =>
   Layer.unwrapEffect(

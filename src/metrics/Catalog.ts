@@ -140,6 +140,17 @@ export const catalog = {
     "Exceptions in the transport, each of which reset a connection. More than 0 is a bug of the balancer.",
   ),
 
+  threads: gauge("threads", "Data threads that run now."),
+  threadOpen: gauge("thread_connections_open", "Connections that the data thread has.", ["thread"]),
+  threadCpu: counter("thread_cpu_seconds", "Processor time that the data thread has used.", ["thread"]),
+  threadTurns: counter("thread_turns", "Turns of the data thread's loop.", ["thread"]),
+  threadWaits: counter("thread_waits", "How often the data thread has waited in the kernel.", ["thread"]),
+  threadQueued: gauge(
+    "thread_queued",
+    "What the main thread and the data thread have not heard of each other yet: orders to it, and reports of it.",
+    ["thread", "queue"],
+  ),
+
   loopDelay: gauge(
     "event_loop_delay_seconds",
     "How late timers were since this was last asked for, by percentile.",

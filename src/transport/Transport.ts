@@ -230,6 +230,28 @@ const waitFor = <A, E = never>(
   });
 
 /**
+ * A data thread at one moment: counts are since it began.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface DataThreadStatus {
+  readonly name: string;
+  /** Connections that it has: to be made, or relayed. */
+  readonly connections: number;
+  /** The system's number of it, by which /proc/self/task/NUMBER/schedstat has its processor time; 0 where it is not known. */
+  readonly id: number;
+  /** Turns of its loop: one or more in each second. */
+  readonly turns: number;
+  /** How often it has waited in the kernel. */
+  readonly waits: number;
+  /** Orders that it has not followed yet. */
+  readonly orders: number;
+  /** Reports of it that the main thread has not heard yet. */
+  readonly reports: number;
+}
+
+/**
  * What an implementation provides; {@link make} turns it into a {@link Transport}. Probing, connecting and relaying
  * are plain calls that answer how to give up. Of the callbacks of one call at most one is called, once, and none
  * after giving up. An error that {@link ConnectError} was made for from EADDRNOTAVAIL is refined by `make`.
@@ -240,6 +262,7 @@ const waitFor = <A, E = never>(
 export interface Mechanism {
   readonly name: string;
   readonly faults: () => number;
+  readonly dataThreads?: (() => ReadonlyArray<DataThreadStatus>) | undefined;
   readonly listen: (options: ListenOptions) => Effect.Effect<Listener, ListenError, Scope.Scope>;
   readonly deferAccept?: ((descriptor: number, millis: number) => void) | undefined;
   /** Giving up leaves nothing behind. */
@@ -314,6 +337,8 @@ export class Transport extends Context.Tag("zeitwork-load-balancer/Transport")<
      * Always 0 for an implementation that catches none.
      */
     readonly faults: () => number;
+    /** Its data threads at this moment. None for an implementation that has none. */
+    readonly dataThreads?: (() => ReadonlyArray<DataThreadStatus>) | undefined;
     /**
      * Listens until the scope closes. Each accepted connection belongs to `onConnection`. No byte of a connection is
      * read before it is relayed: what a client sends early waits in the kernel.
@@ -382,6 +407,7 @@ const longestBacklog = 2 ** 31 - 1;
 export const make = ({
   name,
   faults,
+  dataThreads,
   listen,
   deferAccept,
   probe,
@@ -391,6 +417,7 @@ export const make = ({
 }: Mechanism): Context.Tag.Service<typeof Transport> => ({
   name,
   faults,
+  dataThreads,
   listen: (options) =>
     Effect.zipRight(
       Effect.all([

@@ -87,6 +87,20 @@ describe.runIf(process.platform === "linux")("LB_TRANSPORT", () => {
       const answers: Array<string> = [];
       for (let i = 0; i < 4; i++) answers.push(yield* ask(program.port));
       assert.deepStrictEqual(answers.sort(), ["a", "a", "b", "b"]);
+      const metrics = yield* Effect.promise(async () => {
+        const answer = await fetch(`http://127.0.0.1:${program.healthPort}/metrics`);
+        return answer.text();
+      });
+      const sumOf = (name: string) =>
+        [...metrics.matchAll(new RegExp(`^${name}{thread="data thread [01]"} (.*)$`, "gm"))].reduce(
+          (sum, [, value]) => sum + Number(value),
+          0,
+        );
+      assert.include(metrics, "lb_threads 2\n");
+      // Each connection takes an order and what came of it, in two or more turns.
+      assert.isAtLeast(sumOf("lb_thread_turns_total"), 8);
+      assert.isAtLeast(sumOf("lb_thread_waits_total"), 4);
+      assert.isAbove(sumOf("lb_thread_cpu_seconds_total"), 0);
       yield* program.signal("SIGTERM");
       assert.deepStrictEqual(yield* program.ended, { code: 0, signal: null });
     }),

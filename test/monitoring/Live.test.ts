@@ -49,6 +49,10 @@ const start = (adminToken?: string) =>
         build: { version: "1.2.3", transport: "test" },
         linesDropped: () => 3,
         transportFaults: () => 2,
+        dataThreads: () => [
+          { name: "first", id: process.pid, connections: 3, turns: 40, waits: 30, orders: 1, reports: 4 },
+          { name: "second", id: 0, connections: 2, turns: 20, waits: 10, orders: 0, reports: 0 },
+        ],
         adminToken: adminToken === undefined ? undefined : Redacted.make(adminToken),
       }).pipe(
         Layer.provideMerge(
@@ -298,6 +302,12 @@ describe("GET /metrics", () => {
       const text = yield* metricsOf(origin);
       assert.include(text, "lb_log_lines_dropped_total 3\n");
       assert.include(text, "lb_transport_faults_total 2\n");
+      assert.include(text, "lb_threads 2\n");
+      assert.include(text, 'lb_thread_connections_open{thread="second"} 2\n');
+      assert.include(text, 'lb_thread_queued{thread="first",queue="orders"} 1\n');
+      assert.include(text, 'lb_thread_queued{thread="first",queue="reports"} 4\n');
+      if (process.platform === "linux") assert.include(text, 'lb_thread_cpu_seconds_total{thread="first"}');
+      assert.notInclude(text, 'lb_thread_cpu_seconds_total{thread="second"}');
       assert.match(text, /^lb_build_info\{version="1.2.3",.*transport="test",.*\} 1$/m);
     }),
   );

@@ -376,7 +376,7 @@ export const make = (
       probe,
       connect,
       relay,
-      ...(threads === undefined ? {} : { forward }),
+      ...(threads === undefined ? {} : { forward, dataThreads: threads.threads }),
     });
   });
 

@@ -12,8 +12,8 @@ import type { EventCounters } from "../linux/EventCounter.js";
 import { pipeBytes } from "../linux/Pipes.js";
 import type { Socket } from "../linux/Socket.js";
 import type { RingRemains } from "../linux/Uring.js";
-import type { ForwardOptions, GiveUp } from "../Transport.js";
-import { type Handed, ThreadLink, type ThreadState } from "./ThreadLink.js";
+import type { DataThreadStatus, ForwardOptions, GiveUp } from "../Transport.js";
+import { type Handed, ThreadLink } from "./ThreadLink.js";
 
 /** The most connections that one data thread has. Who comes then is relayed by the main thread. */
 const mostSlots = 2 ** 18;
@@ -58,7 +58,7 @@ export interface DataThreads {
     told: ForwardCallbacks<Failure>,
   ) => GiveUp | undefined;
   /** Those that run now. */
-  readonly threads: () => ReadonlyArray<ThreadState>;
+  readonly threads: () => ReadonlyArray<DataThreadStatus>;
   /** Exceptions that they have caught since the start. */
   readonly faults: () => number;
 }

@@ -11,7 +11,7 @@ import { errnoName } from "../linux/Libc.js";
 import type { Owner, Socket } from "../linux/Socket.js";
 import { type RingRemains, ringRemains } from "../linux/Uring.js";
 import type { Timer, Watch } from "../linux/Wakeup.js";
-import type { ForwardOptions, RelayEnd } from "../Transport.js";
+import type { DataThreadStatus, ForwardOptions, RelayEnd } from "../Transport.js";
 import { FaultNote } from "./FaultNote.js";
 import { Ownership } from "./Ownership.js";
 import * as Protocol from "./Protocol.js";
@@ -91,21 +91,6 @@ export class Handed implements Owner {
     else if (this.#lost) this.told.ended({ end: "client-reset", received: 0, sent: 0 });
     else this.told.failed(failure);
   }
-}
-
-/** What is known of a data thread at a moment. */
-export interface ThreadState {
-  readonly name: string;
-  /** The system's number of it, by which /proc/self/task/NUMBER/schedstat has its processor time; 0 where it is not known. */
-  readonly id: number;
-  readonly connections: number;
-  /** Turns of its loop since it started: one or more in each second. */
-  readonly turns: number;
-  /** How often it has waited in the kernel. */
-  readonly waits: number;
-  /** Words that wait in either queue: orders for it to follow, and reports for the main thread to hear. */
-  readonly orders: number;
-  readonly reports: number;
 }
 
 export interface LinkOptions {
@@ -190,7 +175,7 @@ export class ThreadLink {
     return this.#faults.count;
   }
 
-  get state(): ThreadState {
+  get state(): DataThreadStatus {
     return {
       name: this.#options.name,
       id: this.#counts.id,
