@@ -26,7 +26,7 @@ import * as Cores from "./process/Cores.js";
 import * as Signals from "./process/Signals.js";
 import * as LoadBalancer from "./proxy/LoadBalancer.js";
 import * as InheritedSocket from "./systemd/InheritedSocket.js";
-import * as Journal from "./systemd/Journal.js";
+import * as JournalStream from "./systemd/JournalStream.js";
 import * as Systemd from "./systemd/Systemd.js";
 import * as Telemetry from "./telemetry/Telemetry.js";
 import * as LinuxTransport from "./transport/linux/LinuxTransport.js";
@@ -279,13 +279,13 @@ const serve = Effect.gen(function* () {
     Effect.zipRight(Layer.launch(Layer.merge(program(settings, inherited), ignoredSignals))),
     Effect.provide(telemetry(settings)),
     Effect.provide(loggers[settings.environment]),
-    Effect.provide(LogWriter.layer(stdout, { journal: Journal.reads(stdout) })),
+    Effect.provide(LogWriter.layer(stdout, { journal: JournalStream.reads(stdout) })),
     Logger.withMinimumLogLevel(settings.logLevel),
   );
 });
 
 // What only a command needs is loaded for it alone.
-const commandLine = Effect.promise(() => import("./cli/CommandLine.js")).pipe(
+const commandLine = Effect.promise(() => import("./cli/Commands.js")).pipe(
   Effect.flatMap(({ run }) =>
     run(process.argv.slice(2), {
       version,
@@ -303,7 +303,7 @@ const commandLine = Effect.promise(() => import("./cli/CommandLine.js")).pipe(
 /** Says on stderr why the program ends. */
 const complain = (why: string): void => {
   const text = `load-balancer: ${why}\n`;
-  process.stderr.write(Journal.reads(stderr) ? JournalPriority.prefixed(text, LogLevel.Error) : text);
+  process.stderr.write(JournalStream.reads(stderr) ? JournalPriority.prefixed(text, LogLevel.Error) : text);
 };
 
 const main = (process.argv.length > 2 ? commandLine : serve).pipe(

@@ -218,7 +218,7 @@ const kept: ReadonlyArray<readonly [what: string, pattern: RegExp, files: Readon
         "src/config/Environment.ts": "the settings",
         "src/systemd/Systemd.ts": "what systemd sets",
         "src/systemd/InheritedSocket.ts": "what systemd sets",
-        "src/systemd/Journal.ts": "what systemd sets",
+        "src/systemd/JournalStream.ts": "what systemd sets",
         "src/bin.ts": "Node's own options",
       },
     ],

@@ -23,7 +23,7 @@ import * as HttpClientRequest from "@effect/platform/HttpClientRequest";
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse";
 import { Config, type ConfigError, Duration, Effect, Layer, type Redacted, Stream } from "effect";
 import * as EventLoop from "../clock/EventLoop.js";
-import * as Stall from "../clock/Stall.js";
+import * as Timeout from "../clock/Timeout.js";
 import * as InvalidOption from "../config/InvalidOption.js";
 import * as Settings from "../config/Settings.js";
 import { printable } from "../log/ForeignText.js";
@@ -175,7 +175,7 @@ export const make = (
     }).pipe(
       // Leaving the scope ends the request, wherever it stands.
       Effect.scoped,
-      Stall.timeoutFail(timeoutMillis, () =>
+      Timeout.timeoutFail(timeoutMillis, () =>
         fail("timeout", `no whole answer within ${Duration.format(Duration.millis(timeoutMillis))}`),
       ),
       // fetch would follow a redirect, and take the token to where it leads on the same host.

@@ -25,7 +25,7 @@ import {
   type Scope,
 } from "effect";
 import type { Instance } from "../backend/Backend.js";
-import * as Stall from "../clock/Stall.js";
+import * as Timeout from "../clock/Timeout.js";
 import * as InvalidOption from "../config/InvalidOption.js";
 import * as Settings from "../config/Settings.js";
 import { isUnspecified } from "../net/IpAddress.js";
@@ -166,7 +166,7 @@ export const make = (
     const list = Effect.gen(function* () {
       yield* Effect.forEach(names.values(), refreshed, { concurrency: "unbounded", discard: true }).pipe(
         Effect.raceFirst(Effect.zipRight(Effect.sleep(grace), known.await)),
-        Stall.timeoutFail(timeoutMillis, () => "timeout"),
+        Timeout.timeoutFail(timeoutMillis, () => "timeout"),
         Effect.ignore,
         Effect.zipRight(waitedInVain),
       );

@@ -19,7 +19,7 @@ import { Sessions } from "../proxy/Sessions.js";
 import type { BackendStatus, Change, Event, Sample, Status } from "./Api.js";
 import * as Changes from "./Change.js";
 import * as Json from "./Json.js";
-import * as Refusals from "./Refusals.js";
+import * as RefusedClients from "./RefusedClients.js";
 import * as Rendering from "./Rendering.js";
 import * as Views from "./Views.js";
 
@@ -128,7 +128,7 @@ const make = (build: Build | undefined) =>
     /** The last events, the oldest first. */
     const events: Array<{ readonly id: number; readonly bytes: Uint8Array }> = [];
     let lastId = 0;
-    let refusals = Refusals.none;
+    let refusals = RefusedClients.none;
     let viewers = 0;
     let version: Version | undefined;
     let versions = 0;
@@ -228,7 +228,7 @@ const make = (build: Build | undefined) =>
     });
 
     const lookForRefusals = Effect.flatMap(MonotonicClock.now, (now) => {
-      const [next, transitions] = Refusals.observe(refusals, metrics.refusalsByReason, now);
+      const [next, transitions] = RefusedClients.observe(refusals, metrics.refusalsByReason, now);
       refusals = next;
       return Effect.forEach(transitions, record, { discard: true });
     });

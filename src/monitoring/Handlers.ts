@@ -22,7 +22,7 @@ import { Feed } from "./Feed.js";
 import * as Gauges from "./Gauges.js";
 import * as Json from "./Json.js";
 import * as Rendering from "./Rendering.js";
-import { clientOf } from "./Steering.js";
+import { clientOf } from "./SteeringAuth.js";
 import * as Views from "./Views.js";
 
 /** What `/openapi.json` answers. */

@@ -37,7 +37,7 @@ import { Feed, layer as feedLayer } from "./Feed.js";
 import * as Handlers from "./Handlers.js";
 import * as HttpServer from "./HttpServer.js";
 import * as Page from "./Page.js";
-import * as Steering from "./Steering.js";
+import * as SteeringAuth from "./SteeringAuth.js";
 
 export type { Build, Program } from "../metrics/ProcessGauges.js";
 export type { Limits } from "./HttpConnections.js";
@@ -137,7 +137,7 @@ const guarded = <R>(app: HttpApp.Default<never, R>, page: Page.Page) =>
 
 /** The described answers. */
 const handlers = <Id extends string>(api: Handlers.Described<Id>, { adminToken, ...program }: AppOptions) =>
-  Layer.provide(Handlers.layer(api, program), Steering.layer(adminToken));
+  Layer.provide(Handlers.layer(api, program), SteeringAuth.layer(adminToken));
 
 /** What the described answers are served with. */
 const services = (options: AppOptions) =>

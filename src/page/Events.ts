@@ -2,7 +2,7 @@
  * What happened, newest first. Pure.
  */
 import type { Event } from "../monitoring/Api.js";
-import { reasonText } from "../monitoring/Refusals.js";
+import { reasonText } from "../monitoring/RefusedClients.js";
 import * as Format from "./Format.js";
 
 export interface Entry extends Omit<typeof Event.Type, "at"> {

@@ -2,7 +2,7 @@
  * The deadlines of connects and probes, with one timer for all of them and no fiber for any. Stalls extend them (see
  * clock/Stall), and after one nothing expires before a full round of input was looked at.
  */
-import { longestExtension, lookMillis, stallMillis } from "../clock/StallTimes.js";
+import { longestExtension, lookMillis, stallMillis } from "../clock/StallLimits.js";
 
 /** Something with a deadline. All but `expire` belongs to {@link Deadlines}; begin with zeros and undefined. */
 export interface Expiring {

@@ -4,6 +4,7 @@
  * some of those who wait.
  */
 import { AcceptError, type Connection } from "../Transport.js";
+import { AcceptQueueTimeout } from "./AcceptQueueTimeout.js";
 import type { Engine, Watched } from "./Engine.js";
 import { format } from "./InetAddress.js";
 import {
@@ -27,7 +28,6 @@ import {
   type Result,
   readAddress,
 } from "./Libc.js";
-import { QueueTimeout } from "./QueueTimeout.js";
 import { Socket } from "./Socket.js";
 import type { Timer } from "./Wakeup.js";
 
@@ -61,7 +61,7 @@ export class Acceptor implements Watched {
   #closed = false;
   /** Closed for a moment to accept a client that is refused, where descriptors have run out. Below zero for none. */
   #spare: Result = -EMFILE;
-  readonly #queueTimeout = new QueueTimeout();
+  readonly #queueTimeout = new AcceptQueueTimeout();
 
   constructor(
     readonly engine: Engine,

@@ -3,7 +3,7 @@
  * thread, in turns that the scheduler keeps short: in Node's loop between fibers, or in a data thread's own loop.
  */
 import { Deadlines } from "../Deadlines.js";
-import { Faults } from "./Faults.js";
+import { CallbackFaults } from "./CallbackFaults.js";
 import {
   addressSize,
   type Block,
@@ -76,7 +76,7 @@ export class Engine implements Source {
   /** Through which all bytes go that are copied. Nothing is in it between two calls. */
   readonly buffer: Block;
   readonly pipes: Pipes;
-  readonly faults: Faults;
+  readonly faults: CallbackFaults;
   readonly scheduler: Scheduler;
   readonly deadlines: Deadlines;
   /** For addresses that the kernel tells. Nothing is in it between two calls. */
@@ -119,7 +119,7 @@ export class Engine implements Source {
     /** Whether clients' sockets have SO_LINGER from their listener, so that they are reset when this process is killed. */
     readonly resetsOnCrash = true,
   ) {
-    this.faults = new Faults(report);
+    this.faults = new CallbackFaults(report);
     this.scheduler = new Scheduler(wakeup, this.faults);
     this.deadlines = new Deadlines(
       { now: wakeup.now, after: wakeup.after, afterInput: (task) => this.scheduler.afterInput(task) },

@@ -53,7 +53,7 @@ import { RingConnecting } from "./RingConnecting.js";
 import { RingRelay } from "./RingRelay.js";
 import { selfTest } from "./SelfTest.js";
 import { keepAlive, Socket } from "./Socket.js";
-import { Libc, Wakeup } from "./System.js";
+import { Libc, Wakeup } from "./Tags.js";
 import type { RingRemains } from "./Uring.js";
 
 export { ResetOnCrash };

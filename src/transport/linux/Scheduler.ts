@@ -3,7 +3,7 @@
  * waits: first what has come (clients, small traffic, ends of connections), then a slice of bulk, then what has come
  * meanwhile, and so on. So bulk delays everything else by one slice, and Node's own input by one turn.
  */
-import type { Faults } from "./Faults.js";
+import type { CallbackFaults } from "./CallbackFaults.js";
 import type { Service as Wakeup } from "./Wakeup.js";
 
 /** Where input comes from: an epoll descriptor, or a ring. */
@@ -33,7 +33,7 @@ const turnMillis = 1;
 
 export class Scheduler {
   readonly #wakeup: Wakeup;
-  readonly #faults: Faults;
+  readonly #faults: CallbackFaults;
   readonly #sources: Array<Source> = [];
   /** Tasks in the order of their turns: those of `#current` from `#at` on, then those of `#next`. */
   #current: Array<Task> = [];
@@ -50,7 +50,7 @@ export class Scheduler {
   #requested = false;
   #closed = false;
 
-  constructor(wakeup: Wakeup, faults: Faults) {
+  constructor(wakeup: Wakeup, faults: CallbackFaults) {
     this.#wakeup = wakeup;
     this.#faults = faults;
   }

@@ -45,7 +45,7 @@ export class DataThread {
   /** By slot: how to give up what runs there. */
   readonly #running: Array<(() => void) | undefined> = [];
   /** By slot, for as long as the thread lives. */
-  readonly #meters: Array<ByteCounts | undefined> = [];
+  readonly #byteCounts: Array<ByteCounts | undefined> = [];
   #stopped = false;
 
   /**
@@ -159,12 +159,12 @@ export class DataThread {
     const engine = this.#engine;
     const ring = this.#ring;
     const client = new Socket(engine, this.#slots.client(slot), unnamed, true);
-    let meter = this.#meters[slot];
-    if (meter === undefined) {
-      meter = this.#slots.meter(slot);
-      this.#meters[slot] = meter;
+    let counts = this.#byteCounts[slot];
+    if (counts === undefined) {
+      counts = this.#slots.counts(slot);
+      this.#byteCounts[slot] = counts;
     }
-    const counted = meter;
+    const counted = counts;
     const began = this.#loop.now();
     let relaying = false;
     let over = false;

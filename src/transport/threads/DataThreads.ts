@@ -13,7 +13,7 @@ import { pipeBytes } from "../linux/Pipes.js";
 import type { Socket } from "../linux/Socket.js";
 import type { RingRemains } from "../linux/Uring.js";
 import type { DataThreadStatus, ForwardOptions, GiveUp } from "../Transport.js";
-import { type Handed, ThreadLink } from "./ThreadLink.js";
+import { type HandedOver, ThreadHandle } from "./ThreadHandle.js";
 
 /** The most connections that one data thread has. Who comes then is relayed by the main thread. */
 const mostSlots = 2 ** 18;
@@ -54,8 +54,8 @@ export interface DataThreads {
     client: Socket,
     to: Destination,
     options: ForwardOptions,
-    meter: ByteCounts,
-    told: ForwardCallbacks<Failure>,
+    counts: ByteCounts,
+    callbacks: ForwardCallbacks<Failure>,
   ) => GiveUp | undefined;
   /** Those that run now. */
   readonly threads: () => ReadonlyArray<DataThreadStatus>;
@@ -85,7 +85,7 @@ export const make = (
   { capacity, clearRing, count, descriptors, file = beside, onFault }: Options,
 ): Effect.Effect<DataThreads, NotStarted, Scope.Scope> =>
   Effect.gen(function* () {
-    const links = new Set<ThreadLink>();
+    const handles = new Set<ThreadHandle>();
     /** Exceptions of those that have ended. */
     let faultsBefore = 0;
 
@@ -96,7 +96,7 @@ export const make = (
             const ready = Deferred.unsafeMake<void>(FiberId.none);
             const exited = Deferred.unsafeMake<unknown>(FiberId.none);
             const name = `data thread ${index}`;
-            const link = new ThreadLink(engine, counters, {
+            const handle = new ThreadHandle(engine, counters, {
               name,
               slots: Math.min(capacity, mostSlots),
               descriptors,
@@ -106,31 +106,31 @@ export const make = (
               onFault,
             });
             try {
-              const worker = new Worker(file, { workerData: link.memory, name });
+              const worker = new Worker(file, { workerData: handle.memory, name });
               let why: unknown = "it ended without a word";
               worker.on("error", (error) => {
                 why = error;
               });
               worker.once("exit", () => {
-                links.delete(link);
-                faultsBefore += link.faults;
-                link.close();
+                handles.delete(handle);
+                faultsBefore += handle.faults;
+                handle.close();
                 Deferred.unsafeDone(exited, Effect.succeed(why));
               });
               // It is the scope that it lives for.
               worker.unref();
-              return { link, worker, ready: Deferred.await(ready), exited: Deferred.await(exited) };
+              return { handle, worker, ready: Deferred.await(ready), exited: Deferred.await(exited) };
             } catch (cause) {
-              link.close();
+              handle.close();
               throw cause;
             }
           },
           catch: (cause) => new NotStarted({ why: wordsOf(cause) }),
         }),
-        ({ exited, link, worker }) =>
+        ({ exited, handle, worker }) =>
           Effect.suspend(() => {
-            links.delete(link);
-            link.stop();
+            handles.delete(handle);
+            handle.stop();
             return exited;
           }).pipe(
             Effect.timeoutOption(stopTime),
@@ -147,7 +147,7 @@ export const make = (
     const live = (index: number, onReady: Effect.Effect<unknown>) =>
       Effect.scoped(
         Effect.gen(function* () {
-          const { exited, link, ready } = yield* begin(index);
+          const { exited, handle, ready } = yield* begin(index);
           yield* Effect.raceFirst(
             ready,
             Effect.flatMap(exited, (why) => new NotStarted({ why: wordsOf(why) })),
@@ -158,7 +158,7 @@ export const make = (
                 new NotStarted({ why: `it was not ready after ${Duration.format(startTime)}` }),
             }),
           );
-          links.add(link);
+          handles.add(handle);
           yield* onReady;
           return wordsOf(yield* exited);
         }),
@@ -202,23 +202,23 @@ export const make = (
 
     yield* Effect.annotateLogs(Effect.logInfo("data threads started"), { threads: count });
 
-    const fewest = (): ThreadLink | undefined => {
-      let found: ThreadLink | undefined;
-      for (const link of links) {
-        if (link.hasPlace && (found === undefined || link.size < found.size)) found = link;
+    const fewest = (): ThreadHandle | undefined => {
+      let found: ThreadHandle | undefined;
+      for (const handle of handles) {
+        if (handle.hasPlace && (found === undefined || handle.size < found.size)) found = handle;
       }
       return found;
     };
 
     const giveUp =
-      (handed: Handed): GiveUp =>
+      (handed: HandedOver): GiveUp =>
       () =>
         handed.over
           ? undefined
           : Effect.async<void>((resume) => {
               const late = engine.wakeup.after(longestGivingUp, () => {
-                // Its meter is another connection's soon.
-                handed.meter = { received: 0, sent: 0 };
+                // Its counts is another connection's soon.
+                handed.counts = { received: 0, sent: 0 };
                 resume(Effect.void);
               });
               handed.giveUp(() => {
@@ -228,14 +228,14 @@ export const make = (
             });
 
     return {
-      forward: (client, to, options, meter, told) => {
-        const handed = fewest()?.hand(client, to, options, meter, told);
+      forward: (client, to, options, counts, callbacks) => {
+        const handed = fewest()?.handOver(client, to, options, counts, callbacks);
         return handed === undefined ? undefined : giveUp(handed);
       },
-      threads: () => Array.from(links, ({ state }) => state),
+      threads: () => Array.from(handles, ({ state }) => state),
       faults: () => {
         let count = faultsBefore;
-        for (const { faults } of links) count += faults;
+        for (const { faults } of handles) count += faults;
         return count;
       },
     };

@@ -100,21 +100,21 @@ export class Slots {
   }
 
   /** The byte counts of a slot, which the data thread writes and the main thread reads. */
-  meter(slot: number): ByteCounts {
+  counts(slot: number): ByteCounts {
     return new SlotMeter(this.#counts, slot * (slotBytes / 8));
   }
 
-  /** Adds to a meter what has been counted since `before`, which becomes what is counted now. */
-  bringUpToDate(slot: number, before: ByteCounts, meter: ByteCounts): void {
+  /** Adds to counts what has been counted since `before`, which becomes what is counted now. */
+  bringUpToDate(slot: number, before: ByteCounts, counts: ByteCounts): void {
     const at = slot * (slotBytes / 8);
     const receivedNow = this.#counts[at + received] as number; // inside the array
     const sentNow = this.#counts[at + sent] as number; // inside the array
     if (receivedNow !== before.received) {
-      meter.received += receivedNow - before.received;
+      counts.received += receivedNow - before.received;
       before.received = receivedNow;
     }
     if (sentNow !== before.sent) {
-      meter.sent += sentNow - before.sent;
+      counts.sent += sentNow - before.sent;
       before.sent = sentNow;
     }
   }

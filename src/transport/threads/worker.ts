@@ -7,7 +7,7 @@ import { DataThread } from "./DataThread.js";
 import type { Memory } from "./Protocol.js";
 import { ThreadCounts } from "./ThreadCounts.js";
 
-const memory: Memory = workerData; // from ThreadLink
+const memory: Memory = workerData; // from ThreadHandle
 
 try {
   writeFileSync("/proc/thread-self/comm", memory.name);

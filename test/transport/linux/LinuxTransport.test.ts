@@ -17,7 +17,7 @@ import {
   TCP_QUICKACK,
 } from "../../../src/transport/linux/Libc.js";
 import { layer, layerIoUring, layerSystem, layerWith } from "../../../src/transport/linux/LinuxTransport.js";
-import { Libc, type Wakeup } from "../../../src/transport/linux/System.js";
+import { Libc, type Wakeup } from "../../../src/transport/linux/Tags.js";
 import {
   type AcceptError,
   type Connection,

@@ -5,7 +5,7 @@ import { Effect } from "effect";
 import koffi from "koffi";
 import { layerSystem } from "../../../src/transport/linux/LinuxTransport.js";
 import { make } from "../../../src/transport/linux/NodeWakeup.js";
-import { Libc } from "../../../src/transport/linux/System.js";
+import { Libc } from "../../../src/transport/linux/Tags.js";
 
 const turn = Effect.promise(() => new Promise<void>((resume) => void setImmediate(resume)));
 

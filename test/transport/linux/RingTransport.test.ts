@@ -7,7 +7,7 @@ import { KernelRing } from "../../../src/transport/linux/KernelRing.js";
 import * as KoffiLibc from "../../../src/transport/linux/KoffiLibc.js";
 import { EINVAL, EPERM } from "../../../src/transport/linux/Libc.js";
 import { layerIoUring, layerSystem, layerWith } from "../../../src/transport/linux/LinuxTransport.js";
-import { Libc } from "../../../src/transport/linux/System.js";
+import { Libc } from "../../../src/transport/linux/Tags.js";
 import { params, type Uring } from "../../../src/transport/linux/Uring.js";
 import { Transport } from "../../../src/transport/Transport.js";
 import { descriptors, dial, receive, serve } from "../../support/Sockets.js";

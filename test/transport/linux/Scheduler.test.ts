@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest";
-import { Faults } from "../../../src/transport/linux/Faults.js";
+import { CallbackFaults } from "../../../src/transport/linux/CallbackFaults.js";
 import { Scheduler, type Source, type Task } from "../../../src/transport/linux/Scheduler.js";
 
 /** A scheduler on a loop and a clock that are turned by hand, and what it did, in order. */
@@ -8,7 +8,7 @@ const scheduled = () => {
   const reported: Array<unknown> = [];
   const soon: Array<() => void> = [];
   let now = 0;
-  const faults = new Faults((fault) => reported.push(fault));
+  const faults = new CallbackFaults((fault) => reported.push(fault));
   const scheduler = new Scheduler(
     {
       watch: () => assert.fail("nothing is watched here"),

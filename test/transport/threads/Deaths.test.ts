@@ -8,7 +8,7 @@ import * as KoffiLibc from "../../../src/transport/linux/KoffiLibc.js";
 import { addressSize, inetLength, writeAddress } from "../../../src/transport/linux/Libc.js";
 import * as NodeWakeup from "../../../src/transport/linux/NodeWakeup.js";
 import { Socket } from "../../../src/transport/linux/Socket.js";
-import { ThreadLink } from "../../../src/transport/threads/ThreadLink.js";
+import { ThreadHandle } from "../../../src/transport/threads/ThreadHandle.js";
 import { dataThreadFile } from "../../support/DataThreadFile.js";
 import { eventually, serve } from "../../support/Sockets.js";
 
@@ -86,7 +86,7 @@ describe("a data thread that is ended at any moment", () => {
               },
               threw: (defect: unknown) => assert.fail(String(defect)),
             };
-            const link = new ThreadLink(engine, counters, {
+            const link = new ThreadHandle(engine, counters, {
               name: "mortal",
               slots: 100,
               descriptors: 10_000,
@@ -102,7 +102,7 @@ describe("a data thread that is ended at any moment", () => {
             const more = (): void => {
               if (over || !link.hasPlace) return;
               handed += 1;
-              link.hand(client(), to, { timeoutMillis: 5_000 }, { received: 0, sent: 0 }, told);
+              link.handOver(client(), to, { timeoutMillis: 5_000 }, { received: 0, sent: 0 }, told);
             };
             const worker = new Worker(file, { workerData: link.memory });
             worker.on("error", (error) => assert.fail(String(error)));

@@ -73,7 +73,7 @@ describe("Slots", () => {
               data.setResult(step.slot, step.result);
               written.result = step.result;
             } else {
-              const meter = data.meter(step.slot);
+              const meter = data.counts(step.slot);
               meter.received = step.received;
               meter.sent = step.sent;
               written.received = step.received;
@@ -89,7 +89,7 @@ describe("Slots", () => {
             const { micros } = written;
             assert.strictEqual(main.connectMillis(at), micros === undefined ? undefined : micros / 1_000);
             assert.strictEqual(main.result(at), written.result);
-            const { received, sent } = main.meter(at);
+            const { received, sent } = main.counts(at);
             assert.deepStrictEqual([received, sent], [written.received, written.sent]);
           }
         }
@@ -102,7 +102,7 @@ describe("Slots", () => {
       fc.property(fc.array(fc.record({ up: bytes, down: bytes, look: fc.boolean() })), (steps) => {
         const { data, main } = both();
         main.begin(1, 3, 5, new Uint8Array(16), 16);
-        const counting = data.meter(1);
+        const counting = data.counts(1);
         const before = { received: 0, sent: 0 };
         // The meter has bytes of a connection before it.
         const meter = { received: 7, sent: 9 };

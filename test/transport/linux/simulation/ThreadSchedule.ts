@@ -17,7 +17,7 @@ import type { Socket } from "../../../../src/transport/linux/Socket.js";
 import type { Connection, RelayOutcome } from "../../../../src/transport/Transport.js";
 import { DataThread } from "../../../../src/transport/threads/DataThread.js";
 import { Queue } from "../../../../src/transport/threads/Queue.js";
-import { type Handed, ThreadLink } from "../../../../src/transport/threads/ThreadLink.js";
+import { type HandedOver, ThreadHandle } from "../../../../src/transport/threads/ThreadHandle.js";
 import { Kernel, Violation } from "./Kernel.js";
 import { Peer } from "./Peer.js";
 import { Random } from "./Random.js";
@@ -41,7 +41,7 @@ class Life {
   /** What the process has read of each side. */
   here: { readonly taken: number } | undefined;
   there: { readonly taken: number } | undefined;
-  handed: Handed | undefined;
+  handed: HandedOver | undefined;
   told = 0;
   givenUp = false;
   outcome: RelayOutcome | undefined;
@@ -54,7 +54,7 @@ class Life {
 
 /** A data thread as the simulation runs it. */
 class Thread {
-  readonly link: ThreadLink;
+  readonly link: ThreadHandle;
   readonly orders: Queue;
   readonly reports: Queue;
   thread: DataThread | undefined;
@@ -80,7 +80,7 @@ class Thread {
     paired: () => void,
     connects: (fd: number, port: number) => void,
   ) {
-    this.link = new ThreadLink(engine, kernel.counters, {
+    this.link = new ThreadHandle(engine, kernel.counters, {
       name: "simulated",
       slots,
       descriptors,
@@ -286,7 +286,7 @@ export const run = (seed: number, log?: Array<string>): void => {
     }
     const address = kernel.libc.allocate(addressSize);
     const length = writeAddress(address, { family: 2, bytes: [127, 0, 0, 1], port: life.index, scope: 0 });
-    life.handed = fewest.link.hand(
+    life.handed = fewest.link.handOver(
       client,
       { family: 2, address, length },
       { timeoutMillis: 5_000 },

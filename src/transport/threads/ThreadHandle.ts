@@ -23,8 +23,8 @@ import { ThreadCounts } from "./ThreadCounts.js";
 const lookMillis = 500;
 
 /** A connection that was handed over. */
-export class Handed implements Owner {
-  /** What of its bytes the meter has. */
+export class HandedOver implements Owner {
+  /** What of its bytes is in `counts`. */
   readonly counted: ByteCounts = { received: 0, sent: 0 };
   over = false;
   aborted = false;
@@ -36,12 +36,12 @@ export class Handed implements Owner {
   #onGivenUp: (() => void) | undefined;
 
   constructor(
-    readonly link: ThreadLink,
+    readonly handle: ThreadHandle,
     readonly slot: number,
     readonly client: Socket,
     readonly options: ForwardOptions,
-    public meter: ByteCounts,
-    readonly told: ForwardCallbacks<Failure>,
+    public counts: ByteCounts,
+    readonly callbacks: ForwardCallbacks<Failure>,
   ) {}
 
   /** Nothing is told from now on; calls back when the data thread has given up. */
@@ -51,9 +51,9 @@ export class Handed implements Owner {
       return;
     }
     // Whether it was connected belongs to its record, however short that was.
-    this.link.bringUpToDate(this);
+    this.handle.bringUpToDate(this);
     this.#onGivenUp = onGivenUp;
-    this.link.abort(this);
+    this.handle.abort(this);
   }
 
   /** It is watched by the data thread alone. */
@@ -61,7 +61,7 @@ export class Handed implements Owner {
 
   onLost(): void {
     this.#lost = true;
-    this.link.abort(this);
+    this.handle.abort(this);
   }
 
   connected(millis: number): void {
@@ -70,7 +70,7 @@ export class Handed implements Owner {
     try {
       this.options.connected?.(millis);
     } catch (defect) {
-      this.giveUp(() => this.told.threw(defect));
+      this.giveUp(() => this.callbacks.threw(defect));
     }
   }
 
@@ -78,7 +78,7 @@ export class Handed implements Owner {
     this.over = true;
     this.client.gone();
     if (this.#onGivenUp !== undefined) this.#onGivenUp();
-    else this.told.ended({ end, received: this.counted.received, sent: this.counted.sent });
+    else this.callbacks.ended({ end, received: this.counted.received, sent: this.counted.sent });
   }
 
   /** The client is its caller's again. */
@@ -88,12 +88,12 @@ export class Handed implements Owner {
     if (this.#lost) this.client.end(true);
     if (this.#onGivenUp !== undefined) this.#onGivenUp();
     // As a relay that begins with a client that is gone.
-    else if (this.#lost) this.told.ended({ end: "client-reset", received: 0, sent: 0 });
-    else this.told.failed(failure);
+    else if (this.#lost) this.callbacks.ended({ end: "client-reset", received: 0, sent: 0 });
+    else this.callbacks.failed(failure);
   }
 }
 
-export interface LinkOptions {
+export interface ThreadHandleOptions {
   /** What the thread is called. */
   readonly name: string;
   /** Connections that it can have at a time. */
@@ -108,12 +108,12 @@ export interface LinkOptions {
   readonly onFault: (text: string) => void;
 }
 
-export class ThreadLink {
+export class ThreadHandle {
   /** What the data thread is given. */
   readonly memory: Protocol.Memory;
   readonly #engine: Engine;
   readonly #counters: EventCounters;
-  readonly #options: LinkOptions;
+  readonly #options: ThreadHandleOptions;
   readonly #slots: Slots.Slots;
   readonly #ownership: Ownership;
   readonly #orders: Queue;
@@ -122,7 +122,7 @@ export class ThreadLink {
   readonly #counts: ThreadCounts;
   readonly #watch: Watch;
   /** By slot. */
-  readonly #handed: Array<Handed | undefined> = [];
+  readonly #handed: Array<HandedOver | undefined> = [];
   readonly #free: Array<number> = [];
   #looking: Timer | undefined;
   #closed = false;
@@ -130,7 +130,7 @@ export class ThreadLink {
   size = 0;
 
   /** Throws where the kernel or the loop refuses. */
-  constructor(engine: Engine, counters: EventCounters, options: LinkOptions) {
+  constructor(engine: Engine, counters: EventCounters, options: ThreadHandleOptions) {
     this.#engine = engine;
     this.#counters = counters;
     this.#options = options;
@@ -193,15 +193,15 @@ export class ThreadLink {
   }
 
   /** Where there {@link hasPlace}. From now on the client is the data thread's. */
-  hand(
+  handOver(
     client: Socket,
     to: Destination,
     options: ForwardOptions,
-    meter: ByteCounts,
-    told: ForwardCallbacks<Failure>,
-  ): Handed {
+    counts: ByteCounts,
+    callbacks: ForwardCallbacks<Failure>,
+  ): HandedOver {
     const slot = this.#free.pop() ?? this.#handed.length;
-    const handed = new Handed(this, slot, client, options, meter, told);
+    const handed = new HandedOver(this, slot, client, options, counts, callbacks);
     this.#handed[slot] = handed;
     this.size += 1;
     client.owner = handed;
@@ -212,7 +212,7 @@ export class ThreadLink {
     return handed;
   }
 
-  abort(handed: Handed): void {
+  abort(handed: HandedOver): void {
     if (handed.over || handed.aborted) return;
     handed.aborted = true;
     this.#order(handed.slot, Protocol.abort);
@@ -285,18 +285,18 @@ export class ThreadLink {
     handed.failed(result);
   }
 
-  #vacate({ slot }: Handed): void {
+  #vacate({ slot }: HandedOver): void {
     this.#handed[slot] = undefined;
     this.#free.push(slot);
     this.size -= 1;
   }
 
   /** What its slot has to say: that it is connected, and its bytes. */
-  bringUpToDate(handed: Handed): void {
-    const { counted, meter, slot } = handed;
+  bringUpToDate(handed: HandedOver): void {
+    const { counted, counts, slot } = handed;
     const millis = this.#slots.connectMillis(slot);
     if (millis !== undefined) handed.connected(millis);
-    this.#slots.bringUpToDate(slot, counted, meter);
+    this.#slots.bringUpToDate(slot, counted, counts);
   }
 
   readonly #look = (): void => {

@@ -6,7 +6,7 @@ export interface Culprit {
   readonly onFault: () => void;
 }
 
-export class Faults {
+export class CallbackFaults {
   /** How many there were. Zero, if nothing is wrong here. */
   count = 0;
 

@@ -1,6 +1,6 @@
 import { FastCheck as fc } from "effect";
 import { describe, expect, it } from "vitest";
-import { patienceMillis, QueueTimeout } from "../../../src/transport/linux/QueueTimeout.js";
+import { AcceptQueueTimeout, patienceMillis } from "../../../src/transport/linux/AcceptQueueTimeout.js";
 
 /** Looks at a full listener, each so long after the one before, when so many had left since. */
 const looks = fc.array(fc.record({ after: fc.integer({ min: 1, max: 1_000 }), leave: fc.boolean() }), {
@@ -11,7 +11,7 @@ describe("the timeout of the queue", () => {
   it("refuses nobody before nobody has left for ten seconds", () => {
     fc.assert(
       fc.property(looks, (times) => {
-        const timeout = new QueueTimeout();
+        const timeout = new AcceptQueueTimeout();
         let now = 0;
         let left = 0;
         let since: number | undefined;
@@ -31,7 +31,7 @@ describe("the timeout of the queue", () => {
   });
 
   it("refuses ever more, up to 64, though some leave in between: those whom the refused ones have taken along", () => {
-    const timeout = new QueueTimeout();
+    const timeout = new AcceptQueueTimeout();
     const refused: Array<number> = [];
     for (let second = 0; second <= 20; second++) {
       refused.push(timeout.full(second * 1_000, 100 * refused.filter((count) => count > 0).length));
@@ -42,7 +42,7 @@ describe("the timeout of the queue", () => {
   });
 
   it("is forgotten once there was a place for ten seconds", () => {
-    const timeout = new QueueTimeout();
+    const timeout = new AcceptQueueTimeout();
     for (let second = 0; second < 20; second++) timeout.full(second * 1_000, 0);
     const again = Array.from({ length: 11 }, (_, second) => timeout.full(40_000 + second * 1_000, 0));
     expect(again).toEqual([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);

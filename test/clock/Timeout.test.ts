@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest";
 import { Deferred, Effect, Either } from "effect";
-import * as Stall from "../../src/clock/Stall.js";
+import * as Timeout from "../../src/clock/Timeout.js";
 import * as StallingClock from "../support/StallingClock.js";
 
 const timeoutMillis = 3000;
@@ -10,7 +10,7 @@ const givenUpAt = (lateness: (now: number) => number) =>
   Effect.suspend(() => {
     const clock = StallingClock.make(lateness);
     return Effect.never.pipe(
-      Stall.timeoutFail(timeoutMillis, () => "timeout"),
+      Timeout.timeoutFail(timeoutMillis, () => "timeout"),
       Effect.either,
       Effect.map((result) => {
         assert.deepStrictEqual(result, Either.left("timeout"));
@@ -31,7 +31,7 @@ const once = (from: number, millis: number) => {
   };
 };
 
-describe("Stall.timeoutFail", () => {
+describe("Timeout.timeoutFail", () => {
   it.live("gives up at the deadline", () =>
     Effect.gen(function* () {
       assert.strictEqual(yield* givenUpAt(() => 0), 3000);
@@ -66,7 +66,7 @@ describe("Stall.timeoutFail", () => {
         return 60_000;
       });
       const result = yield* Deferred.await(answer).pipe(
-        Stall.timeoutFail(timeoutMillis, () => "timeout"),
+        Timeout.timeoutFail(timeoutMillis, () => "timeout"),
         Effect.provide(clock.layer),
       );
       assert.strictEqual(result, "answer");
@@ -79,7 +79,7 @@ describe("Stall.timeoutFail", () => {
       const interrupted = yield* Deferred.make<void>();
       yield* Effect.never.pipe(
         Effect.onInterrupt(() => Deferred.succeed(interrupted, undefined)),
-        Stall.timeoutFail(timeoutMillis, () => "timeout"),
+        Timeout.timeoutFail(timeoutMillis, () => "timeout"),
         Effect.flip,
         Effect.provide(clock.layer),
       );

@@ -6,7 +6,7 @@
 import { Duration, Effect } from "effect";
 import * as EventLoop from "./EventLoop.js";
 import * as MonotonicClock from "./MonotonicClock.js";
-import { longestExtension, lookMillis, stallMillis } from "./StallTimes.js";
+import { longestExtension, lookMillis, stallMillis } from "./StallLimits.js";
 
 /** Waits for so long, and for as long as stalls took away from that. */
 const deadline = (millis: number): Effect.Effect<void> =>

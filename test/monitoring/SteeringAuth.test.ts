@@ -4,7 +4,7 @@ import { Context, Duration, Effect, Fiber, Layer, Logger, Redacted, TestClock } 
 import * as Registry from "../../src/backend/BackendRegistry.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
 import { Steering } from "../../src/monitoring/Api.js";
-import { layer, wrongTokenDelay } from "../../src/monitoring/Steering.js";
+import { layer, wrongTokenDelay } from "../../src/monitoring/SteeringAuth.js";
 
 const secret = Redacted.make("correct-horse-battery");
 

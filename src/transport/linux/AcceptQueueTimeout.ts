@@ -21,7 +21,7 @@ const most = 64;
  * What is remembered between two looks at a full listener. The first refusal is of one client, the next of two, then
  * of four: a loop that many clients began is undone in as many steps as their number has binary digits.
  */
-export class QueueTimeout {
+export class AcceptQueueTimeout {
   /** When it was last full. */
   #full = Number.NEGATIVE_INFINITY;
   /** When somebody last left or was refused, and how many had left by then. */

@@ -1,15 +1,15 @@
 import { FastCheck as fc } from "effect";
 import { describe, expect, it } from "vitest";
-import * as Refusals from "../../src/monitoring/Refusals.js";
+import * as RefusedClients from "../../src/monitoring/RefusedClients.js";
 
 /** Looks at these totals, each so many milliseconds after the one before. */
 const look = (looks: ReadonlyArray<readonly [after: number, total: number]>) => {
   let now = 0;
-  let state = Refusals.none;
-  const transitions: Array<readonly [now: number, transition: Refusals.Transition]> = [];
+  let state = RefusedClients.none;
+  const transitions: Array<readonly [now: number, transition: RefusedClients.Transition]> = [];
   for (const [after, total] of looks) {
     now += after;
-    const [next, happened] = Refusals.observe(state, new Map([["no-backend", total]]), now);
+    const [next, happened] = RefusedClients.observe(state, new Map([["no-backend", total]]), now);
     state = next;
     for (const turn of happened) transitions.push([now, turn]);
   }
@@ -35,8 +35,8 @@ describe("refusals", () => {
   });
 
   it("are apart by reason", () => {
-    const [first] = Refusals.observe(Refusals.none, new Map([["no-backend", 1]]), 0);
-    const [, transitions] = Refusals.observe(
+    const [first] = RefusedClients.observe(RefusedClients.none, new Map([["no-backend", 1]]), 0);
+    const [, transitions] = RefusedClients.observe(
       first,
       new Map([
         ["no-backend", 2],
@@ -58,7 +58,7 @@ describe("refusals", () => {
           total += more;
           return [after, total] as const;
         });
-        const { transitions } = look([...seen, [Refusals.quietMillis, total]]);
+        const { transitions } = look([...seen, [RefusedClients.quietMillis, total]]);
         const kinds = transitions.map(([, { kind }]) => kind);
         expect(kinds).toEqual(kinds.map((_, n) => (n % 2 === 0 ? "refusals-began" : "refusals-ended")));
         expect(kinds.length % 2).toBe(0);

@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, openSync } from "node:fs";
 import { assert, describe, it } from "@effect/vitest";
 import { Effect } from "effect";
-import * as Journal from "../../src/systemd/Journal.js";
+import * as JournalStream from "../../src/systemd/JournalStream.js";
 
 describe("the journal", () => {
   it.scoped("reads the descriptor whose device and inode JOURNAL_STREAM has, and no other", () =>
@@ -15,12 +15,12 @@ describe("the journal", () => {
       const other = yield* open("/dev/zero");
       const { dev, ino } = fstatSync(stream);
       const environment = { JOURNAL_STREAM: `${dev}:${ino}` };
-      assert.isTrue(Journal.reads(stream, environment));
-      assert.isFalse(Journal.reads(other, environment));
-      assert.isFalse(Journal.reads(stream, {}));
-      assert.isFalse(Journal.reads(stream, { JOURNAL_STREAM: "" }));
-      assert.isFalse(Journal.reads(stream, { JOURNAL_STREAM: `${dev}:${ino}0` }));
-      assert.isFalse(Journal.reads(9_999, environment));
+      assert.isTrue(JournalStream.reads(stream, environment));
+      assert.isFalse(JournalStream.reads(other, environment));
+      assert.isFalse(JournalStream.reads(stream, {}));
+      assert.isFalse(JournalStream.reads(stream, { JOURNAL_STREAM: "" }));
+      assert.isFalse(JournalStream.reads(stream, { JOURNAL_STREAM: `${dev}:${ino}0` }));
+      assert.isFalse(JournalStream.reads(9_999, environment));
     }),
   );
 });
