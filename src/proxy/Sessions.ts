@@ -136,8 +136,8 @@ const phaseOf = (groups: ReadonlySet<Group>): ListenerPhase | undefined => {
   return phases.has("waiting") ? "waiting" : phases.has("draining") ? "draining" : undefined;
 };
 
-/** Sessions in one slice of a list. */
-const sessionsPerSlice = 2_000;
+/** Sessions in one step of a list. */
+const sessionsPerStep = 200;
 
 /** Those up to this id: who comes while it is gathered is not waited for. */
 function* listOf(groups: ReadonlySet<Group>, lastId: number): Generator<void, ReadonlyArray<OpenSession>> {
@@ -147,7 +147,7 @@ function* listOf(groups: ReadonlySet<Group>, lastId: number): Generator<void, Re
     for (const session of group.list()) {
       if (session.id <= lastId) listed.push(session);
       visited += 1;
-      if (visited % sessionsPerSlice === 0) yield;
+      if (visited % sessionsPerStep === 0) yield;
     }
   }
   // Ids are given in the order of acceptance.
