@@ -8,6 +8,7 @@ import * as EventLoop from "../../src/clock/EventLoop.js";
 import * as HealthChecker from "../../src/health/HealthChecker.js";
 import type { SocketAddress } from "../../src/net/SocketAddress.js";
 import { ConnectError, type ConnectFailure, Transport } from "../../src/transport/Transport.js";
+import * as SingleSteps from "../support/SingleSteps.js";
 
 /** What a probe in a scripted network comes to; "hangs" does until its deadline, as a black hole does. */
 type Behaviour = "answers" | "hangs" | ConnectFailure;
@@ -54,6 +55,7 @@ const check = <E>(
     net: ReturnType<typeof network>,
   ) => Effect.Effect<void, E, BackendRegistry | HealthChecker.HealthChecker | Scope.Scope>,
   more: HealthChecker.Options = {},
+  around: <A, E1, R>(test: Effect.Effect<A, E1, R>) => Effect.Effect<A, E1, R> = (test) => test,
 ) =>
   it.scoped(title, () => {
     const net = network();
@@ -65,6 +67,7 @@ const check = <E>(
         ),
       ),
       Effect.provide(Logger.remove(Logger.defaultLogger)),
+      around,
     );
   });
 
@@ -226,6 +229,29 @@ describe("HealthChecker", () => {
       assert.strictEqual(net.probes.length, 1);
       assert.strictEqual(yield* checker.probed, 1);
     }),
+  );
+
+  check(
+    "lets the event loop turn while it sorts a long list by address",
+    (net) =>
+      Effect.gen(function* () {
+        const registry = yield* BackendRegistry;
+        const { address } = instance(1);
+        const known = Array.from({ length: 10_000 }, (_, i) => ({ id: `i${i}`, address }));
+        yield* registry.discovered(known);
+        yield* turnsUntil(() => net.probes.length > 0);
+        yield* registry.discovered([...known, instance(2)]);
+        let turns = 0;
+        while (!net.probes.some(({ port }) => port === 2)) {
+          yield* EventLoop.turn;
+          turns += 1;
+          if (turns > 100_000) assert.fail("it was not probed");
+        }
+        // 32 are sorted in a step, and nothing else is between the list and the probe.
+        assert.isAtLeast(turns, 10_000 / 32);
+      }),
+    {},
+    SingleSteps.inEachTurn,
   );
 
   check("brings up backends that were left out by one list and are in the next, in one go", (net) =>

@@ -1,6 +1,6 @@
 import { gunzipSync } from "node:zlib";
 import { assert, describe, it } from "@effect/vitest";
-import { Deferred, Effect, Exit, Fiber } from "effect";
+import { Deferred, Effect, Exit, Fiber, Stream } from "effect";
 import * as Rendering from "../../src/monitoring/Rendering.js";
 
 /** A rendering that waits until it may end; each one answers how many began before it. */
@@ -97,6 +97,30 @@ describe("a compressed rendering", () => {
         assert.strictEqual(Rendering.isCompressed(long, accepted), is, accepted);
       }
       assert.isFalse(Rendering.isCompressed(yield* Rendering.make([Buffer.from("short")]), "gzip"));
+    }),
+  );
+});
+
+describe("the pieces of a rendering", () => {
+  it.live("are sent one by one, with a turn of the event loop before each", () =>
+    Effect.gen(function* () {
+      let turns = 0;
+      const count = (): void => {
+        turns += 1;
+        immediate = setImmediate(count);
+      };
+      let immediate = setImmediate(count);
+      const { pieces } = yield* Rendering.make(Array.from({ length: 50 }, (_, n) => Buffer.from(String(n))));
+      const seen: Array<readonly [turn: number, piece: string]> = [];
+      yield* Stream.runForEach(Rendering.stream({ pieces, bytes: 90 }), (piece) =>
+        Effect.sync(() => seen.push([turns, Buffer.from(piece).toString()])),
+      );
+      clearImmediate(immediate);
+      assert.deepStrictEqual(
+        seen.map(([, piece]) => piece),
+        Array.from({ length: 50 }, (_, n) => String(n)),
+      );
+      assert.lengthOf(new Set(seen.map(([turn]) => turn)), 50);
     }),
   );
 });
