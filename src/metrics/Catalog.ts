@@ -6,7 +6,12 @@
  * latter is added where they are written out.
  * https://prometheus.io/docs/practices/naming/
  */
-/** What is measured under one name. */
+/**
+ * What is measured under one name.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export interface Family<Label extends string = string> {
   /** Without `_total`. */
   readonly name: string;

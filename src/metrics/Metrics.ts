@@ -17,9 +17,15 @@ import { Context, Layer } from "effect";
 import * as EffectMetrics from "./EffectMetrics.js";
 import { Recorder } from "./Recorder.js";
 
-export { type ConnectFailureReason, type PollResult, type RefusedReason, values } from "./Catalog.js";
+export {
+  type ConnectFailureReason,
+  type Family,
+  type PollResult,
+  type RefusedReason,
+  values,
+} from "./Catalog.js";
 export type { BackendRecorder, Bytes, Recorder, Subject } from "./Recorder.js";
-export type { Distribution, Labels, Series } from "./Series.js";
+export type { Distribution, Forward, Labels, Series, Update } from "./Series.js";
 
 /**
  * @since 0.2.0

@@ -42,10 +42,20 @@ export const make = <Label extends string>(
   labels: Readonly<Record<Label, string>>,
 ): Series => ({ name: family.name, labels, value });
 
-/** Where each update of one series goes besides. */
+/**
+ * Where each update of one series goes besides.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export type Update = (amount: number) => void;
 
-/** Where updates go besides, by the family and the labels of a series. */
+/**
+ * Where updates go besides, by the family and the labels of a series.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export type Forward = (family: Family, labels: Labels) => Update;
 
 /** Counts from 0 up. */
