@@ -1,61 +1,52 @@
 import { assert, describe, it } from "@effect/vitest";
 import { Effect, Fiber } from "effect";
 import * as EventLoop from "../../src/clock/EventLoop.js";
+import * as LoopTurns from "../support/LoopTurns.js";
 import * as SingleSteps from "../support/SingleSteps.js";
 
 describe("EventLoop.inSlices", () => {
-  it.live(
+  it.scopedLive(
     "lets the event loop turn after a step that has used up the time, and answers what the last one does",
     () =>
       Effect.gen(function* () {
-        let turns = 0;
-        const count = (): void => {
-          turns += 1;
-          immediate = setImmediate(count);
-        };
-        let immediate = setImmediate(count);
+        const turns = yield* LoopTurns.counted;
         const seen: Array<number> = [];
         const answer = yield* EventLoop.inSlices(
           (function* () {
             for (let i = 0; i < 100; i++) {
-              seen.push(turns);
+              seen.push(turns());
               yield;
             }
             return "done";
           })(),
         );
-        clearImmediate(immediate);
         assert.strictEqual(answer, "done");
         assert.lengthOf(new Set(seen), 100);
       }).pipe(SingleSteps.inEachTurn),
   );
 
-  it.live("does one slice in a turn of the event loop, however many works there are, each in its turn", () =>
-    Effect.gen(function* () {
-      let turns = 0;
-      const count = (): void => {
-        turns += 1;
-        immediate = setImmediate(count);
-      };
-      let immediate = setImmediate(count);
-      const seen: Array<readonly [turn: number, work: number]> = [];
-      const work = (number: number) =>
-        EventLoop.inSlices(
-          (function* () {
-            for (let i = 0; i < 20; i++) {
-              yield;
-              seen.push([turns, number]);
-            }
-          })(),
+  it.scopedLive(
+    "does one slice in a turn of the event loop, however many works there are, each in its turn",
+    () =>
+      Effect.gen(function* () {
+        const turns = yield* LoopTurns.counted;
+        const seen: Array<readonly [turn: number, work: number]> = [];
+        const work = (number: number) =>
+          EventLoop.inSlices(
+            (function* () {
+              for (let i = 0; i < 20; i++) {
+                yield;
+                seen.push([turns(), number]);
+              }
+            })(),
+          );
+        yield* Effect.all([work(0), work(1), work(2)], { concurrency: "unbounded" });
+        assert.lengthOf(new Set(seen.map(([turn]) => turn)), 60);
+        assert.deepStrictEqual(
+          seen.map(([, number]) => number),
+          Array.from({ length: 60 }, (_, i) => i % 3),
         );
-      yield* Effect.all([work(0), work(1), work(2)], { concurrency: "unbounded" });
-      clearImmediate(immediate);
-      assert.lengthOf(new Set(seen.map(([turn]) => turn)), 60);
-      assert.deepStrictEqual(
-        seen.map(([, number]) => number),
-        Array.from({ length: 60 }, (_, i) => i % 3),
-      );
-    }).pipe(SingleSteps.inEachTurn),
+      }).pipe(SingleSteps.inEachTurn),
   );
 
   it.live("goes on with the others when one that waits is interrupted", () =>

@@ -11,6 +11,7 @@ import { type Answer, Discovery } from "../../src/discovery/Discovery.js";
 import * as OperatorDiscovery from "../../src/discovery/OperatorDiscovery.js";
 import { format } from "../../src/net/SocketAddress.js";
 import * as CapturedLog from "../support/CapturedLog.js";
+import * as LoopTurns from "../support/LoopTurns.js";
 import { instance, secret } from "../support/OperatorEntry.js";
 import * as Ports from "../support/Ports.js";
 import * as SingleSteps from "../support/SingleSteps.js";
@@ -411,18 +412,12 @@ describe("OperatorDiscovery and a hostile Operator", () => {
       // Nothing but slices lets the loop turn: the whole body is there before it is read.
       const text = `[${"{},".repeat(99_999)}{}]`;
       const url = yield* serving(body(text));
-      let turns = 0;
-      const count = (): void => {
-        turns += 1;
-        immediate = setImmediate(count);
-      };
-      let immediate = setImmediate(count);
-      yield* Effect.addFinalizer(() => Effect.sync(() => clearImmediate(immediate)));
+      const turns = yield* LoopTurns.counted;
       const fiber = yield* Effect.fork(run(url));
       const answer = yield* Fiber.join(fiber);
       assert.lengthOf(answer.instances, 0);
       // A step has 64 entries at most.
-      assert.isAtLeast(turns, 100_000 / 64);
+      assert.isAtLeast(turns(), 100_000 / 64);
     }).pipe(Effect.scoped, SingleSteps.inEachTurn),
   );
 

@@ -7,6 +7,7 @@ import { Change, Status } from "../../src/monitoring/Api.js";
 import { applied } from "../../src/monitoring/Change.js";
 import * as Feed from "../../src/monitoring/Feed.js";
 import * as Sessions from "../../src/proxy/Sessions.js";
+import * as LoopTurns from "../support/LoopTurns.js";
 import { failed, succeeded } from "../support/Observations.js";
 import * as SingleSteps from "../support/SingleSteps.js";
 
@@ -172,18 +173,12 @@ describe("the feed of a viewer", () => {
     Effect.gen(function* () {
       const registry = yield* Registry.BackendRegistry;
       yield* registry.discovered(Array.from({ length: 1_000 }, (_, n) => backend(n)));
-      let turns = 0;
-      const count = (): void => {
-        turns += 1;
-        immediate = setImmediate(count);
-      };
-      let immediate = setImmediate(count);
+      const turns = yield* LoopTurns.counted;
       const { until } = yield* viewer;
       const status = yield* Effect.flatMap(Effect.fork(until("status")), Fiber.join);
-      clearImmediate(immediate);
       assert.lengthOf(Schema.decodeUnknownSync(Status)(status.data).backends, 1_000);
       // Compared, and then written.
-      assert.isAtLeast(turns, 2 * (1_000 / 8) - 2);
+      assert.isAtLeast(turns(), 2 * (1_000 / 8) - 2);
     }).pipe(Effect.provide(feed), SingleSteps.inEachTurn),
   );
 });

@@ -2,6 +2,7 @@ import { gunzipSync } from "node:zlib";
 import { assert, describe, it } from "@effect/vitest";
 import { Deferred, Effect, Exit, Fiber, Stream } from "effect";
 import * as Rendering from "../../src/monitoring/Rendering.js";
+import * as LoopTurns from "../support/LoopTurns.js";
 
 /** A rendering that waits until it may end; each one answers how many began before it. */
 const gated = Effect.gen(function* () {
@@ -102,20 +103,14 @@ describe("a compressed rendering", () => {
 });
 
 describe("the pieces of a rendering", () => {
-  it.live("are sent one by one, with a turn of the event loop before each", () =>
+  it.scopedLive("are sent one by one, with a turn of the event loop before each", () =>
     Effect.gen(function* () {
-      let turns = 0;
-      const count = (): void => {
-        turns += 1;
-        immediate = setImmediate(count);
-      };
-      let immediate = setImmediate(count);
+      const turns = yield* LoopTurns.counted;
       const { pieces } = yield* Rendering.make(Array.from({ length: 50 }, (_, n) => Buffer.from(String(n))));
       const seen: Array<readonly [turn: number, piece: string]> = [];
       yield* Stream.runForEach(Rendering.stream({ pieces, bytes: 90 }), (piece) =>
-        Effect.sync(() => seen.push([turns, Buffer.from(piece).toString()])),
+        Effect.sync(() => seen.push([turns(), Buffer.from(piece).toString()])),
       );
-      clearImmediate(immediate);
       assert.deepStrictEqual(
         seen.map(([, piece]) => piece),
         Array.from({ length: 50 }, (_, n) => String(n)),
