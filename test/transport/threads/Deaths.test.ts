@@ -121,11 +121,13 @@ describe("a data thread that is ended at any moment", () => {
         yield* die(1);
         yield* eventually(() => backend.sockets.size === 0);
         const before = open();
+        // libuv of newer versions of Node has rings of its own.
+        const ringsBefore = ringMappings();
         for (let death = 0; death < deaths; death++) yield* die(1 + (death % 10));
         // The backend's own sockets close in turns of the loop that follow.
         yield* eventually(() => backend.sockets.size === 0);
         assert.deepStrictEqual(open(), before);
-        assert.strictEqual(ringMappings(), 0);
+        assert.strictEqual(ringMappings(), ringsBefore);
       }).pipe(Effect.orDie),
     300_000,
   );
