@@ -85,9 +85,8 @@ export const problemOf = (instance: Instance): Pick<InvalidInstance, "field" | "
   return ofPort === undefined ? undefined : { field: "port", why: ofPort };
 };
 
-/** Entries, and chunks of backends, that are looked at in one step. */
+/** Entries that are looked at in one step. */
 const entriesInAStep = 32;
-const chunksInAStep = 1;
 
 /**
  * What becomes of a pool's members by a list that says: exactly these. Of instances with the same id and address the
@@ -98,9 +97,8 @@ export const compare = function* (
   instances: ReadonlyArray<Instance>,
 ): Generator<void, Changes> {
   const unseen = new Map<string, Backend>();
-  let chunks = 0;
   for (const values of Slots.chunks(members.slots)) {
-    if (++chunks % chunksInAStep === 0) yield;
+    yield;
     for (const backend of values) if (backend !== undefined) unseen.set(backend.key, backend);
   }
   const seen = new Set<string>();

@@ -14,14 +14,14 @@ import {
   values,
 } from "./Catalog.js";
 import * as LabelValue from "./LabelValue.js";
-import { Counter, Counters, Differing, type Forward, Histogram, type Series } from "./Series.js";
+import { Counter, CounterFamily, Counters, type Forward, Histogram, type Series } from "./Series.js";
 
-const failures = new Differing(catalog.connectFailures, values.connectFailures, (reason) => ({ reason }));
-const transitions = new Differing(catalog.transitions, values.transitions, (to) => ({ to }));
-const probes = new Differing(catalog.probes, values.probes, (result) => ({ result }));
-const refused = new Differing(catalog.refused, values.refused, (reason) => ({ reason }));
-const polls = new Differing(catalog.polls, values.polls, (result) => ({ result }));
-const ended = new Differing<string>(catalog.ended, values.ended, (code) => {
+const failures = new CounterFamily(catalog.connectFailures, values.connectFailures, (reason) => ({ reason }));
+const transitions = new CounterFamily(catalog.transitions, values.transitions, (to) => ({ to }));
+const probes = new CounterFamily(catalog.probes, values.probes, (result) => ({ result }));
+const refused = new CounterFamily(catalog.refused, values.refused, (reason) => ({ reason }));
+const polls = new CounterFamily(catalog.polls, values.polls, (result) => ({ result }));
+const ended = new CounterFamily<string>(catalog.ended, values.ended, (code) => {
   const [by = "", phase = ""] = code.split("/");
   return { by, phase };
 });

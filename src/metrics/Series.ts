@@ -81,78 +81,64 @@ export class Counter {
   }
 }
 
-/** What the counters of one family that differ in some labels have in common. */
-export class Differing<Value extends string> {
-  /** The places of values that are known from the beginning. */
-  readonly places: ReadonlyMap<Value, number>;
-
+/** A family of counters that differ in some labels. */
+export class CounterFamily<Value extends string> {
   constructor(
     readonly family: Family,
+    /** What is counted from the beginning. */
     readonly known: ReadonlyArray<Value>,
     /** The labels that they differ in. */
     readonly labelsOf: (value: Value) => Labels,
-  ) {
-    this.places = new Map(known.map((value, place) => [value, place]));
-  }
+  ) {}
 }
 
 /** The counters of one family that differ in some labels: those of known values from the beginning, others as they come. */
 export class Counters<Value extends string> {
-  /** Those of known values; there once something was counted. */
-  #counts: Array<number> | undefined;
-  #others: Map<Value, number> | undefined;
+  /** There once something was counted: thousands of backends have counted nothing yet. */
+  #counts: Map<Value, number> | undefined;
   #forwards: Map<Value, Update> | undefined;
 
   constructor(
-    readonly differing: Differing<Value>,
+    readonly of: CounterFamily<Value>,
     /** The labels that they share. */
     readonly labels: Labels,
     readonly forward: Forward | undefined,
   ) {}
 
   increment(value: Value): void {
-    const { known, places } = this.differing;
-    const place = places.get(value);
-    if (place === undefined) {
-      this.#others ??= new Map();
-      this.#others.set(value, (this.#others.get(value) ?? 0) + 1);
-    } else {
-      this.#counts ??= new Array(known.length).fill(0);
-      this.#counts[place] = (this.#counts[place] ?? 0) + 1;
-    }
+    this.#counts ??= new Map();
+    this.#counts.set(value, (this.#counts.get(value) ?? 0) + 1);
     if (this.forward !== undefined) this.#updateOf(value, this.forward)(1);
   }
 
   /** The counts at this moment. */
   get byValue(): ReadonlyMap<Value, number> {
-    const counts = new Map<Value, number>();
-    for (const [value, place] of this.differing.places) counts.set(value, this.#counts?.[place] ?? 0);
-    for (const [value, count] of this.#others ?? []) counts.set(value, count);
+    const counts = new Map<Value, number>(this.of.known.map((value) => [value, 0]));
+    for (const [value, count] of this.#counts ?? []) counts.set(value, count);
     return counts;
   }
 
   get total(): number {
     let total = 0;
-    for (const count of this.#counts ?? []) total += count;
-    for (const count of this.#others?.values() ?? []) total += count;
+    for (const count of this.#counts?.values() ?? []) total += count;
     return total;
   }
 
   get series(): ReadonlyArray<Series> {
     return Array.from(this.byValue, ([value, count]) => ({
-      name: this.differing.family.name,
+      name: this.of.family.name,
       labels: this.#labelsOf(value),
       value: count,
     }));
   }
 
   #labelsOf(value: Value): Labels {
-    return { ...this.labels, ...this.differing.labelsOf(value) };
+    return { ...this.labels, ...this.of.labelsOf(value) };
   }
 
   #updateOf(value: Value, forward: Forward): Update {
     this.#forwards ??= new Map();
-    const update = this.#forwards.get(value) ?? forward(this.differing.family, this.#labelsOf(value));
+    const update = this.#forwards.get(value) ?? forward(this.of.family, this.#labelsOf(value));
     this.#forwards.set(value, update);
     return update;
   }

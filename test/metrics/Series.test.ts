@@ -45,7 +45,7 @@ describe("updates", () => {
     new Series.Counter(family("counter", []), { kind: "a" }, forward).add(2);
     new Series.Histogram(family("histogram", [1]), { kind: "b" }, forward).observe(7);
     const counters = new Series.Counters(
-      new Series.Differing<string>(family("counter", []), ["c"], (kind) => ({ kind })),
+      new Series.CounterFamily<string>(family("counter", []), ["c"], (kind) => ({ kind })),
       {},
       forward,
     );
