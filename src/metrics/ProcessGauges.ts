@@ -1,10 +1,10 @@
 /**
  * Metrics of the process and of the program around the balancer: what can be read at any moment.
  */
-import { readFileSync } from "node:fs";
 import { type IntervalHistogram, monitorEventLoopDelay } from "node:perf_hooks";
 import { Effect, type Scope } from "effect";
 import { processStarted } from "../clock/WallClock.js";
+import type { DataThreadStatus } from "../net/DataThreadStatus.js";
 import * as Descriptors from "../net/Descriptors.js";
 import { catalog } from "./Catalog.js";
 import * as Series from "./Series.js";
@@ -34,23 +34,7 @@ export interface Program {
   /** How many exceptions the transport caught: `faults` of the transport in use. */
   readonly transportFaults?: () => number;
   /** Its data threads: `dataThreads` of the transport in use. */
-  readonly dataThreads?: (() => ReadonlyArray<DataThread>) | undefined;
-}
-
-/**
- * A data thread, as metrics show it: see the transport's `DataThreadStatus`.
- *
- * @since 0.2.0
- * @category models
- */
-export interface DataThread {
-  readonly name: string;
-  readonly connections: number;
-  readonly id: number;
-  readonly turns: number;
-  readonly waits: number;
-  readonly orders: number;
-  readonly reports: number;
+  readonly dataThreads?: (() => ReadonlyArray<DataThreadStatus>) | undefined;
 }
 
 /** How often the delay of the event loop is sampled; a sample includes this wait itself. */
@@ -67,23 +51,11 @@ const ofDescriptors = (): ReadonlyArray<Series.Series> => {
   ];
 };
 
-/** What a thread of this process has used; undefined where the system does not say. */
-const cpuSeconds = (thread: number): number | undefined => {
-  try {
-    // Nanoseconds on a processor come first (Linux, Documentation/scheduler/sched-stats).
-    const [nanos] = readFileSync(`/proc/self/task/${thread}/schedstat`, "utf8").split(" ");
-    return Number(nanos) / 1e9;
-  } catch {
-    return undefined;
-  }
-};
-
-const ofDataThread = (one: DataThread): ReadonlyArray<Series.Series> => {
+const ofDataThread = (one: DataThreadStatus): ReadonlyArray<Series.Series> => {
   const thread = { thread: one.name };
-  const cpu = cpuSeconds(one.id);
   return [
     Series.make(catalog.threadOpen, one.connections, thread),
-    ...(cpu === undefined ? [] : [Series.make(catalog.threadCpu, cpu, thread)]),
+    ...(one.cpuSeconds === undefined ? [] : [Series.make(catalog.threadCpu, one.cpuSeconds, thread)]),
     Series.make(catalog.threadTurns, one.turns, thread),
     Series.make(catalog.threadWaits, one.waits, thread),
     Series.make(catalog.threadQueued, one.orders, { ...thread, queue: "orders" }),
@@ -91,7 +63,7 @@ const ofDataThread = (one: DataThread): ReadonlyArray<Series.Series> => {
   ];
 };
 
-const ofDataThreads = (all: ReadonlyArray<DataThread>): ReadonlyArray<Series.Series> => [
+const ofDataThreads = (all: ReadonlyArray<DataThreadStatus>): ReadonlyArray<Series.Series> => [
   Series.make(catalog.threads, all.length, {}),
   ...all.flatMap(ofDataThread),
 ];

@@ -39,7 +39,7 @@ import * as HttpServer from "./HttpServer.js";
 import * as Page from "./Page.js";
 import * as SteeringAuth from "./SteeringAuth.js";
 
-export type { Build, DataThread, Program } from "../metrics/ProcessGauges.js";
+export type { Build, Program } from "../metrics/ProcessGauges.js";
 export type { Limits } from "./HttpConnections.js";
 export type { Options as HttpServerOptions } from "./HttpServer.js";
 

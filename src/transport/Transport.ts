@@ -29,6 +29,7 @@
 import { Context, Data, Effect, type Scope } from "effect";
 import * as InvalidOption from "../config/InvalidOption.js";
 import type { ByteCounts } from "../net/ByteCounts.js";
+import type { DataThreadStatus } from "../net/DataThreadStatus.js";
 import type { ListenError } from "../net/ListenError.js";
 import type { SocketAddress } from "../net/SocketAddress.js";
 import { type ConnectError, fail } from "./ConnectError.js";
@@ -228,28 +229,6 @@ const waitFor = <A, E = never>(
       },
     );
   });
-
-/**
- * A data thread at one moment: counts are since it began.
- *
- * @since 0.2.0
- * @category models
- */
-export interface DataThreadStatus {
-  readonly name: string;
-  /** Connections that it has: to be made, or relayed. */
-  readonly connections: number;
-  /** The system's number of it, by which /proc/self/task/NUMBER/schedstat has its processor time; 0 where it is not known. */
-  readonly id: number;
-  /** Turns of its loop: one or more in each second. */
-  readonly turns: number;
-  /** How often it has waited in the kernel. */
-  readonly waits: number;
-  /** Orders that it has not followed yet. */
-  readonly orders: number;
-  /** Reports of it that the main thread has not heard yet. */
-  readonly reports: number;
-}
 
 /**
  * What an implementation provides; {@link make} turns it into a {@link Transport}. Probing, connecting and relaying

@@ -50,8 +50,16 @@ const start = (adminToken?: string) =>
         linesDropped: () => 3,
         transportFaults: () => 2,
         dataThreads: () => [
-          { name: "first", id: process.pid, connections: 3, turns: 40, waits: 30, orders: 1, reports: 4 },
-          { name: "second", id: 0, connections: 2, turns: 20, waits: 10, orders: 0, reports: 0 },
+          { name: "first", connections: 3, cpuSeconds: 1.5, turns: 40, waits: 30, orders: 1, reports: 4 },
+          {
+            name: "second",
+            connections: 2,
+            cpuSeconds: undefined,
+            turns: 20,
+            waits: 10,
+            orders: 0,
+            reports: 0,
+          },
         ],
         adminToken: adminToken === undefined ? undefined : Redacted.make(adminToken),
       }).pipe(
@@ -306,7 +314,7 @@ describe("GET /metrics", () => {
       assert.include(text, 'lb_thread_connections_open{thread="second"} 2\n');
       assert.include(text, 'lb_thread_queued{thread="first",queue="orders"} 1\n');
       assert.include(text, 'lb_thread_queued{thread="first",queue="reports"} 4\n');
-      if (process.platform === "linux") assert.include(text, 'lb_thread_cpu_seconds_total{thread="first"}');
+      assert.include(text, 'lb_thread_cpu_seconds_total{thread="first"} 1.5\n');
       assert.notInclude(text, 'lb_thread_cpu_seconds_total{thread="second"}');
       assert.match(text, /^lb_build_info\{version="1.2.3",.*transport="test",.*\} 1$/m);
     }),

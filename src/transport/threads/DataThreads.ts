@@ -5,6 +5,7 @@
 import { Worker } from "node:worker_threads";
 import { Data, Deferred, Duration, Effect, FiberId, Option, type Scope } from "effect";
 import type { ByteCounts } from "../../net/ByteCounts.js";
+import type { DataThreadStatus } from "../../net/DataThreadStatus.js";
 import type { ForwardCallbacks } from "../Forwarding.js";
 import type { Destination, Failure } from "../linux/Connecting.js";
 import type { Engine } from "../linux/Engine.js";
@@ -12,7 +13,7 @@ import type { EventCounters } from "../linux/EventCounter.js";
 import { pipeBytes } from "../linux/Pipes.js";
 import type { Socket } from "../linux/Socket.js";
 import type { RingRemains } from "../linux/Uring.js";
-import type { DataThreadStatus, ForwardOptions, GiveUp } from "../Transport.js";
+import type { ForwardOptions, GiveUp } from "../Transport.js";
 import { type HandedOver, ThreadHandle } from "./ThreadHandle.js";
 
 /** The most connections that one data thread has. Who comes then is relayed by the main thread. */

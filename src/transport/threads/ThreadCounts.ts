@@ -4,6 +4,7 @@
  * Each word is written by the data thread alone. Counts are 64-bit floating-point numbers at addresses of multiples of 8,
  * which are read and written as a whole (see {@link Slots}): what is read was true a moment ago.
  */
+import { readFileSync } from "node:fs";
 
 /** In 64-bit numbers. */
 const id = 0;
@@ -22,7 +23,7 @@ export class ThreadCounts {
     this.#counts = new Float64Array(memory);
   }
 
-  /** The data thread's, once. */
+  /** The data thread's, once: the system's number of it. */
   begin(threadId: number): void {
     this.#counts[id] = threadId;
   }
@@ -33,17 +34,20 @@ export class ThreadCounts {
     if (waited) this.#counts[waits] = this.waits + 1;
   }
 
-  /**
-   * The system's number of the thread, by which /proc/self/task/NUMBER/schedstat has its processor time; 0 where it is
-   * not known.
-   */
-  get id(): number {
-    return this.#counts[id] as number; // inside the array, as are the next
+  /** Processor time that it has used, in seconds; undefined where the system does not say. */
+  get cpuSeconds(): number | undefined {
+    try {
+      // Nanoseconds on a processor come first (Linux, Documentation/scheduler/sched-stats).
+      const [nanos] = readFileSync(`/proc/self/task/${this.#counts[id]}/schedstat`, "utf8").split(" ");
+      return Number(nanos) / 1e9;
+    } catch {
+      return undefined;
+    }
   }
 
   /** Turns of its loop since it started. One that waits takes at least one in a second. */
   get turns(): number {
-    return this.#counts[turns] as number;
+    return this.#counts[turns] as number; // inside the array, as is the next
   }
 
   /** How often it has waited in the kernel, and was woken by something or by its time. */

@@ -2,6 +2,7 @@
  * The main thread's side of one data thread, from its start to its end: what is handed over, and what came of it.
  */
 import type { ByteCounts } from "../../net/ByteCounts.js";
+import type { DataThreadStatus } from "../../net/DataThreadStatus.js";
 import type { ForwardCallbacks } from "../Forwarding.js";
 import type { Destination, Failure } from "../linux/Connecting.js";
 import type { Engine } from "../linux/Engine.js";
@@ -11,7 +12,7 @@ import { errnoName } from "../linux/Libc.js";
 import type { Owner, Socket } from "../linux/Socket.js";
 import { type RingRemains, ringRemains } from "../linux/Uring.js";
 import type { Timer, Watch } from "../linux/Wakeup.js";
-import type { DataThreadStatus, ForwardOptions, RelayEnd } from "../Transport.js";
+import type { ForwardOptions, RelayEnd } from "../Transport.js";
 import { FaultNote } from "./FaultNote.js";
 import { Ownership } from "./Ownership.js";
 import * as Protocol from "./Protocol.js";
@@ -178,8 +179,8 @@ export class ThreadHandle {
   get state(): DataThreadStatus {
     return {
       name: this.#options.name,
-      id: this.#counts.id,
       connections: this.size,
+      cpuSeconds: this.#counts.cpuSeconds,
       turns: this.#counts.turns,
       waits: this.#counts.waits,
       orders: this.#orders.length,
