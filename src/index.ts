@@ -29,6 +29,7 @@ export * as MonitoringApi from "./monitoring/Api.js";
 export * as Monitoring from "./monitoring/Monitoring.js";
 export * as MonitoringClient from "./monitoring/MonitoringClient.js";
 export type { ByteCounts } from "./net/ByteCounts.js";
+export * as CidrSet from "./net/CidrSet.js";
 export type { DataThreadStatus } from "./net/DataThreadStatus.js";
 export * as IpAddress from "./net/IpAddress.js";
 export { ListenError, type ListenFailure } from "./net/ListenError.js";

@@ -66,6 +66,36 @@ export const count = (
   );
 
 /**
+ * As {@link count}, where a limit may be left out.
+ *
+ * @since 0.2.0
+ * @category checks
+ */
+export const countOrNone = (
+  option: string,
+  value: number | undefined,
+  bounds: { readonly least: number; readonly most: number },
+): Effect.Effect<number | undefined, InvalidOption> =>
+  value === undefined ? Effect.succeed(undefined) : count(option, value, bounds);
+
+/** The most that may come in a time. */
+export const mostOfRate = 1_000_000;
+
+/**
+ * So many in a time, where a limit may be left out.
+ *
+ * @since 0.2.0
+ * @category checks
+ */
+export const rateOrNone = <A extends { readonly count: number }>(
+  option: string,
+  value: A | undefined,
+): Effect.Effect<A | undefined, InvalidOption> =>
+  value === undefined
+    ? Effect.succeed(undefined)
+    : Effect.as(count(`${option}.count`, value.count, { least: 1, most: mostOfRate }), value);
+
+/**
  * A port to listen on: 0, which is any free port, to 65535.
  *
  * @since 0.2.0

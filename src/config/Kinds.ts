@@ -2,11 +2,13 @@
  * The kinds of values that variables have: each constructor makes a {@link Variable} from its name, its default and what
  * it is.
  */
+import { readFileSync, statSync } from "node:fs";
 import { isIPv6, SocketAddress as NodeSocketAddress } from "node:net";
 import { Duration, Either, Redacted } from "effect";
+import * as CidrSet from "../net/CidrSet.js";
 import * as IpAddress from "../net/IpAddress.js";
 import { format, isIpAddress, parse, type SocketAddress } from "../net/SocketAddress.js";
-import { longestDuration } from "./InvalidOption.js";
+import { longestDuration, mostOfRate } from "./InvalidOption.js";
 import * as Token from "./Token.js";
 import { quote, type Variable, withDefault, withoutDefault } from "./Variable.js";
 
@@ -39,6 +41,16 @@ export const count = (
     },
     show: String,
   }),
+  bounds,
+});
+
+/** A whole number that limits something; undefined where there is no limit. */
+export const limit = (
+  name: string,
+  about: string,
+  bounds: Count["bounds"],
+): Variable<number | undefined> & Pick<Count, "bounds"> => ({
+  ...withoutDefault<number>(count(name, String(bounds.least), about, bounds)),
   bounds,
 });
 
@@ -180,6 +192,39 @@ export const duration = (
     show: formatDuration,
   });
 
+/**
+ * So many in each second or each minute.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Rate {
+  readonly count: number;
+  readonly per: "second" | "minute";
+}
+
+const perOf = { s: "second", m: "minute" } as const;
+
+/** How many may come in a time; undefined where there is no limit. */
+export const rate = (name: string, about: string): Variable<Rate | undefined> =>
+  withoutDefault<Rate>({
+    name,
+    about,
+    accepted: `a whole number from 1 to ${mostOfRate} and /s (a second) or /m (a minute), such as 20/s or 600/m`,
+    read: (text) => {
+      const [, digits = "", unit] = /^([0-9]{1,9})\/(s|m)$/i.exec(text) ?? [];
+      if (unit === undefined) return Either.left("it is not a number, a stroke and a unit");
+      const value = Number(digits);
+      if (value < 1) return Either.left("it is less than 1");
+      if (value > mostOfRate) return Either.left(`it is more than ${mostOfRate}`);
+      return Either.right({
+        count: value,
+        per: perOf[unit.toLowerCase() as keyof typeof perOf /* by the pattern */],
+      });
+    },
+    show: ({ count, per }) => `${count}/${per === "second" ? "s" : "m"}`,
+  });
+
 /** A part of a whole. */
 export const ratio = (name: string, text: string, about: string): Variable<number> =>
   withDefault<number>(text, {
@@ -317,4 +362,66 @@ export const addresses = (name: string, about: string) =>
       "host:port or [v6]:port, separated by commas, each once, such as 10.0.0.1:3000,[2001:db8::5]:3000",
     read: readAddresses,
     show: (list) => list.map(format).join(","),
+  });
+
+/** The largest file of addresses, in bytes: half a million entries and more. */
+const largestList = 16 * 1024 * 1024;
+
+/** The text of a file that lists something; on the left, why it cannot be had. */
+const readList = (path: string): Either.Either<string, string> =>
+  Either.flatMap(
+    Either.try({
+      try: () => {
+        const found = statSync(path);
+        // A pipe could be waited on for ever.
+        if (!found.isFile()) return Either.left(`${path} is not a file`);
+        return found.size > largestList
+          ? Either.left(`${path} is larger than ${largestList} bytes`)
+          : Either.right(readFileSync(path, "utf8"));
+      },
+      catch: (cause) =>
+        `${path} cannot be read (${cause instanceof Error && "code" in cause ? String(cause.code) : String(cause)})`,
+    }),
+    (text) => text,
+  );
+
+/** What stands on each line of a file but its comment, with where; lines without anything are left out. */
+function* linesOf(path: string, text: string): Generator<{ readonly text: string; readonly where: string }> {
+  for (const [i, line] of text
+    .replace(/^\ufeff/, "")
+    .split("\n")
+    .entries()) {
+    const entry = line.replace(/#.*$/s, "").trim();
+    if (entry !== "") yield { text: entry, where: `${path} line ${i + 1}: ${quote(entry)}` };
+  }
+}
+
+const readCidrs = (text: string, mayBeEmpty: boolean): Either.Either<CidrSet.CidrSet, string> => {
+  const path = text.startsWith("@") ? text.slice(1).trim() : undefined;
+  if (path === undefined) {
+    const set = CidrSet.parse(text);
+    return "wrong" in set ? Either.left(set.wrong) : Either.right(set);
+  }
+  if (!path.startsWith("/")) return Either.left("the path behind the @ does not begin with /");
+  return Either.flatMap(readList(path), (content) => {
+    const entries = [...linesOf(path, content)];
+    if (entries.length === 0 && !mayBeEmpty) return Either.left(`${path} has no entries`);
+    const set = CidrSet.fromEntries(entries, text);
+    return "wrong" in set ? Either.left(set.wrong) : Either.right(set);
+  });
+};
+
+/** A list of addresses and CIDRs, or a file that has them. `mayBeEmpty` is for files: whether none is a list too. */
+export const cidrs = (
+  name: string,
+  about: string,
+  { mayBeEmpty = false }: { readonly mayBeEmpty?: boolean } = {},
+): Variable<CidrSet.CidrSet | undefined> =>
+  withoutDefault<CidrSet.CidrSet>({
+    name,
+    about,
+    accepted:
+      "addresses and CIDRs separated by commas, such as 192.0.2.7,10.0.0.0/8,2001:db8::/32, or @ and the path of a file with one on each line and # before comments, such as @/etc/zeitwork/clients",
+    read: (text) => readCidrs(text, mayBeEmpty),
+    show: ({ text }) => (text.length > 200 ? `${text.slice(0, 200)}…` : text),
   });

@@ -29,7 +29,7 @@ import * as Kinds from "./Kinds.js";
 import { leastAdminToken } from "./Token.js";
 import * as Variable from "./Variable.js";
 
-export type { Count } from "./Kinds.js";
+export type { Count, Rate } from "./Kinds.js";
 export type { Readable, Variable } from "./Variable.js";
 
 /**
@@ -181,6 +181,28 @@ export const table = {
     "errors",
     "which connections are logged when they are over: none, those that did not end in order, or all",
     ["off", "errors", "all"],
+  ),
+  /** Undefined where everybody may come who is not denied. */
+  allowClients: Kinds.cidrs(
+    "ALLOW_CLIENTS",
+    "the only clients that are served: all others are reset before a backend is chosen",
+  ),
+  /** Undefined where nobody is denied. */
+  denyClients: Kinds.cidrs(
+    "DENY_CLIENTS",
+    "clients that are reset before a backend is chosen, those of ALLOW_CLIENTS too",
+    { mayBeEmpty: true },
+  ),
+  /** Undefined where there is no limit. */
+  maxConnectionsPerClient: Kinds.limit(
+    "MAX_CONNECTIONS_PER_CLIENT",
+    "how many connections one client may have at a time, further ones are reset; an IPv6 client is its /64; unset, as many as it likes",
+    { least: 1, most: 1_000_000 },
+  ),
+  /** Undefined where there is no limit. */
+  maxConnectionRatePerClient: Kinds.rate(
+    "MAX_CONNECTION_RATE_PER_CLIENT",
+    "how many connections one client may make in a second or a minute, all at once or one after another, further ones are reset; an IPv6 client is its /64; unset, as many as it likes",
   ),
   /** Zero resets open connections at once. */
   drainTimeout: Kinds.duration(

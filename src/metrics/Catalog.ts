@@ -61,7 +61,7 @@ export const catalog = {
   ),
   refused: counter(
     "connections_refused",
-    "Connections reset because no backend could take them, or there were as many as there can be.",
+    "Connections reset because no backend could take them, there were as many as there can be, or their clients may not come.",
     ["reason"],
   ),
   acceptErrors: counter("accept_errors", "Connections that could not be accepted."),
@@ -183,7 +183,7 @@ export const catalog = {
  * @category constants
  */
 export const values = {
-  refused: ["no-backend", "connect-failed", "at-capacity"],
+  refused: ["no-backend", "connect-failed", "at-capacity", "denied", "client-limit", "client-rate"],
   /** `by/phase`, of connections that were relayed; those that the balancer ends otherwise begin with their first. */
   ended: ["client", "backend", "client-reset", "backend-reset"].flatMap((by) => [
     `${by}/relaying`,

@@ -172,7 +172,7 @@ export const SteeredBackend = Schema.Struct({
 
 const Refusals = Schema.Record({ key: Schema.String, value: Count }).annotations({
   description:
-    "Connections reset since the start because no backend could take them, or there were as many as there can be, by reason.",
+    "Connections reset since the start because no backend could take them, there were as many as there can be, or their clients may not come, by reason.",
 });
 
 const Uptime = Schema.Number.annotations({
@@ -192,7 +192,8 @@ const totals = {
   open: Count.annotations({ description: "Connections open now." }),
   total: Count.annotations({ description: "Connections accepted since the start." }),
   refused: Count.annotations({
-    description: "Of those, reset because no backend could take them, or there were as many as there can be.",
+    description:
+      "Of those, reset because no backend could take them, there were as many as there can be, or their clients may not come.",
   }),
   refusals: Refusals,
   last_refused: Schema.NullOr(Instant).annotations({ description: "When one was last reset so." }),

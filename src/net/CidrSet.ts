@@ -163,11 +163,7 @@ export class CidrSet {
   has(host: string): boolean {
     const reader = this.#reader;
     const family = reader.read(host);
-    return family === 4
-      ? this.#inet.has(reader.words)
-      : family === 6
-        ? this.#inet6.has(reader.words)
-        : false;
+    return family === 4 ? this.#inet.has(reader.words) : family === 6 ? this.#inet6.has(reader.words) : false;
   }
 }
 

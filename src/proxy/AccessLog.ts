@@ -5,6 +5,7 @@ import { Effect } from "effect";
 import { describe } from "../backend/Backend.js";
 import type { AccessLogMode } from "../config/Settings.js";
 import { format } from "../net/SocketAddress.js";
+import { isDenial } from "./Admission.js";
 import { type ConnectionRecord, codeOf, isClean } from "./ConnectionRecord.js";
 
 // Tenths of microseconds are noise.
@@ -31,5 +32,8 @@ export const make = (
   if (mode === "off") return () => undefined;
   const line = (record: ConnectionRecord) =>
     Effect.annotateLogs(Effect.logInfo("connection"), fields(record));
-  return mode === "all" ? line : (record) => (isClean(record) ? undefined : line(record));
+  // Who is turned away is no error, and may come thousands of times a second: another line adds them up.
+  return mode === "all"
+    ? line
+    : (record) => (isClean(record) || isDenial(record.by) ? undefined : line(record));
 };

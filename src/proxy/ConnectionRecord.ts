@@ -26,6 +26,12 @@ export type EndedBy =
   | "connect-failed"
   /** The balancer: it had as many connections as it can have, and none of them ended for long. */
   | "at-capacity"
+  /** The balancer: the client is on DENY_CLIENTS, or not on ALLOW_CLIENTS. */
+  | "denied"
+  /** The balancer: the client had MAX_CONNECTIONS_PER_CLIENT connections. */
+  | "client-limit"
+  /** The balancer: the client made more connections than MAX_CONNECTION_RATE_PER_CLIENT. */
+  | "client-rate"
   /** The balancer: DRAIN_TIMEOUT was over. */
   | "drain-timeout"
   /** The balancer: an operator disabled the backend. */

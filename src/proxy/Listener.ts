@@ -44,7 +44,10 @@ export const listen = ({
       port,
       inherited,
       backlog,
-      onConnection: sessions.unsafeServe,
+      onConnection: (client) => {
+        const rest = sessions.unsafeServe(client);
+        if (rest !== undefined) run(rest);
+      },
       onRefused: (client) => {
         const rest = sessions.unsafeRefuse(client, "at-capacity", atCapacity);
         if (rest !== undefined) run(rest);

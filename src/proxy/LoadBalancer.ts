@@ -44,9 +44,11 @@ import * as MonotonicClock from "../clock/MonotonicClock.js";
 import * as InvalidOption from "../config/InvalidOption.js";
 import * as Settings from "../config/Settings.js";
 import { Metrics } from "../metrics/Metrics.js";
+import type { CidrSet } from "../net/CidrSet.js";
 import type { ListenError } from "../net/ListenError.js";
 import type { SocketAddress } from "../net/SocketAddress.js";
 import { Transport } from "../transport/Transport.js";
+import * as Admission from "./Admission.js";
 import type { ConnectionRecord } from "./ConnectionRecord.js";
 import * as Listener from "./Listener.js";
 import * as Session from "./Session.js";
@@ -72,6 +74,14 @@ export interface Options {
   readonly connectRetries?: number;
   /** How long open connections may run on once the listener drains; zero resets them at once. */
   readonly drainTimeout?: Duration.DurationInput;
+  /** With it, all other clients are reset before a backend is chosen. */
+  readonly allowClients?: CidrSet | undefined;
+  /** Clients that are reset before a backend is chosen, allowed or not. */
+  readonly denyClients?: CidrSet | undefined;
+  /** How many connections one client (of IPv6 a /64) may have at a time: 1 to 1,000,000. No limit by default. */
+  readonly maxConnectionsPerClient?: number | undefined;
+  /** How many connections one client (of IPv6 a /64) may make in a time. No limit by default. */
+  readonly maxConnectionRatePerClient?: Settings.Rate | undefined;
   /** Which connections are in the access log. */
   readonly accessLog?: Settings.AccessLogMode;
   /**
@@ -130,6 +140,12 @@ const checked = (options: Options) =>
       options.drainTimeout ?? Settings.defaults.drainTimeout,
       Duration.zero,
     ),
+    maxPerClient: InvalidOption.countOrNone(
+      "maxConnectionsPerClient",
+      options.maxConnectionsPerClient,
+      Settings.table.maxConnectionsPerClient.bounds,
+    ),
+    ratePerClient: InvalidOption.rateOrNone("maxConnectionRatePerClient", options.maxConnectionRatePerClient),
   });
 
 /**
@@ -146,7 +162,15 @@ export const make = (
   BackendRegistry | Metrics | Sessions.Sessions | Transport | Scope.Scope
 > =>
   Effect.gen(function* () {
-    const { connectRetries, connectTimeoutMillis, drainTimeoutMillis, host, port } = yield* checked(options);
+    const {
+      connectRetries,
+      connectTimeoutMillis,
+      drainTimeoutMillis,
+      host,
+      maxPerClient,
+      port,
+      ratePerClient,
+    } = yield* checked(options);
     const registry = yield* BackendRegistry;
     const transport = yield* Transport;
     const metrics = yield* Metrics;
@@ -177,6 +201,12 @@ export const make = (
       sessions,
       metrics,
       attempts,
+      admission: Admission.make({
+        allow: options.allowClients,
+        deny: options.denyClients,
+        maxPerClient,
+        ratePerClient,
+      }),
       log,
       now,
       wallClock: () => clock.unsafeCurrentTimeMillis(),

@@ -20,6 +20,7 @@ import {
   type RelayOutcome,
   type Transport,
 } from "../transport/Transport.js";
+import type { Denial } from "./Admission.js";
 import type { ByteSlot } from "./ByteSlots.js";
 import type { EndedBy, Phase } from "./ConnectionRecord.js";
 
@@ -51,6 +52,8 @@ export class Session implements ForwardOptions {
   waited = false;
   /** An operator disabled its backend while it was assigned to it. */
   cut = false;
+  /** It counts towards the limits of its client. */
+  admitted = false;
 
   constructor(
     readonly id: number,
@@ -75,7 +78,7 @@ export class Session implements ForwardOptions {
 }
 
 /** Why a session is refused. */
-export type Refusal = "no-backend" | "connect-failed" | "at-capacity";
+export type Refusal = "no-backend" | "connect-failed" | "at-capacity" | Denial;
 
 /** What follows from an attempt. */
 export type Decision =

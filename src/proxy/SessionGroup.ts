@@ -7,11 +7,13 @@ import type { Backend } from "../backend/Backend.js";
 import type { AccessLogMode } from "../config/Settings.js";
 import * as LogThrottle from "../log/LogThrottle.js";
 import type { Metrics } from "../metrics/Metrics.js";
-import { format } from "../net/SocketAddress.js";
+import { format, type SocketAddress } from "../net/SocketAddress.js";
 import type { Connection } from "../transport/Transport.js";
 import * as AccessLog from "./AccessLog.js";
+import { type Admission, denials, isDenial } from "./Admission.js";
 import { ByteSlots } from "./ByteSlots.js";
 import { type ConnectionRecord, codeOf, isClean } from "./ConnectionRecord.js";
+import { DenialTally } from "./DenialTally.js";
 import { OpenSessions } from "./OpenSessions.js";
 import { type Attempts, type Refusal, Session } from "./Session.js";
 import { type Ending, SessionFibers } from "./SessionFibers.js";
@@ -21,6 +23,8 @@ export interface Options {
   readonly sessions: typeof Sessions.Service;
   readonly metrics: typeof Metrics.Service;
   readonly attempts: Attempts;
+  /** Undefined where everybody may come. */
+  readonly admission: Admission | undefined;
   /** Writes a log line. It does not fail. */
   readonly log: (line: Effect.Effect<void>) => Effect.Effect<void>;
   /** Monotonic milliseconds. */
@@ -36,9 +40,9 @@ export interface SessionGroup {
   readonly open: Effect.Effect<number>;
   readonly phase: Effect.Effect<ListenerPhase>;
   readonly setPhase: (phase: ListenerPhase) => Effect.Effect<void>;
-  /** Serves a client that was accepted. */
-  readonly unsafeServe: (client: Connection) => void;
-  /** Refuses a client that was accepted: it is reset, and has a record. Answers what is left to be done: logging. */
+  /** Serves a client that was accepted, or turns it away. Answers what is left to be done: logging. */
+  readonly unsafeServe: (client: Connection) => Effect.Effect<void> | undefined;
+  /** Refuses a client that was accepted: it is reset, and has a record. Answers the same. */
   readonly unsafeRefuse: (client: Connection, by: Refusal, why: string) => Effect.Effect<void> | undefined;
   /** The open ones, the oldest first. */
   readonly list: Effect.Effect<ReadonlyArray<OpenSession>>;
@@ -69,6 +73,7 @@ const logInterval = Duration.seconds(5);
 /** Its scope resets what is open when it closes. */
 export const make = ({
   accessLog: accessLogMode,
+  admission,
   attempts,
   log,
   metrics,
@@ -82,6 +87,7 @@ export const make = ({
     const slots = new ByteSlots();
     const accessLine = AccessLog.make(accessLogMode);
     const refusedThrottle = LogThrottle.make(logInterval);
+    const tally = new DenialTally(Duration.toMillis(logInterval));
     const { runtimeFlags } = yield* Effect.runtime();
     let phase: ListenerPhase = "waiting";
     /** Sessions that were reset because the drain was over. */
@@ -99,6 +105,19 @@ export const make = ({
           }),
         ),
       );
+
+    const turnedAwayLine = ({ host }: SocketAddress, why: string): Effect.Effect<void> | undefined => {
+      const summary = tally.add(host, now());
+      return summary === undefined
+        ? undefined
+        : Effect.annotateLogs(Effect.logWarning("clients turned away"), {
+            count: summary.count,
+            "most from": summary.mostFrom,
+            "of these": summary.ofThese,
+            "why the last": why,
+            "refused in all": metrics.refusals,
+          });
+    };
 
     const recordOf = (session: Session, ending: Ending): ConnectionRecord => {
       const { backend, backendConnections, bytes, client, connectMillis, retries } = session;
@@ -151,7 +170,7 @@ export const make = ({
      * What is done at the end of a session, in this order. Each step may answer a log line. One that throws is logged,
      * and the steps after it are done all the same.
      */
-    const exitSteps: ReadonlyArray<ExitStep> = [
+    const exitSteps: Array<ExitStep> = [
       // A client must not take this for an orderly end. After a relay that ended by itself, it does nothing.
       (session, record) => {
         if (!isClean(record)) session.client.reset();
@@ -164,7 +183,9 @@ export const make = ({
       ({ client }, _record, ending) => {
         if (ending._tag === "Refuse") {
           metrics.refused(ending.by);
-          return refusedLine(client, ending.why);
+          return isDenial(ending.by)
+            ? turnedAwayLine(client.remote, ending.why)
+            : refusedLine(client, ending.why);
         }
         return ending.defect === undefined ? undefined : logDefect(ending.defect);
       },
@@ -173,6 +194,11 @@ export const make = ({
       },
       (_session, record) => accessLine(record),
     ];
+    if (admission !== undefined) {
+      exitSteps.push((session) => {
+        if (session.admitted) admission.leave(session.client.remote.host);
+      });
+    }
 
     const begin = (client: Connection): Session => {
       metrics.opened();
@@ -203,6 +229,17 @@ export const make = ({
       const logged = Effect.forEach(lines, log, { discard: true });
       return released === undefined ? logged : Effect.ensuring(released, logged);
     };
+
+    const serve = (client: Connection): undefined => {
+      const session = begin(client);
+      const fiber = fibers.acquire();
+      session.admitted = admission !== undefined;
+      open.add(session, fiber);
+      fiber.serve(session);
+    };
+
+    const refuse: SessionGroup["unsafeRefuse"] = (client, by, why) =>
+      end(begin(client), { _tag: "Refuse", by, why });
 
     const fibers = new SessionFibers(
       { attempt: attempts.attempt, end, logDefect: (cause) => log(logDefect(cause)) },
@@ -241,13 +278,14 @@ export const make = ({
           phase = next;
           return registration.phaseChanged;
         }),
-      unsafeServe: (client) => {
-        const session = begin(client);
-        const fiber = fibers.acquire();
-        open.add(session, fiber);
-        fiber.serve(session);
-      },
-      unsafeRefuse: (client, by, why) => end(begin(client), { _tag: "Refuse", by, why }),
+      unsafeServe:
+        admission === undefined
+          ? serve
+          : (client) => {
+              const denial = admission.admit(client.remote.host, now());
+              return denial === undefined ? serve(client) : refuse(client, denial, denials[denial]);
+            },
+      unsafeRefuse: refuse,
       cut: (holds) =>
         Effect.suspend(() => {
           const chosen = [...open].filter(

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { assert, describe, it } from "@effect/vitest";
 import { Config, ConfigProvider, Duration, Effect, Either, FastCheck, LogLevel, Redacted } from "effect";
 import * as Environment from "../../src/config/Environment.js";
@@ -77,6 +80,10 @@ describe("Settings", () => {
       LB_THREADS: "0",
       RESET_ON_CRASH: "true",
       ACCESS_LOG: "errors",
+      ALLOW_CLIENTS: "none",
+      DENY_CLIENTS: "none",
+      MAX_CONNECTIONS_PER_CLIENT: "none",
+      MAX_CONNECTION_RATE_PER_CLIENT: "none",
       DRAIN_TIMEOUT: "30s",
       OTEL_SDK_DISABLED: "false",
       OTEL_EXPORTER_OTLP_ENDPOINT: "none",
@@ -584,6 +591,85 @@ describe("Settings", () => {
         assert.deepStrictEqual(others, []);
         assert.include(line, "OPERATOR_TOKEN=<redacted>: ");
         assert.notInclude(line, "t0k");
+      }
+    });
+  });
+
+  describe("ALLOW_CLIENTS and DENY_CLIENTS", () => {
+    /** A file with this text, for as long as the callback runs. */
+    const withFile = (text: string, use: (path: string) => void): void => {
+      const folder = mkdtempSync(join(tmpdir(), "clients-"));
+      try {
+        writeFileSync(join(folder, "list"), text);
+        use(join(folder, "list"));
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    };
+
+    it("are addresses and CIDRs, of both families", () => {
+      const found = accepted({ DENY_CLIENTS: "192.0.2.7, 10.0.0.0/8 ,2001:db8::/32" });
+      const has = (host: string) => found.denyClients?.has(host);
+      assert.deepStrictEqual(
+        ["192.0.2.7", "192.0.2.8", "10.9.9.9", "2001:db8:5::1", "2001:db9::1"].map(has),
+        [true, false, true, true, false],
+      );
+      assert.strictEqual(Settings.describe(found).DENY_CLIENTS, "192.0.2.7, 10.0.0.0/8 ,2001:db8::/32");
+      assert.isUndefined(found.allowClients);
+    });
+
+    it("are named one by one where they are wrong", () => {
+      const line = refusedAlone("ALLOW_CLIENTS", "10.0.0.0/8,,office,10.0.0.1/8");
+      for (const wrong of ["item 2 of 4: ", '"office": it is not an IP address', "did you mean 10.0.0.0/8"]) {
+        assert.include(line, wrong);
+      }
+    });
+
+    it("may stand in a file, one on each line, with comments", () => {
+      withFile("# the office\n10.0.0.0/8 # all of it\r\n\n  2001:db8::/32\n10.0.0.0/8", (path) => {
+        const found = accepted({ ALLOW_CLIENTS: `@${path}` });
+        assert.isTrue(found.allowClients?.has("10.1.1.1") && found.allowClients.has("2001:db8::1"));
+        assert.strictEqual(Settings.describe(found).ALLOW_CLIENTS, `@${path}`);
+      });
+    });
+
+    it("are refused with their line where the file is wrong", () => {
+      withFile("10.0.0.0/8\n# fine\n10.0.0.300\n10.0.0.1,10.0.0.2\n", (path) => {
+        const line = refusedAlone("ALLOW_CLIENTS", `@${path}`);
+        assert.include(line, `${path} line 3: "10.0.0.300": it is not an IP address`);
+        assert.include(line, `${path} line 4: "10.0.0.1,10.0.0.2": it is not an IP address`);
+      });
+    });
+
+    it("are refused where the file cannot be read: it is missing, is none, or has a path that depends on the place", () => {
+      assert.include(
+        refusedAlone("DENY_CLIENTS", "@/nowhere/clients"),
+        "/nowhere/clients cannot be read (ENOENT)",
+      );
+      assert.include(refusedAlone("DENY_CLIENTS", "@/"), "/ is not a file");
+      assert.include(refusedAlone("DENY_CLIENTS", "@clients"), "does not begin with /");
+    });
+
+    it("may be an empty file where that denies nobody, and not where it would deny everybody", () => {
+      withFile("# nobody yet\n", (path) => {
+        assert.isFalse(accepted({ DENY_CLIENTS: `@${path}` }).denyClients?.has("10.0.0.1"));
+        assert.include(refusedAlone("ALLOW_CLIENTS", `@${path}`), `${path} has no entries`);
+      });
+    });
+  });
+
+  describe("MAX_CONNECTION_RATE_PER_CLIENT", () => {
+    it("is a number in each second or minute", () => {
+      for (const [text, value, shown] of [
+        ["20/s", { count: 20, per: "second" }, "20/s"],
+        ["600/M", { count: 600, per: "minute" }, "600/m"],
+      ] as const) {
+        const found = accepted({ MAX_CONNECTION_RATE_PER_CLIENT: text });
+        assert.deepStrictEqual(found.maxConnectionRatePerClient, value);
+        assert.strictEqual(Settings.describe(found).MAX_CONNECTION_RATE_PER_CLIENT, shown);
+      }
+      for (const text of ["20", "0/s", "1000001/s", "20/h", "-1/s", "1.5/s", "/s", "20 /s"]) {
+        refusedAlone("MAX_CONNECTION_RATE_PER_CLIENT", text);
       }
     });
   });

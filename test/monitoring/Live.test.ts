@@ -18,7 +18,7 @@ import * as Registry from "../../src/backend/BackendRegistry.js";
 import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
 import * as Pool from "../../src/backend/Pool.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
-import { Metrics } from "../../src/metrics/Metrics.js";
+import { Metrics, values } from "../../src/metrics/Metrics.js";
 import {
   NotServing,
   Status,
@@ -32,6 +32,9 @@ import * as Sessions from "../../src/proxy/Sessions.js";
 import * as CapturedLog from "../support/CapturedLog.js";
 import { failed, succeeded } from "../support/Observations.js";
 import * as OpenSessions from "../support/OpenSessions.js";
+
+/** No connection was refused, for any reason. */
+const noneRefused = Object.fromEntries(values.refused.map((reason) => [reason, 0]));
 
 const secret = "correct-horse-battery";
 
@@ -350,7 +353,7 @@ describe("GET /status", () => {
         open: 1,
         total: 1,
         refused: 0,
-        refusals: { "no-backend": 0, "connect-failed": 0, "at-capacity": 0 },
+        refusals: { ...noneRefused, "no-backend": 0 },
         last_refused: null,
         received: 10,
         sent: 20,

@@ -181,7 +181,9 @@ describe("CidrSet", () => {
       assert.isTrue(set.has(`10.${a}.${b}.0`) && set.has(`10.${a}.${b}.255`));
       assert.isFalse(set.has(`10.${a}.${b + 1}.0`) || set.has(`10.${a}.${b + 1}.255`));
       const [inside, outside] = [(2 * i).toString(16), (2 * i + 1).toString(16)];
-      assert.isTrue(set.has(`2001:db8:${inside}::`) && set.has(`2001:db8:${inside}:ffff:ffff:ffff:ffff:ffff`));
+      assert.isTrue(
+        set.has(`2001:db8:${inside}::`) && set.has(`2001:db8:${inside}:ffff:ffff:ffff:ffff:ffff`),
+      );
       assert.isFalse(set.has(`2001:db8:${outside}::`) || set.has(`2001:db8:${outside}:ffff::1`));
     }
   });
@@ -211,7 +213,15 @@ describe("CidrSet", () => {
     assert.include(wrongOf("::ffff:0.0.0.0/95"), "at least 96 bits");
     assert.include(wrongOf("10.0.0.1/8"), "did you mean 10.0.0.0/8 or 10.0.0.1?");
     assert.include(wrongOf("::ffff:10.0.0.1/104"), "did you mean 10.0.0.0/8 or 10.0.0.1?");
-    for (const text of ["localhost", "10.0.0", "10.0.0.0/", "/8", "10.0.0.0/8/8", "fe80::1%eth0", "010.0.0.1"]) {
+    for (const text of [
+      "localhost",
+      "10.0.0",
+      "10.0.0.0/",
+      "/8",
+      "10.0.0.0/8/8",
+      "fe80::1%eth0",
+      "010.0.0.1",
+    ]) {
       assert.include(wrongOf(text), `${JSON.stringify(text)}: it is not an IP address or a CIDR`);
     }
     const both = wrongOf("1.2.3.4,,nobody");

@@ -19,6 +19,7 @@ const record: ConnectionRecord = {
   phase: "relaying",
 };
 
+/** Whether it is left out of the errors. */
 const everyEnd: Readonly<Record<EndedBy, boolean>> = {
   client: true,
   backend: true,
@@ -27,6 +28,9 @@ const everyEnd: Readonly<Record<EndedBy, boolean>> = {
   "no-backend": false,
   "connect-failed": false,
   "at-capacity": false,
+  denied: true,
+  "client-limit": true,
+  "client-rate": true,
   "drain-timeout": false,
   "thread-lost": false,
   disabled: false,
@@ -52,15 +56,17 @@ const told = (mode: "off" | "errors" | "all") =>
   });
 
 describe("AccessLog", () => {
-  it.effect("tells of no connection, of those that did not end in order, or of all", () =>
-    Effect.gen(function* () {
-      assert.deepStrictEqual(yield* told("off"), []);
-      assert.deepStrictEqual(
-        yield* told("errors"),
-        ends.filter((by) => !everyEnd[by]).map((by) => `${by}/relaying`),
-      );
-      assert.lengthOf(yield* told("all"), ends.length);
-    }),
+  it.effect(
+    "tells of no connection, of those that did not end in order and were not turned away, or of all",
+    () =>
+      Effect.gen(function* () {
+        assert.deepStrictEqual(yield* told("off"), []);
+        assert.deepStrictEqual(
+          yield* told("errors"),
+          ends.filter((by) => !everyEnd[by]).map((by) => `${by}/relaying`),
+        );
+        assert.lengthOf(yield* told("all"), ends.length);
+      }),
   );
 
   it("has the fields that docs/access-log.md explains", () => {

@@ -9,6 +9,7 @@ import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
 import { Metrics } from "../../src/metrics/Metrics.js";
 import { Recorder } from "../../src/metrics/Recorder.js";
+import * as CidrSet from "../../src/net/CidrSet.js";
 import { codeOf } from "../../src/proxy/ConnectionRecord.js";
 import * as LoadBalancer from "../../src/proxy/LoadBalancer.js";
 import * as Sessions from "../../src/proxy/Sessions.js";
@@ -204,6 +205,130 @@ describe("a listener", () => {
       assert.lengthOf(lines("connection refused"), 1);
       assert.strictEqual(metrics.refusalsByReason.get("at-capacity"), 1);
       assert.deepStrictEqual([metrics.total, yield* sessions.open], [2, 1]);
+    }),
+  );
+
+  /** Clients with these addresses and ports connect; answers the ports of those that were reset. */
+  const come = (
+    transport: ScriptedTransport.ScriptedTransport,
+    ...clients: ReadonlyArray<readonly [host: string, port: number]>
+  ) =>
+    Effect.gen(function* () {
+      const reset: Array<number> = [];
+      yield* transport.accept(
+        ...clients.map(([host, port]) => ({
+          ...ScriptedTransport.client(port, () => reset.push(port)),
+          remote: { host, port },
+        })),
+      );
+      return reset;
+    });
+
+  const cidrs = (text: string) => {
+    const set = CidrSet.parse(text);
+    return set instanceof CidrSet.CidrSet ? set : assert.fail(set.wrong);
+  };
+
+  test(
+    "resets clients that may not come before a backend is chosen, and has a record of each",
+    Effect.gen(function* () {
+      const { discover, lines, listen, metrics, registry } = yield* make;
+      yield* discover;
+      const { balancer, relays, transport } = yield* listen({
+        accessLog: "all",
+        allowClients: cidrs("10.0.0.0/8,2001:db8::/32"),
+        denyClients: cidrs("10.0.0.66"),
+      });
+      const reset = yield* come(
+        transport,
+        ["10.0.0.1", 1],
+        ["10.0.0.66", 2],
+        ["192.0.2.1", 3],
+        ["2001:db8::1", 4],
+        ["10.0.0.66", 5],
+      );
+      assert.deepStrictEqual(reset, [2, 3, 5]);
+      yield* eventually(() => relays.open() === 2);
+      assert.strictEqual((yield* registry.pool).connections, 2);
+      assert.strictEqual(yield* balancer.open, 2);
+      assert.strictEqual(metrics.refusalsByReason.get("denied"), 3);
+      yield* eventually(() => lines("connection").length === 3);
+      assert.deepStrictEqual(
+        lines("connection").map(({ annotations }) => annotations["code"]),
+        ["denied/choosing", "denied/choosing", "denied/choosing"],
+      );
+      // One line for all of them in five seconds, and no line of an error.
+      assert.lengthOf(lines("clients turned away"), 1);
+      assert.deepInclude(lines("clients turned away")[0]?.annotations, {
+        count: 1,
+        "most from": "10.0.0.66",
+      });
+      assert.lengthOf(lines("connection refused"), 0);
+    }),
+  );
+
+  test(
+    "has no more connections of one client than one may have, however often it was turned away",
+    Effect.gen(function* () {
+      const { discover, listen, metrics } = yield* make;
+      yield* discover;
+      const { relays, transport } = yield* listen({ maxConnectionsPerClient: 2 });
+      const many = Array.from({ length: 5_000 }, (_, i) => ["10.0.0.1", i + 1] as const);
+      const reset = yield* come(transport, ...many, ["10.0.0.2", 9_000]);
+      assert.lengthOf(reset, 4_998);
+      yield* eventually(() => relays.open() === 3);
+      assert.strictEqual(metrics.refusalsByReason.get("client-limit"), 4_998);
+      relays.end(1);
+      yield* eventually(() => metrics.bytesEnded.received > 0);
+      assert.deepStrictEqual(yield* come(transport, ["10.0.0.1", 9_001], ["10.0.0.1", 9_002]), [9_002]);
+    }),
+  );
+
+  test(
+    "gives a client's place back whatever ended its connection",
+    Effect.gen(function* () {
+      const { discover, listen, metrics } = yield* make;
+      yield* discover;
+      const { relays, transport } = yield* listen({ maxConnectionsPerClient: 1 });
+      for (const [i, end] of (["client-reset", "backend-closed", "thread-lost"] as const).entries()) {
+        const port = 100 + i;
+        assert.deepStrictEqual(yield* come(transport, ["10.0.0.1", port]), []);
+        yield* eventually(() => relays.open() === 1);
+        relays.end(port, end);
+        yield* eventually(() => metrics.bytesEnded.received === 3 * (i + 1));
+      }
+    }),
+  );
+
+  test(
+    "gives a client's place back where no backend could take it",
+    Effect.gen(function* () {
+      const { listen, metrics, registry } = yield* make;
+      yield* registry.discovered([]);
+      const { transport } = yield* listen({ maxConnectionsPerClient: 1 });
+      for (let i = 1; i <= 3; i++) {
+        yield* come(transport, ["10.0.0.1", i]);
+        yield* eventually(() => metrics.refusalsByReason.get("no-backend") === i);
+      }
+      assert.strictEqual(metrics.refusalsByReason.get("client-limit"), 0);
+    }),
+  );
+
+  test(
+    "resets a client that makes more connections than one may make in a time",
+    Effect.gen(function* () {
+      const { discover, listen, metrics } = yield* make;
+      yield* discover;
+      const { transport } = yield* listen({ maxConnectionRatePerClient: { count: 2, per: "minute" } });
+      const reset = yield* come(
+        transport,
+        ["10.0.0.1", 1],
+        ["10.0.0.1", 2],
+        ["10.0.0.1", 3],
+        ["10.0.0.2", 4],
+      );
+      assert.deepStrictEqual(reset, [3]);
+      assert.strictEqual(metrics.refusalsByReason.get("client-rate"), 1);
     }),
   );
 

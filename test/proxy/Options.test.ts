@@ -39,7 +39,7 @@ describe("LoadBalancer's options", () => {
     }),
   );
 
-  const invalid: ReadonlyArray<readonly [keyof LoadBalancer.Options, Partial<LoadBalancer.Options>]> = [
+  const invalid: ReadonlyArray<readonly [option: string, Partial<LoadBalancer.Options>]> = [
     ["port", { port: 70_000 }],
     ["port", { port: Number.NaN }],
     ["port", { port: -1 }],
@@ -51,6 +51,9 @@ describe("LoadBalancer's options", () => {
     ["connectRetries", { connectRetries: 1.5 }],
     ["connectRetries", { connectRetries: -1 }],
     ["connectRetries", { connectRetries: 101 }],
+    ["maxConnectionsPerClient", { maxConnectionsPerClient: 0 }],
+    ["maxConnectionsPerClient", { maxConnectionsPerClient: 1_000_001 }],
+    ["maxConnectionRatePerClient.count", { maxConnectionRatePerClient: { count: 0, per: "second" } }],
     ["drainTimeout", { drainTimeout: Duration.infinity }],
     ["drainTimeout", { drainTimeout: "25 days" }],
   ];

@@ -1,0 +1,49 @@
+/**
+ * Clients that were turned away, added up for the log: how many since the last line, and who most often. A client that
+ * comes thousands of times a second costs one look at a table each time.
+ */
+
+/** Clients that are told apart between two lines. */
+export const mostClients = 1_000;
+
+/** What a line says. */
+export interface Summary {
+  /** Turned away since the last line. */
+  readonly count: number;
+  /** Who was turned away most often of the first thousand that were, and how often. */
+  readonly mostFrom: string;
+  readonly ofThese: number;
+}
+
+export class DenialTally {
+  readonly #counts = new Map<string, number>();
+  #count = 0;
+  #summarised = Number.NEGATIVE_INFINITY;
+
+  constructor(
+    /** From one summary to the next at least, in milliseconds. */
+    readonly intervalMillis: number,
+  ) {}
+
+  /** A client is turned away at a monotonic time. Answers what is to be said, if anything is now. */
+  add(host: string, now: number): Summary | undefined {
+    this.#count += 1;
+    const count = this.#counts.get(host);
+    if (count !== undefined) this.#counts.set(host, count + 1);
+    else if (this.#counts.size < mostClients) this.#counts.set(host, 1);
+    if (now - this.#summarised < this.intervalMillis) return undefined;
+    this.#summarised = now;
+    let mostFrom = host;
+    let ofThese = 0;
+    for (const [each, of] of this.#counts) {
+      if (of > ofThese) {
+        mostFrom = each;
+        ofThese = of;
+      }
+    }
+    const summary = { count: this.#count, mostFrom, ofThese };
+    this.#count = 0;
+    this.#counts.clear();
+    return summary;
+  }
+}
