@@ -55,7 +55,23 @@ export const backends = (list: ReadonlyArray<Backend>, now: string, colours: boo
     colours,
   );
 
-/** The balancer in two lines, and a table of its backends. */
+const threadTitles = ["THREAD", "OPEN", "CPU S", "TURNS", "ORDERS", "REPORTS"];
+
+const threads = (list: (typeof Status.Type)["data_threads"], colours: boolean): string =>
+  render(
+    threadTitles,
+    list.map(({ connections, cpu_seconds, name, orders, reports, turns }) => [
+      cell(name),
+      figure(connections),
+      figure(cpu_seconds),
+      figure(turns),
+      figure(orders),
+      figure(reports),
+    ]),
+    colours,
+  );
+
+/** The balancer in two lines, a table of its backends, and one of its data threads. */
 export const status = (status: typeof Status.Type, colours: boolean): string => {
   const paint = (text: string, colour: Colour) => painted(text, colour, colours);
   const about = [status.algorithm, status.version, status.transport].flatMap((part) =>
@@ -66,5 +82,6 @@ export const status = (status: typeof Status.Type, colours: boolean): string => 
     `${paint(status.status, colourOf[status.status])}: ${status.healthy_backends} of ${quantity(status.total_backends, "backend")} healthy; ${about.join(", ")}; up ${ago(status.started, status.now)}`,
     `${quantity(status.open, "connection")} open, ${status.total} in all, ${status.refused} refused; the list of backends is ${list}`,
     ...(status.backends.length === 0 ? [] : ["", backends(status.backends, status.now, colours)]),
+    ...(status.data_threads.length === 0 ? [] : ["", threads(status.data_threads, colours)]),
   ].join("\n");
 };

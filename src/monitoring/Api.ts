@@ -179,6 +179,24 @@ const Uptime = Schema.Number.annotations({
   description: "Seconds since the process started, by a clock that nobody sets.",
 });
 
+/**
+ * A data thread, and what it has done since it began.
+ *
+ * @since 0.2.0
+ * @category schemas
+ */
+export const DataThread = Schema.Struct({
+  name: Schema.String,
+  connections: Count.annotations({ description: "Connections that it has: to be made, or relayed." }),
+  cpu_seconds: Schema.NullOr(Schema.Number).annotations({
+    description: "Processor time that it has used; null where the system does not say.",
+  }),
+  turns: Count.annotations({ description: "Turns of its loop: one or more in each second." }),
+  waits: Count.annotations({ description: "How often it has waited for something to do." }),
+  orders: Count.annotations({ description: "Orders to it that it has not followed yet." }),
+  reports: Count.annotations({ description: "Reports of it that the main thread has not heard yet." }),
+}).annotations({ identifier: "DataThread" });
+
 const totals = {
   status: Schema.Literal("healthy", "degraded", "unhealthy", "draining"),
   algorithm: Schema.String,
@@ -200,6 +218,9 @@ const totals = {
   received: Bytes,
   sent: Bytes,
   discovered: Schema.NullOr(Instant).annotations({ description: "When the list of backends was last got." }),
+  data_threads: Schema.Array(DataThread).annotations({
+    description: "The threads that move bytes; none where the main thread does all.",
+  }),
 };
 
 /**

@@ -14,7 +14,7 @@ import * as EventLoop from "../clock/EventLoop.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
 import * as WallClock from "../clock/WallClock.js";
 import { Metrics } from "../metrics/Metrics.js";
-import type { Build } from "../metrics/ProcessGauges.js";
+import type { Program } from "../metrics/ProcessGauges.js";
 import { Sessions } from "../proxy/Sessions.js";
 import type { BackendStatus, Change, Event, Sample, Status } from "./Api.js";
 import * as Changes from "./Change.js";
@@ -116,7 +116,7 @@ export class Feed extends Context.Tag("zeitwork-load-balancer/Feed")<
   }
 >() {}
 
-const make = (build: Build | undefined) =>
+const make = (program: Program) =>
   Effect.gen(function* () {
     const registry = yield* BackendRegistry;
     const metrics = yield* Metrics;
@@ -158,7 +158,7 @@ const make = (build: Build | undefined) =>
 
     const totalsOf = (from: Views.Sources, toEpoch: WallClock.ToEpoch) =>
       Effect.map(Clock.currentTimeMillis, (now) =>
-        Views.totals(from, { build, now, toEpoch, lastRefused: refusals.last }),
+        Views.totals(from, { program, now, toEpoch, lastRefused: refusals.last }),
       );
 
     const status = yield* Rendering.shared(
@@ -311,7 +311,6 @@ const changeMessage = (
   return encoder.encode(`${before("change")}${fields.slice(0, -1)}${backends}}${after}`);
 };
 
-/** The feed of one balancer; `build` says what runs. */
-export const layer = (
-  build: Build | undefined,
-): Layer.Layer<Feed, never, BackendRegistry | Metrics | Sessions> => Layer.scoped(Feed, make(build));
+/** The feed of one balancer, and of the program around it. */
+export const layer = (program: Program): Layer.Layer<Feed, never, BackendRegistry | Metrics | Sessions> =>
+  Layer.scoped(Feed, make(program));

@@ -150,7 +150,7 @@ const services = (options: AppOptions) =>
       ),
     ),
     Layer.provideMerge(HttpApiBuilder.Router.Live),
-    Layer.provideMerge(feedLayer(options.build)),
+    Layer.provideMerge(feedLayer(options)),
   );
 
 /** The answers, and what ends the streams among them. */
@@ -235,7 +235,7 @@ export const layerHandlers = <Id extends string, Groups extends HttpApiGroup.Htt
 > => {
   // Nothing is asked of it but these groups, which its type says it has.
   const described = api as unknown as Handlers.Described<Id>;
-  return Layer.provide(handlers(described, options), feedLayer(options.build));
+  return Layer.provide(handlers(described, options), feedLayer(options));
 };
 
 const make = (options: Options) =>

@@ -4,11 +4,12 @@
 import { type Backend, since } from "../backend/Backend.js";
 import * as Pool from "../backend/Pool.js";
 import { processStarted, type ToEpoch } from "../clock/WallClock.js";
-import type { Build } from "../metrics/ProcessGauges.js";
+import type { Program } from "../metrics/ProcessGauges.js";
 import type { Bytes, Recorder } from "../metrics/Recorder.js";
+import type { DataThreadStatus } from "../net/DataThreadStatus.js";
 import { format } from "../net/SocketAddress.js";
 import type { Snapshot } from "../proxy/Sessions.js";
-import type { BackendStatus, BackendView, NotReady, NotServing, Serving, Status } from "./Api.js";
+import type { BackendStatus, BackendView, DataThread, NotReady, NotServing, Serving, Status } from "./Api.js";
 
 export const health = (
   pool: Pool.Pool,
@@ -117,19 +118,27 @@ export function* backendStatuses(
   }
 }
 
+/** To the millisecond. */
+const rounded = (seconds: number): number => Math.round(seconds * 1000) / 1000;
+
 /** Seconds since the process started, by monotonic time. */
-export const uptimeSeconds = (): number => Math.round(process.uptime() * 1000) / 1000;
+export const uptimeSeconds = (): number => rounded(process.uptime());
+
+const dataThread = ({ cpuSeconds, ...thread }: DataThreadStatus): typeof DataThread.Type => ({
+  ...thread,
+  cpu_seconds: cpuSeconds === undefined ? null : rounded(cpuSeconds),
+});
 
 /** The status without its backends. `now` is in milliseconds since the epoch, `lastRefused` is monotonic. */
 export const totals = (
   { metrics, pool, sessions }: Sources,
   {
-    build,
     lastRefused,
     now,
+    program: { build, dataThreads },
     toEpoch,
   }: {
-    readonly build: Build | undefined;
+    readonly program: Program;
     readonly lastRefused: number | undefined;
     readonly now: number;
     readonly toEpoch: ToEpoch;
@@ -155,5 +164,6 @@ export const totals = (
     received: received + sessions.bytes.received,
     sent: sent + sessions.bytes.sent,
     discovered: instant(toEpoch, metrics.listedAt),
+    data_threads: (dataThreads?.() ?? []).map(dataThread),
   };
 };

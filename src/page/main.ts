@@ -13,12 +13,15 @@ import * as Shares from "./Shares.js";
 import * as Steering from "./Steering.js";
 import * as Summary from "./Summary.js";
 import * as Table from "./Table.js";
+import * as ThreadRates from "./ThreadRates.js";
+import * as Threads from "./Threads.js";
 
 const showSummary = Summary.make();
 const showCharts = Charts.makeAll();
 const showEvents = EventList.make();
 const steering = Steering.make();
 const table = Table.make(steering.steer);
+const showThreads = Threads.make();
 const stale = byId("stale", HTMLElement);
 
 let status: typeof Status.Type | undefined;
@@ -27,6 +30,7 @@ let known = false;
 let origin: Samples.Origin | undefined;
 let samples: ReadonlyArray<Samples.Sample> = [];
 let totals: ReadonlyArray<Shares.Totals> = [];
+let threads: ReadonlyArray<ThreadRates.Moment> = [];
 let events: ReadonlyArray<Events.Entry> = [];
 /** Events that were there when the page was opened need no announcement. */
 let announcing = false;
@@ -59,6 +63,7 @@ const show = (): void => {
   showSummary(known ? { status, rates: Samples.current(samples, sampleOf(status)) } : undefined);
   showCharts(samples, known);
   table.show(status, Shares.shares(totals, totalsOf(status)), known);
+  showThreads(status, ThreadRates.rates(threads), known);
   showEvents(events, announcing);
   announcing = true;
   steering.enabled(known);
@@ -87,8 +92,12 @@ Connection.open({
   },
   status: (next) => {
     // A balancer that was started anew counts from 0 again.
-    if (status?.started !== next.started) totals = [];
+    if (status?.started !== next.started) {
+      totals = [];
+      threads = [];
+    }
     totals = Shares.append(totals, totalsOf(next));
+    threads = ThreadRates.append(threads, { at: millisOf(next), threads: next.data_threads });
     samples = Samples.append(samples, sampleOf(next));
     status = next;
     known = true;

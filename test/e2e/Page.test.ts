@@ -63,6 +63,7 @@ describe.skipIf(skipped)(`the live page${skipped ? " (chromium is not installed)
         assert.strictEqual(await page.locator("#charts canvas").count(), 4);
         assert.strictEqual(await page.locator("#table img").count(), 0);
         assert.match(await page.title(), /^2\/2 healthy/);
+        assert.isTrue(await page.locator("#threads").isHidden());
       });
       assert.deepStrictEqual(complaints, []);
     }),
@@ -244,6 +245,39 @@ describe.skipIf(skipped)(`the live page${skipped ? " (chromium is not installed)
       assert.deepStrictEqual(complaints, []);
     }),
   );
+
+  describe.runIf(process.platform === "linux")("with data threads", () => {
+    it.scopedLive("shows what each data thread has and does", () =>
+      Effect.gen(function* () {
+        const program = yield* Program.start("linux", {
+          BACKENDS: listOf(yield* named("a")),
+          LB_THREADS: "2",
+        });
+        yield* program.healthy(1);
+        const { complaints, page } = yield* view(program.healthPort);
+        const clients = [yield* talk(program.port), yield* talk(program.port)];
+        for (const client of clients) yield* client.says("a word");
+        const rows = page.locator("#threads tbody tr");
+        yield* Effect.promise(async () => {
+          for (const number of [0, 1]) {
+            const thread = rows.filter({ hasText: `data thread ${number}` });
+            await reads(thread.locator(".open"), /^1$/);
+            await reads(thread.locator(".processor"), /^\d+\.\d %$/);
+            await reads(thread.locator(".turns"), /^[1-9]|0\.\d/);
+          }
+          assert.strictEqual(await rows.count(), 2);
+          assert.deepStrictEqual(await barriers(page), []);
+          await page.setViewportSize({ width: 390, height: 844 });
+          const wider = "document.documentElement.scrollWidth > document.documentElement.clientWidth";
+          assert.isFalse(await page.evaluate(wider));
+          assert.deepStrictEqual(await barriers(page), []);
+        });
+        assert.deepStrictEqual(complaints, []);
+        yield* program.signal("SIGKILL");
+        yield* Effect.promise(() => reads(rows.first().locator(".open"), /^–$/));
+      }),
+    );
+  });
 
   const looks = [
     ["in light", { colorScheme: "light" }],

@@ -1,7 +1,8 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { assert, describe, it } from "@effect/vitest";
-import { Effect } from "effect";
+import { Effect, Schema } from "effect";
+import { Status } from "../../src/monitoring/Api.js";
 import { ask, listOf, named } from "../support/Backends.js";
 import * as Program from "../support/RunningProgram.js";
 
@@ -101,6 +102,14 @@ describe.runIf(process.platform === "linux")("LB_TRANSPORT", () => {
       assert.isAtLeast(sumOf("lb_thread_turns_total"), 8);
       assert.isAtLeast(sumOf("lb_thread_waits_total"), 4);
       assert.isAbove(sumOf("lb_thread_cpu_seconds_total"), 0);
+      const { data_threads: threads } = Schema.decodeUnknownSync(Status)(
+        (yield* program.get("/status")).body,
+      );
+      assert.deepStrictEqual(threads.map(({ name }) => name).sort(), ["data thread 0", "data thread 1"]);
+      for (const { cpu_seconds, turns } of threads) {
+        assert.isAbove(Number(cpu_seconds), 0);
+        assert.isAbove(turns, 0);
+      }
       yield* program.signal("SIGTERM");
       assert.deepStrictEqual(yield* program.ended, { code: 0, signal: null });
     }),

@@ -24,6 +24,18 @@ const totals = fc
     open: fc.nat(2),
     refusals: fc.record({ "no-backend": fc.nat(1) }),
     discovered: fc.constantFrom(null, "then"),
+    data_threads: fc.array(
+      fc.nat(2).map((turns) => ({
+        name: "data thread 0",
+        connections: 0,
+        cpu_seconds: null,
+        turns,
+        waits: 0,
+        orders: 0,
+        reports: 0,
+      })),
+      { maxLength: 2 },
+    ),
   })
   .map(
     (fields): Omit<typeof Status.Type, "backends"> => ({

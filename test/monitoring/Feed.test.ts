@@ -11,7 +11,7 @@ import * as LoopTurns from "../support/LoopTurns.js";
 import { failed, succeeded } from "../support/Observations.js";
 import * as SingleSteps from "../support/SingleSteps.js";
 
-const feed = Feed.layer(undefined).pipe(
+const feed = Feed.layer({}).pipe(
   Layer.provide(Sessions.layer),
   Layer.provideMerge(Registry.layer({ algorithm: roundRobin, rise: 1, fall: 1 })),
   Layer.provide(Logger.remove(Logger.defaultLogger)),

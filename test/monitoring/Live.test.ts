@@ -357,6 +357,26 @@ describe("GET /status", () => {
         last_refused: null,
         received: 10,
         sent: 20,
+        data_threads: [
+          {
+            name: "first",
+            connections: 3,
+            cpu_seconds: 1.5,
+            turns: 40,
+            waits: 30,
+            orders: 1,
+            reports: 4,
+          },
+          {
+            name: "second",
+            connections: 2,
+            cpu_seconds: null,
+            turns: 20,
+            waits: 10,
+            orders: 0,
+            reports: 0,
+          },
+        ],
       });
       const [one] = backends;
       if (one === undefined) return assert.fail("no backend is shown");
