@@ -9,6 +9,7 @@ import { type Algorithm, type Client, choose, type Prepared } from "../balancing
 import * as Load from "../balancing/Load.js";
 import * as Members from "../balancing/Members.js";
 import * as Slots from "../balancing/Slots.js";
+import { format } from "../net/SocketAddress.js";
 import type { Admin, Backend, Instance, Steered } from "./Backend.js";
 import * as Health from "./Health.js";
 import * as Listing from "./Listing.js";
@@ -160,7 +161,7 @@ export const lastCheck = (pool: Pool, backend: Backend): number | undefined =>
 
 // The load with so many connections for a backend: open or not, as they and the backend say.
 const withConnections = (load: Load.Load, backend: Backend, count: number): Load.Load =>
-  Load.set(load, backend.slot, count, backend.eligible && count < backend.limit);
+  Load.set(load, backend.slot, count, backend.eligible && count < backend.limit, backend.weight);
 
 // The pool with another value for a backend that is in it.
 const withBackend = (pool: Pool, backend: Backend): Pool => {
@@ -201,7 +202,7 @@ const isFailing = (health: Health.Health, run: Health.Run): boolean => health.up
 const withoutBackend = (pool: Pool, { health, slot }: Backend): Pool => ({
   ...pool,
   members: Members.remove(pool.members, slot),
-  load: Load.set(pool.load, slot, 0, false),
+  load: Load.set(pool.load, slot, 0, false, 1),
   runs: Slots.set(pool.runs, slot, undefined),
   failing: pool.failing - (isFailing(health, runOf(pool, slot)) ? 1 : 0),
 });
@@ -219,6 +220,7 @@ const withNew = (pool: Pool, { id, name, address }: Instance, key: string): read
     name,
     address,
     key,
+    endpoint: format(address),
     slot,
     incarnation,
     weight: 1,

@@ -1,22 +1,27 @@
 /**
  * ip-hash: a client keeps its backend for as long as that backend is eligible.
  *
- * Each member ranks all {@link buckets} in an order of its own, a keyed permutation; a bucket belongs to the
- * eligible member that ranks it first, which is rendezvous hashing (Thaler and Ravishankar, "A Name-Based
+ * Each member ranks all {@link buckets} in an order of its own, a permutation keyed by its address and port; a bucket
+ * belongs to the eligible member that ranks it first, which is rendezvous hashing (Thaler and Ravishankar, "A Name-Based
  * Mapping Scheme for Rendezvous", 1996) over buckets. A backend that leaves therefore moves the clients it had
  * and no others, one that joins takes only what it now ranks first, and balancers with the same backends agree
- * whatever order they learnt them in.
+ * whatever order they learnt them in, and whatever ids they know them by.
+ *
+ * With weights a member's rank of a bucket is turned into a time, as if it reached its buckets one after the other, at
+ * random and at the rate of its weight: {@link timeOf} has the exponential distribution. The first to reach a bucket has
+ * it, so shares are as the weights are; one whose weight changes reaches all of its buckets earlier, or all of them later,
+ * and so takes clients from others, or gives up clients to others, and moves no others.
  *
  * Maglev's table (Eisenbud et al., "Maglev", NSDI 2016, section 3.4) lets the backends take turns at claiming
  * buckets: shares come out even, but clients of backends that stay are moved as well. Here a backend claims
- * its n-th choice in round n whether or not it got the one before. For n backends and m buckets the table costs
+ * its n-th choice in its turn whether or not it got the one before. For n backends and m buckets the table costs
  * about m·(1 + ln n) steps, and with 2^19 buckets the shares are even enough: with ten backends the standard
  * deviation of a share is 0.3 %.
  */
 import { canonical } from "../net/IpAddress.js";
 import type { Algorithm } from "./Algorithm.js";
 import { hash, scramble } from "./Hash.js";
-import { isOpen, type Load } from "./Load.js";
+import { connections, isOpen, type Load } from "./Load.js";
 import { get, type Member, type Members, toArray } from "./Members.js";
 
 const bucketBits = 19;
@@ -83,6 +88,13 @@ const preferenceOf = (key: string): Preference => {
   };
 };
 
+// When a member of this weight reaches its bucket of this rank: the quantile of the exponential distribution.
+const timeOf = (rank: number, weight: number): number => -Math.log1p(-(rank + 0.5) / buckets) / weight;
+
+// Whether one rank comes before another; members of the same weight are compared without logarithms.
+const isBefore = (rank: number, weight: number, other: number, otherWeight: number): boolean =>
+  weight === otherWeight ? rank < other : timeOf(rank, weight) < timeOf(other, otherWeight);
+
 // Which bucket the backend likes at `rank`.
 const bucketAt = (p: Preference, rank: number): number => {
   let x = rank;
@@ -114,6 +126,7 @@ const rankOf = (p: Preference, bucket: number): number => {
 export interface Owner {
   readonly slot: number;
   readonly key: string;
+  readonly weight: number;
   readonly preference: Preference;
 }
 
@@ -140,7 +153,8 @@ export interface Table {
  */
 export interface Joined {
   readonly fingerprint: number;
-  readonly members: ReadonlyArray<Pick<Member, "slot" | "key">>;
+  readonly members: ReadonlyArray<Member>;
+  /** By their addresses and ports. */
   readonly preferences: ReadonlyMap<string, Preference>;
 }
 
@@ -167,42 +181,56 @@ const unowned = 0;
 // Buckets whose memory is written for the first time in one slice: 128 KiB.
 const touchedInASlice = 32768;
 
-// Rounds of claims from `rank` on: each member claims the bucket it ranks there. Answers how many were unowned.
-const claim = (
-  orders: ReadonlyArray<Preference>,
-  owner: Int32Array,
-  rank: number,
-  rounds: number,
-): number => {
+// The members of one weight while a table is built.
+interface Rank {
+  readonly weight: number;
+  /** Their places among the owners, counted from 1, and their orders of preference. */
+  readonly places: ReadonlyArray<number>;
+  readonly orders: ReadonlyArray<Preference>;
+  /** They have claimed their buckets of all ranks below this. */
+  next: number;
+}
+
+// Claims of members of one weight, up to a time: each claims its bucket of each rank, and gets it if it reaches it first.
+// `times` has when the owner of a bucket reached it; where all weigh the same, who claims first has reached it first, and
+// there are none. Answers how many buckets were unowned.
+const claim = (rank: Rank, owner: Int32Array, times: Float64Array | undefined, until: number): number => {
+  const { orders, places, weight } = rank;
   let claimed = 0;
-  for (let r = rank; r < rank + rounds; r++) {
-    let i = 0;
-    for (const order of orders) {
-      i += 1;
-      const bucket = bucketAt(order, r);
-      if (owner[bucket] === unowned) {
-        owner[bucket] = i;
-        claimed += 1;
+  let time = timeOf(rank.next, weight);
+  for (; time <= until && rank.next < buckets; time = timeOf(rank.next, weight)) {
+    for (let i = 0; i < orders.length; i++) {
+      const bucket = bucketAt(orders[i] as Preference, rank.next); // i is within.
+      if (owner[bucket] === unowned) claimed += 1;
+      else if (times === undefined) continue;
+      else {
+        const taken = times[bucket] as number; // Every bucket has one.
+        if (time > taken || (time === taken && (owner[bucket] as number) < (places[i] as number))) continue;
       }
+      owner[bucket] = places[i] as number;
+      if (times !== undefined) times[bucket] = time;
     }
+    rank.next += 1;
   }
   return claimed;
 };
 
 // Asks every member for its rank of each unowned bucket from `bucket` on. Answers with the bucket to go on from.
-const settle = (orders: ReadonlyArray<Preference>, owner: Int32Array, bucket: number): number => {
+const settle = (owners: ReadonlyArray<Owner>, owner: Int32Array, bucket: number): number => {
   let at = bucket;
   for (let steps = 0; at < buckets && steps < stepsInASlice; at++) {
     steps += 1;
     if (owner[at] !== unowned) continue;
-    steps += orders.length;
+    steps += owners.length;
     let best = Infinity;
+    let weightOfBest = 1;
     let i = 0;
-    for (const order of orders) {
+    for (const { preference, weight } of owners) {
       i += 1;
-      const rank = rankOf(order, at);
-      if (rank < best) {
+      const rank = rankOf(preference, at);
+      if (best === Infinity || isBefore(rank, weight, best, weightOfBest)) {
         best = rank;
+        weightOfBest = weight;
         owner[at] = i;
       }
     }
@@ -259,65 +287,90 @@ const build = function* (
   const members = yield* sorted(eligible);
   const owners: Array<Owner> = [];
   const bySlot: Array<Owner | undefined> = [];
+  const ranks = new Map<
+    number,
+    Rank & { readonly places: Array<number>; readonly orders: Array<Preference> }
+  >();
+  let total = 0;
   for (const member of members) {
-    const { key, slot } = member;
-    const owner = { key, slot, preference: preferenceFor(member) };
+    const { key, slot, weight } = member;
+    const preference = preferenceFor(member);
+    const owner = { key, slot, weight, preference };
     owners.push(owner);
     while (bySlot.length < slot) bySlot.push(undefined);
     bySlot[slot] = owner;
+    const rank = ranks.get(weight) ?? { weight, places: [], orders: [], next: 0 };
+    ranks.set(weight, rank);
+    rank.places.push(owners.length);
+    rank.orders.push(preference);
+    total += weight;
     if (owners.length % 512 === 0) yield;
   }
-  const orders = owners.map(({ preference }) => preference);
   const owner = new Int32Array(buckets);
-  if (orders.length === 0) return { owners, bySlot, owner };
+  if (owners.length === 0) return { owners, bySlot, owner };
   // Written through once, a part at a time: claims go all over it, and the first would pay for the page faults of all of
   // it (512 of them; 8 ms in a virtual machine that is slow at them).
+  const times = ranks.size === 1 ? undefined : new Float64Array(buckets);
   for (let from = 0; from < buckets; from += touchedInASlice) {
     owner.fill(unowned, from, from + touchedInASlice);
+    times?.fill(0, from, from + touchedInASlice);
     yield;
   }
   // A claim is worth its while as long as enough buckets are left to find one of them with it. To give each of
-  // the last few away, it costs less to ask every member.
-  const rounds = Math.ceil(stepsInASlice / orders.length);
-  for (let unclaimed = buckets, rank = 0; unclaimed * orders.length > buckets; rank += rounds) {
-    unclaimed -= claim(orders, owner, rank, rounds);
+  // the last few away, it costs less to ask every member. What is claimed up to some time is so for good: who has not
+  // claimed a bucket then reaches it later.
+  const span = stepsInASlice / (total * buckets);
+  for (let unclaimed = buckets, until = span; unclaimed * owners.length > buckets; until += span) {
+    for (const rank of ranks.values()) unclaimed -= claim(rank, owner, times, until);
     yield;
   }
-  for (let bucket = 0; bucket < buckets; yield) bucket = settle(orders, owner, bucket);
+  for (let bucket = 0; bucket < buckets; yield) bucket = settle(owners, owner, bucket);
   return { owners, bySlot, owner };
 };
 
-type Named = Pick<Member, "slot" | "key">;
-
-// A slot may have been vacated and taken by another member since.
-const ownerIn = ({ bySlot }: Table, { key, slot }: Named): Owner | undefined => {
+// A slot may have been vacated and taken by another member since, and a member may weigh something else.
+const ownerIn = ({ bySlot }: Table, { key, slot, weight }: Member): Owner | undefined => {
   const owner = bySlot[slot];
-  return owner?.key === key ? owner : undefined;
+  return owner?.key === key && owner.weight === weight ? owner : undefined;
 };
 
-const preferenceIn = ({ joined, table }: State, member: Named): Preference =>
-  ownerIn(table, member)?.preference ?? joined.preferences.get(member.key) ?? preferenceOf(member.key);
+const preferenceIn = ({ joined, table }: State, member: Member): Preference => {
+  const owner = table.bySlot[member.slot];
+  if (owner?.key === member.key) return owner.preference;
+  return joined.preferences.get(member.endpoint) ?? preferenceOf(member.endpoint);
+};
 
-// Which of some open members ranks a bucket first: what the table says, at the cost of asking all of them.
+// As the member is now: one that joined may have another limit since.
+const isFull = (members: Members, load: Load, slot: number): boolean => {
+  const member = get(members, slot);
+  return member?.eligible === true && connections(load, slot) >= member.limit;
+};
+
+// Which of some members ranks a bucket first: what the table says, at the cost of asking all of them. Only those that may
+// be chosen count; of those that are full, only where `orFull`.
 const firstOf = (
-  some: ReadonlyArray<Named>,
+  some: ReadonlyArray<Member>,
+  members: Members,
   load: Load,
   state: State,
   bucket: number,
-): number | undefined => {
-  let slot: number | undefined;
-  let bestKey = "";
-  let bestRank = Infinity;
+  orFull: boolean,
+): Member | undefined => {
+  let first: Member | undefined;
+  let rankOfFirst = Infinity;
   for (const member of some) {
-    if (!isOpen(load, member.slot)) continue;
+    if (!isOpen(load, member.slot) && !(orFull && isFull(members, load, member.slot))) continue;
     const rank = rankOf(preferenceIn(state, member), bucket);
-    if (rank < bestRank || (rank === bestRank && member.key < bestKey)) {
-      slot = member.slot;
-      bestKey = member.key;
-      bestRank = rank;
+    if (
+      first === undefined ||
+      isBefore(rank, member.weight, rankOfFirst, first.weight) ||
+      (member.key < first.key && !isBefore(rankOfFirst, first.weight, rank, member.weight))
+    ) {
+      first = member;
+      rankOfFirst = rank;
     }
   }
-  return slot;
+  return first;
 };
 
 const eligibleOf = (members: Members): ReadonlyArray<Member> =>
@@ -328,15 +381,34 @@ const withJoined = (state: State, members: Members): State => {
   if (state.joined.fingerprint === members.fingerprint) return state;
   const { fingerprint } = members;
   const joined = eligibleOf(members).filter((member) => ownerIn(state.table, member) === undefined);
-  const preferences = new Map(joined.map((member) => [member.key, preferenceIn(state, member)]));
+  const preferences = new Map(joined.map((member) => [member.endpoint, preferenceIn(state, member)]));
   return { table: state.table, joined: { fingerprint, members: joined, preferences } };
 };
+
+// The member that a bucket belongs to, be it open or full.
+const memberOf = (members: Members, load: Load, state: State, bucket: number): Member | undefined => {
+  const { joined, table } = state;
+  const owner = table.owners[(table.owner[bucket] ?? 0) - 1];
+  const member = owner === undefined ? undefined : get(members, owner.slot);
+  const kept =
+    member !== undefined &&
+    owner === ownerIn(table, member) &&
+    (isOpen(load, member.slot) || isFull(members, load, member.slot));
+  if (kept && joined.members.length === 0) return member;
+  return firstOf(kept ? [member, ...joined.members] : toArray(members), members, load, state, bucket, true);
+};
+
+// The buckets whose members are asked before all are.
+const mostAsked = 16;
 
 /**
  * A client (its address, never its port) goes to the same member for as long as that is open and none joins that ranks the
  * client's bucket before it. Choosing is one look-up in a table that is built off the connection path. How old the table is
  * never shows in the answer: members that joined since are asked for their ranks, and for the clients of one that is not
- * open all are asked.
+ * eligible all are asked.
+ *
+ * While a member is full, its clients go on to the member of another bucket, and from there to that of a third: each
+ * client has an order of its own, which is the same every time.
  *
  * @example
  * ```ts
@@ -354,16 +426,15 @@ export const ipHash: Algorithm<State> = {
   choose: (members, load, before, client) => {
     if (load.open === 0) return undefined;
     const state = withJoined(before, members);
-    const { joined, table } = state;
     const bucket = bucketOf(client.host);
-    const owner = table.owners[(table.owner[bucket] ?? 0) - 1];
-    const kept =
-      owner !== undefined && isOpen(load, owner.slot) && get(members, owner.slot)?.key === owner.key;
-    const slot =
-      kept && joined.members.length === 0
-        ? owner.slot
-        : firstOf(kept ? [owner, ...joined.members] : toArray(members), load, state, bucket);
-    return slot === undefined ? undefined : { slot, state };
+    let member = memberOf(members, load, state, bucket);
+    for (let asked = 1; member !== undefined && !isOpen(load, member.slot); asked++) {
+      member =
+        asked < mostAsked
+          ? memberOf(members, load, state, scramble(bucket + asked * buckets) & bucketMask)
+          : firstOf(toArray(members), members, load, state, bucket, false);
+    }
+    return member === undefined ? undefined : { slot: member.slot, state };
   },
   prepare: function* (members, state) {
     const table = yield* build(eligibleOf(members), (member) => preferenceIn(state, member));

@@ -2,9 +2,11 @@
  * How many connections each member has, and which can take one more: the part of a pool that changes with every
  * connection, as an immutable value. A member is open when it is eligible and below its limit.
  *
- * For each chunk of slots it is known how many are open and the fewest connections among those, so that finding one looks
- * at one list of chunks and at one or two chunks.
+ * For each chunk of slots it is known how many are open and the lowest load among those, so that finding one looks at one
+ * list of chunks and at one or two chunks. The open members of each weight stand in a set of bits, which changes only when
+ * a member opens, closes or gets another weight.
  */
+import * as Bits from "./Bits.js";
 import { chunkOf, chunkSize, placeOf } from "./Slots.js";
 
 /**
@@ -15,11 +17,29 @@ import { chunkOf, chunkSize, placeOf } from "./Slots.js";
  */
 export interface Chunk {
   readonly connections: ReadonlyArray<number>;
+  /** The weight of each; undefined while all weigh 1. */
+  readonly weights: ReadonlyArray<number> | undefined;
+  /** Connections over weight of each: the same list as `connections` while all weigh 1. */
+  readonly ratios: ReadonlyArray<number>;
   readonly isOpen: ReadonlyArray<boolean>;
   /** Members that are open. */
   readonly open: number;
-  /** The fewest connections of those; Infinity where there is none. */
+  /** The lowest ratio of those; Infinity where there is none. */
   readonly least: number;
+}
+
+/**
+ * The open members of one weight.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface WeightClass {
+  readonly weight: number;
+  /** How many they are: one at least. */
+  readonly open: number;
+  /** Their slots as a set of bits: slot `n` is bit `n mod 32` of the number at `n / 32`. */
+  readonly slots: ReadonlyArray<number>;
 }
 
 /**
@@ -32,8 +52,14 @@ export interface Load {
   readonly chunks: ReadonlyArray<Chunk>;
   /** How many members are open. */
   readonly open: number;
-  /** The fewest connections that an open member has; Infinity where there is none. */
+  /** The fewest connections over weight that an open member has; Infinity where there is none. */
   readonly least: number;
+  /** The open members by weight, the lowest weight first. */
+  readonly classes: ReadonlyArray<WeightClass>;
+  /** The weights of the classes. The same list until there is another class, or one less. */
+  readonly weights: ReadonlyArray<number>;
+  /** The sum of the weights of all members that are open. */
+  readonly weight: number;
 }
 
 /**
@@ -42,9 +68,12 @@ export interface Load {
  * @since 0.2.0
  * @category constructors
  */
-export const empty: Load = { chunks: [], open: 0, least: Infinity };
+export const empty: Load = { chunks: [], open: 0, least: Infinity, classes: [], weights: [], weight: 0 };
 
-const emptyChunk: Chunk = { connections: [], isOpen: [], open: 0, least: Infinity };
+const emptyChunk: Chunk = {
+  ...{ connections: [], weights: undefined, ratios: [], isOpen: [] },
+  ...{ open: 0, least: Infinity },
+};
 
 /**
  * How many connections the member in a slot has; 0 where there is none.
@@ -56,6 +85,15 @@ export const connections = (load: Load, slot: number): number =>
   load.chunks[chunkOf(slot)]?.connections[placeOf(slot)] ?? 0;
 
 /**
+ * How many connections over its weight the member in a slot has; 0 where there is none.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const ratio = (load: Load, slot: number): number =>
+  load.chunks[chunkOf(slot)]?.ratios[placeOf(slot)] ?? 0;
+
+/**
  * Whether the member in a slot can take one more connection.
  *
  * @since 0.2.0
@@ -64,20 +102,61 @@ export const connections = (load: Load, slot: number): number =>
 export const isOpen = (load: Load, slot: number): boolean =>
   load.chunks[chunkOf(slot)]?.isOpen[placeOf(slot)] ?? false;
 
+// The weights of a chunk with another one at a place; undefined where all weigh 1.
+const withWeight = (weights: Chunk["weights"], place: number, weight: number): Chunk["weights"] => {
+  const after = weights?.slice() ?? [];
+  while (after.length < place) after.push(1);
+  after[place] = weight;
+  return after.every((one) => one === 1) ? undefined : after;
+};
+
+// The classes with a slot put into, or taken out of, that of a weight.
+const withSlot = (
+  classes: Load["classes"],
+  weight: number,
+  slot: number,
+  isOpen: boolean,
+): Load["classes"] => {
+  const after = classes.slice();
+  let at = 0;
+  while (at < after.length && (after[at] as WeightClass).weight < weight) at += 1; // at is within.
+  const found = after[at]?.weight === weight ? after[at] : undefined;
+  const open = (found?.open ?? 0) + (isOpen ? 1 : -1);
+  const slots = Bits.set(found?.slots ?? [], slot, isOpen);
+  after.splice(at, found === undefined ? 0 : 1, ...(open === 0 ? [] : [{ weight, open, slots }]));
+  return after;
+};
+
 /**
- * The same load with other values for one slot.
+ * The same load with other values for one slot. Its weight is a number above 0; the one that it had, or 1, unless
+ * something else is said.
  *
  * @since 0.2.0
  * @category accessors
  */
-export const set = (load: Load, slot: number, connections: number, isOpen: boolean): Load => {
+export const set = (
+  load: Load,
+  slot: number,
+  connections: number,
+  isOpen: boolean,
+  weight?: number,
+): Load => {
   const at = chunkOf(slot);
   const place = placeOf(slot);
   const before = load.chunks[at] ?? emptyChunk;
   const wasOpen = before.isOpen[place] === true;
+  const weighed = before.weights?.[place] ?? 1;
+  const weighs = weight ?? weighed;
   const counts = before.connections.slice();
   while (counts.length < place) counts.push(0);
   counts[place] = connections;
+  const weights = weighs === weighed ? before.weights : withWeight(before.weights, place, weighs);
+  let ratios = counts;
+  if (weights !== undefined) {
+    ratios = before.ratios.slice();
+    while (ratios.length < place) ratios.push(0);
+    ratios[place] = connections / weighs;
+  }
   let flags = before.isOpen;
   if (isOpen !== wasOpen) {
     const copy = flags.slice();
@@ -86,23 +165,35 @@ export const set = (load: Load, slot: number, connections: number, isOpen: boole
     flags = copy;
   }
   let least = Infinity;
-  for (let i = 0; i < counts.length; i++) {
-    const count = counts[i] as number; // i is within.
-    if (count < least && flags[i]) least = count;
+  for (let i = 0; i < ratios.length; i++) {
+    const ratio = ratios[i] as number; // i is within.
+    if (ratio < least && flags[i]) least = ratio;
   }
   const change = (isOpen ? 1 : 0) - (wasOpen ? 1 : 0);
   const chunks = load.chunks.slice();
   while (chunks.length < at) chunks.push(emptyChunk);
-  chunks[at] = { connections: counts, isOpen: flags, open: before.open + change, least };
+  chunks[at] = { connections: counts, weights, ratios, isOpen: flags, open: before.open + change, least };
   let leastOfAll = Infinity;
   for (const chunk of chunks) if (chunk.least < leastOfAll) leastOfAll = chunk.least;
-  return { chunks, open: load.open + change, least: leastOfAll };
+  let { classes, weights: weightsOfAll, weight: sum } = load;
+  if (isOpen !== wasOpen || weighs !== weighed) {
+    if (wasOpen) classes = withSlot(classes, weighed, slot, false);
+    if (isOpen) classes = withSlot(classes, weighs, slot, true);
+    const same =
+      classes.length === weightsOfAll.length && classes.every(({ weight }, i) => weight === weightsOfAll[i]);
+    if (!same) weightsOfAll = classes.map(({ weight }) => weight);
+    // Anew each time: sums and differences of fractions would stray from it.
+    sum = 0;
+    for (const { open, weight } of classes) sum += open * weight;
+  }
+  const open = load.open + change;
+  return { chunks, open, least: leastOfAll, classes, weights: weightsOfAll, weight: sum };
 };
 
-// The first open slot from a place of one chunk on that has at most so many connections; -1 where there is none.
-const inChunk = ({ connections, isOpen }: Chunk, from: number, most: number): number => {
-  for (let i = from; i < connections.length; i++) {
-    if (isOpen[i] && (connections[i] as number) <= most) return i; // i is within.
+// The first open slot from a place of one chunk on whose ratio is at most this; -1 where there is none.
+const inChunk = ({ isOpen, ratios }: Chunk, from: number, most: number): number => {
+  for (let i = from; i < ratios.length; i++) {
+    if (isOpen[i] && (ratios[i] as number) <= most) return i; // i is within.
   }
   return -1;
 };
@@ -146,8 +237,8 @@ const next = (load: Load, after: number, most: number): number | undefined => {
 export const nextOpen = (load: Load, after: number): number | undefined => next(load, after, Infinity);
 
 /**
- * The first slot behind slot `after` that has the fewest connections of all that are open, going round from the last to
- * the first; undefined where none is open.
+ * The first slot behind slot `after` that has the fewest connections over its weight of all that are open, going round
+ * from the last to the first; undefined where none is open.
  *
  * @since 0.2.0
  * @category getters

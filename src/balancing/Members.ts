@@ -23,7 +23,12 @@ export interface Member {
   readonly slot: number;
   /** Its identity (address and id): two balancers that know the same backend agree on it. */
   readonly key: string;
-  /** Its share of the connections, relative to the other members: 1 unless something else is said. */
+  /** Its address and port in text: two members may have the same. */
+  readonly endpoint: string;
+  /**
+   * Its share of the connections, relative to the other members: 1 unless something else is said. A member of weight 0 is
+   * not eligible.
+   */
   readonly weight: number;
   /** The most connections it may have; Infinity is none. */
   readonly limit: number;

@@ -1,12 +1,154 @@
 /**
- * Round-robin: the open members in turn, in the order of their slots.
+ * Round-robin: the open members in turn, in the order of their slots, as often as their weights say.
+ *
+ * With unequal weights it is smooth weighted round-robin, as nginx has it: each choice adds to every open member's credit
+ * its weight, takes one with the most credit (of several the first), and takes the sum of all weights from that. Weights
+ * 5, 1, 1 give a a b a c a a. Between two choices all members of one weight gain alike, and each has had as many turns as
+ * the others or one more. So they take turns among themselves, and it is enough to know the credit of the one whose turn
+ * is next: a choice looks at one credit for each different weight, and not at every member.
  */
-import type { Algorithm } from "./Algorithm.js";
-import { nextOpen } from "./Load.js";
+import type { Algorithm, Choice } from "./Algorithm.js";
+import * as Bits from "./Bits.js";
+import { type Load, nextOpen, type WeightClass } from "./Load.js";
 
 /**
- * Exact over a stable set of n open members: any k·n choices in a row give each k. A member that joins, leaves or recovers
- * takes its place in the rotation without disturbing the turn of the others. It remembers the slot that it chose last.
+ * Where the members of one weight stand, none of which is open.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Closed {
+  readonly weight: number;
+  readonly credit: number;
+  readonly last: number;
+  /** It was so already when the others were last reckoned up. */
+  readonly isStale: boolean;
+}
+
+/**
+ * Where the members of each weight stand: lists with an element for each weight, the lowest first.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Turns {
+  /** Those of the members that were open at the last choice. */
+  readonly weights: ReadonlyArray<number>;
+  /** The credit of the member of this weight whose turn is next is `choices` times the weight, less this. */
+  readonly debts: ReadonlyArray<number>;
+  /** The slot of the member of this weight that was chosen last; -1 where a round of them begins. */
+  readonly lasts: ReadonlyArray<number>;
+  /** Choices since the debts were last reckoned up. */
+  readonly choices: number;
+  /** The greatest sum of the weights of all open members since then. */
+  readonly total: number;
+  readonly closed: ReadonlyArray<Closed>;
+}
+
+/**
+ * What round-robin remembers.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface State {
+  /** The slot that it chose last; -1 before the first. */
+  readonly last: number;
+  /** Undefined while all open members weigh the same. */
+  readonly turns: Turns | undefined;
+}
+
+const noTurns: Turns = { weights: [], debts: [], lasts: [], choices: 0, total: 0, closed: [] };
+
+// After so many choices debts are reckoned up, so that numbers stay small; what was closed all the time is forgotten.
+const mostChoices = 10_000;
+
+// As many of the weights of nobody open are remembered: their members may only be full.
+const mostClosed = 64;
+
+const isSame = (some: ReadonlyArray<number>, others: ReadonlyArray<number>): boolean =>
+  some === others || (some.length === others.length && some.every((one, i) => one === others[i]));
+
+const isCurrent = ({ choices, total, weights }: Turns, load: Load): boolean =>
+  isSame(weights, load.weights) && choices < mostChoices && load.weight * 2 >= total;
+
+// The turns with an element for each weight of the open members, and debts of this moment. A weight that is new begins with
+// none, behind the last choice. Where many have left, nobody owes more, or is owed more, than one round of those who stay.
+const reckonedUp = (turns: Turns, { weight: total, weights }: Load, last: number): Turns => {
+  const before = new Map<number, Closed>();
+  for (const one of turns.closed) {
+    if (turns.choices < mostChoices) before.set(one.weight, one);
+    else if (!one.isStale) before.set(one.weight, { ...one, isStale: true });
+  }
+  turns.weights.forEach((weight, i) => {
+    const credit = turns.choices * weight - (turns.debts[i] ?? 0);
+    before.set(weight, { weight, credit, last: turns.lasts[i] ?? last, isStale: false });
+  });
+  const debts: Array<number> = [];
+  const lasts: Array<number> = [];
+  for (const weight of weights) {
+    const one = before.get(weight);
+    before.delete(weight);
+    debts.push(Math.max(-total, Math.min(total, -(one?.credit ?? 0))) + 0);
+    lasts.push(one?.last ?? last);
+  }
+  return { weights, debts, lasts, choices: 0, total, closed: [...before.values()].slice(-mostClosed) };
+};
+
+const nextIn = ({ slots }: WeightClass, after: number): number => {
+  const behind = Bits.next(slots, after + 1);
+  return behind >= 0 ? behind : Bits.next(slots, 0);
+};
+
+const inTurns = (load: Load, last: number, before: Turns): Choice<State> | undefined => {
+  if (load.open === 0) return undefined;
+  const turns = isCurrent(before, load) ? before : reckonedUp(before, load, last);
+  const { closed, lasts } = turns;
+  const { classes, weight: total, weights } = load;
+  const choices = turns.choices + 1;
+  const nextOf = (i: number): number => nextIn(classes[i] as WeightClass, lasts[i] as number); // i is within.
+  let best = 0;
+  let most = 0;
+  let slot = -1;
+  for (let i = 0; i < weights.length; i++) {
+    const credit = choices * (weights[i] as number) - (turns.debts[i] as number); // i is within.
+    if (i === 0 || credit > most) {
+      most = credit;
+      best = i;
+      slot = -1;
+    } else if (credit === most) {
+      if (slot < 0) slot = nextOf(best);
+      const other = nextOf(i);
+      if (other > slot) continue;
+      best = i;
+      slot = other;
+    }
+  }
+  if (slot < 0) slot = nextOf(best);
+  // A round of these members ends with the last of them: the first has had one turn more then.
+  const ends = Bits.next((classes[best] as WeightClass).slots, slot + 1) < 0;
+  const rounds = (ends ? 1 : 0) + (slot <= (lasts[best] as number) ? 1 : 0);
+  let { debts } = turns;
+  if (rounds > 0) {
+    const more = debts.slice();
+    more[best] = (more[best] as number) + rounds * total;
+    debts = more;
+  }
+  const after = lasts.slice();
+  after[best] = ends ? -1 : slot;
+  return {
+    slot,
+    state: {
+      last: slot,
+      turns: { weights, debts, lasts: after, choices, total: Math.max(turns.total, total), closed },
+    },
+  };
+};
+
+/**
+ * Exact over a stable set of open members: of as many choices in a row as their weights add up to, each gets its weight;
+ * with equal weights any k·n choices give each of n members k. A member that joins, leaves, recovers or is full takes its
+ * place in the rotation without disturbing the turn of the others, and does not catch up on what it missed.
  *
  * @example
  * ```ts
@@ -18,11 +160,15 @@ import { nextOpen } from "./Load.js";
  * @since 0.2.0
  * @category constructors
  */
-export const roundRobin: Algorithm<number> = {
+export const roundRobin: Algorithm<State> = {
   name: "round-robin",
-  initial: -1,
-  choose: (_members, load, last) => {
+  initial: { last: -1, turns: undefined },
+  choose: (_members, load, state) => {
+    const { last, turns } = state;
+    if (load.weights.length > 1 || (turns !== undefined && turns.weights.length + turns.closed.length > 1)) {
+      return inTurns(load, last, turns ?? noTurns);
+    }
     const slot = nextOpen(load, last);
-    return slot === undefined ? undefined : { slot, state: slot };
+    return slot === undefined ? undefined : { slot, state: { last: slot, turns: undefined } };
   },
 };

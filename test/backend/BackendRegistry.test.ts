@@ -9,7 +9,7 @@ import type { PoolEvent } from "../../src/backend/PoolEvent.js";
 import type { Algorithm } from "../../src/balancing/Algorithm.js";
 import { ipHash } from "../../src/balancing/IpHash.js";
 import { leastConnections } from "../../src/balancing/LeastConnections.js";
-import { roundRobin } from "../../src/balancing/RoundRobin.js";
+import * as RoundRobin from "../../src/balancing/RoundRobin.js";
 import { Metrics } from "../../src/metrics/Metrics.js";
 import * as CapturedLog from "../support/CapturedLog.js";
 import { failed, succeeded } from "../support/Observations.js";
@@ -48,15 +48,15 @@ const assign = (tried: ReadonlyArray<Backend> = [], host = client.host) =>
 /** What an algorithm remembers that counts how many backends it was prepared for. */
 interface Counting {
   readonly preparedFor: number | undefined;
-  readonly last: number;
+  readonly last: RoundRobin.State;
 }
 
 /** A rotation whose preparation takes so many slices. */
 const preparing = (slices: number, started: (eligible: number) => void): Algorithm<Counting> => ({
   name: "preparing",
-  initial: { preparedFor: undefined, last: roundRobin.initial },
+  initial: { preparedFor: undefined, last: RoundRobin.roundRobin.initial },
   choose: (members, load, { last, preparedFor }, who) => {
-    const choice = roundRobin.choose(members, load, last, who);
+    const choice = RoundRobin.roundRobin.choose(members, load, last, who);
     return choice === undefined
       ? undefined
       : { slot: choice.slot, state: { preparedFor, last: choice.state } };
@@ -160,7 +160,7 @@ describe("BackendRegistry", () => {
         assert.deepStrictEqual(lines(), [
           ["INFO", "backend removed", { backend: "a (10.0.0.1:3000)", connections: 1 }],
         ]);
-      }).pipe(Effect.provide(Layer.merge(registry(roundRobin), log.layer)));
+      }).pipe(Effect.provide(Layer.merge(registry(RoundRobin.roundRobin), log.layer)));
     }),
   );
 
@@ -186,7 +186,7 @@ describe("BackendRegistry", () => {
         // From now on each change counts for itself.
         yield* observe("n99", down, down, down);
         assert.lengthOf(log.take(LogLevel.Info), 1);
-      }).pipe(Effect.provide(Layer.merge(registry(roundRobin), log.layer)));
+      }).pipe(Effect.provide(Layer.merge(registry(RoundRobin.roundRobin), log.layer)));
     }),
   );
 
@@ -210,7 +210,7 @@ describe("BackendRegistry", () => {
             ["instance skipped", "c", "host"],
           ],
         );
-      }).pipe(Effect.provide(Layer.merge(registry(roundRobin), log.layer)));
+      }).pipe(Effect.provide(Layer.merge(registry(RoundRobin.roundRobin), log.layer)));
     }),
   );
 
@@ -232,7 +232,7 @@ describe("BackendRegistry", () => {
       assert.isAtLeast(turns, 200);
       assert.strictEqual((yield* pool).listed, 1);
     }).pipe(
-      Effect.provide(registry(roundRobin)),
+      Effect.provide(registry(RoundRobin.roundRobin)),
       SingleSteps.inEachTurn,
       Logger.withMinimumLogLevel(LogLevel.None),
     ),
@@ -258,7 +258,7 @@ describe("BackendRegistry", () => {
       yield* observe("a", down);
       const { pool } = yield* BackendRegistry;
       assert.strictEqual(Pool.lastCheck(yield* pool, yield* backendOf("a")), 90_000);
-    }).pipe(Effect.provide(registry(roundRobin))),
+    }).pipe(Effect.provide(registry(RoundRobin.roundRobin))),
   );
 
   it.scoped("publishes what became of the pool to each reader, and nothing where nothing has changed", () =>
@@ -285,7 +285,7 @@ describe("BackendRegistry", () => {
         );
         assert.deepStrictEqual(words, expected);
       }
-    }).pipe(Effect.provide(registry(roundRobin))),
+    }).pipe(Effect.provide(registry(RoundRobin.roundRobin))),
   );
 
   it.effect("lets go those who wait for the first discovery, and at once those who come later", () =>
@@ -298,7 +298,7 @@ describe("BackendRegistry", () => {
       yield* discoveryFailed("the Operator is away");
       yield* Fiber.join(waiting);
       yield* awaitFirstDiscovery;
-    }).pipe(Effect.provide(registry(roundRobin))),
+    }).pipe(Effect.provide(registry(RoundRobin.roundRobin))),
   );
 
   it.effect("serves from the first list on, whatever it lists and whatever comes after it", () =>
@@ -313,7 +313,7 @@ describe("BackendRegistry", () => {
       assert.deepStrictEqual(yield* state, ["serving", undefined]);
       yield* discoveryFailed("the Operator is away again");
       assert.deepStrictEqual(yield* state, ["serving", undefined]);
-    }).pipe(Effect.provide(registry(roundRobin))),
+    }).pipe(Effect.provide(registry(RoundRobin.roundRobin))),
   );
 
   describe("preparing", () => {
@@ -412,8 +412,8 @@ describe("BackendRegistry", () => {
       Effect.gen(function* () {
         const log = yield* CapturedLog.make;
         let runs = 0;
-        const broken: typeof roundRobin = {
-          ...roundRobin,
+        const broken: typeof RoundRobin.roundRobin = {
+          ...RoundRobin.roundRobin,
           prepare: function* () {
             runs += 1;
             yield;
@@ -447,7 +447,7 @@ describe("BackendRegistry", () => {
       assert.deepStrictEqual(known(), ["a"], "b had no connection, a has one");
       yield* release(backend);
       assert.deepStrictEqual(known(), []);
-    }).pipe(Effect.provide(registry(roundRobin))),
+    }).pipe(Effect.provide(registry(RoundRobin.roundRobin))),
   );
 
   it.effect("says since when a backend is up or down, and why it is down", () =>
@@ -469,7 +469,7 @@ describe("BackendRegistry", () => {
       yield* TestClock.adjust("5 seconds");
       yield* observe("a", up, up);
       assert.deepStrictEqual(yield* seen, { lastCheck: 15_000, since: 15_000, why: undefined });
-    }).pipe(Effect.provide(registry(roundRobin))),
+    }).pipe(Effect.provide(registry(RoundRobin.roundRobin))),
   );
 
   it.effect("says since when an operator's choice holds, and who made it", () =>
@@ -495,7 +495,7 @@ describe("BackendRegistry", () => {
       yield* TestClock.adjust("5 seconds");
       yield* observe("a", down, down, down);
       assert.deepStrictEqual(yield* shown, [25_000, "10.0.0.8"], "it went down later");
-    }).pipe(Effect.provide(registry(roundRobin))),
+    }).pipe(Effect.provide(registry(RoundRobin.roundRobin))),
   );
 
   it.effect("keeps what an operator has chosen for a backend, until another choice is made", () =>
@@ -534,7 +534,7 @@ describe("BackendRegistry", () => {
 
         yield* steer("a", "enabled", "10.0.0.9");
         assert.strictEqual(Pool.healthy(yield* pool), 2);
-      }).pipe(Effect.provide(Layer.provideMerge(registry(roundRobin), log.layer)));
+      }).pipe(Effect.provide(Layer.provideMerge(registry(RoundRobin.roundRobin), log.layer)));
     }),
   );
 });

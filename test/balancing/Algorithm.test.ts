@@ -57,7 +57,7 @@ describe("the algorithms", () => {
 
   it.each(algorithmNames)("have a state that can be handed to another process: %s", (name) => {
     const algorithm: Algorithm = algorithms[name];
-    const { load, members } = groupOf(["a", "b", "c"]);
+    const { load, members } = changed(groupOf(["a", "b", "c"]), 1, { weight: 3 });
     let [here, there] = [algorithm.initial, structuredClone(algorithm.initial)];
     for (let n = 0; n < 10; n++) {
       const client = { host: `10.0.0.${n}` };

@@ -73,4 +73,62 @@ describe("least-connections", () => {
     }
     assert.deepStrictEqual(keys, ["b", "b", "b", "c", "a"]);
   });
+
+  it("with weights takes one of those with the fewest connections over weight, ties in turn", () => {
+    const weight = fc.constantFrom(1, 1, 2, 3, 7, 256, 0.3);
+    const size = 140;
+    fc.assert(
+      fc.property(
+        fc.array(weight, { minLength: size, maxLength: size, size: "max" }),
+        fc.array(fc.tuple(fc.array(fc.nat(size - 1)), fc.option(fc.tuple(fc.nat(size - 1), weight))), {
+          minLength: 50,
+          maxLength: 300,
+          size: "max",
+        }),
+        (weights, steps) => {
+          let group = weights.reduce(
+            (some, weight, slot) => changed(some, slot, { weight }),
+            groupOf(weights.map((_, i) => `b${i}`)),
+          );
+          const ratioIn = (slot: number): number =>
+            connectionsIn(group, slot) / (Members.get(group.members, slot)?.weight ?? Number.NaN);
+          let next = start;
+          let last = -1;
+          for (const [ends, steered] of steps) {
+            for (const slot of ends) {
+              const connections = connectionsIn(group, slot);
+              if (connections > 0) group = changed(group, slot, { connections: connections - 1 });
+            }
+            if (steered !== null) group = changed(group, steered[0], { weight: steered[1] });
+            const slots = openIn(group).map(({ slot }) => slot);
+            const least = Math.min(...slots.map(ratioIn));
+            const tie = slots.filter((slot) => ratioIn(slot) === least);
+            const [member, after] = chosen(next, group);
+            assert.strictEqual(member?.slot, tie.find((slot) => slot > last) ?? tie[0]);
+            last = member?.slot ?? last;
+            group = changed(group, last, { connections: connectionsIn(group, last) + 1 });
+            next = after;
+          }
+        },
+      ),
+    );
+  });
+
+  it("fills up three members of the weights 4, 2 and 1 in that proportion", () => {
+    let group = groupOf(["a", "b", "c"]);
+    [4, 2, 1].forEach((weight, slot) => {
+      group = changed(group, slot, { weight });
+    });
+    let next = start;
+    for (let i = 0; i < 70; i++) {
+      const [member, after] = chosen(next, group);
+      const slot = member?.slot ?? assert.fail();
+      group = changed(group, slot, { connections: connectionsIn(group, slot) + 1 });
+      next = after;
+    }
+    assert.deepStrictEqual(
+      [0, 1, 2].map((slot) => connectionsIn(group, slot)),
+      [40, 20, 10],
+    );
+  });
 });

@@ -5,32 +5,49 @@ import * as Load from "../../src/balancing/Load.js";
 interface Entry {
   readonly connections: number;
   readonly isOpen: boolean;
+  readonly weight: number;
 }
 
 // The model: an array indexed by slot, searched from one end to the other.
 type Model = ReadonlyArray<Entry | undefined>;
 
 const openBehind = (model: Model, after: number): ReadonlyArray<readonly [number, number]> => {
-  const all = model.flatMap((entry, slot) => (entry?.isOpen ? [[slot, entry.connections] as const] : []));
+  const all = model.flatMap((entry, slot) =>
+    entry?.isOpen ? [[slot, entry.connections / entry.weight] as const] : [],
+  );
   return [...all.filter(([slot]) => slot > after), ...all.filter(([slot]) => slot <= after)];
 };
 
 const agree = (load: Load.Load, model: Model, after: number): void => {
   const behind = openBehind(model, after);
-  const least = Math.min(...behind.map(([, connections]) => connections));
+  const least = Math.min(...behind.map(([, ratio]) => ratio));
   assert.strictEqual(load.open, behind.length);
   assert.strictEqual(load.least, least);
   assert.strictEqual(Load.nextOpen(load, after), behind[0]?.[0]);
-  assert.strictEqual(
-    Load.nextLeastLoaded(load, after),
-    behind.find(([, connections]) => connections === least)?.[0],
+  assert.strictEqual(Load.nextLeastLoaded(load, after), behind.find(([, ratio]) => ratio === least)?.[0]);
+  const classes = new Map<number, Array<number>>();
+  model.forEach((entry, slot) => {
+    if (entry?.isOpen) classes.set(entry.weight, [...(classes.get(entry.weight) ?? []), slot]);
+  });
+  assert.deepStrictEqual(
+    load.classes.map(({ open, slots, weight }) => {
+      const inSet = model.flatMap((_, slot) => (((slots[slot >> 5] ?? 0) >>> (slot & 31)) & 1 ? [slot] : []));
+      assert.strictEqual(inSet.length, open);
+      return [weight, inSet] as const;
+    }),
+    [...classes].sort(([a], [b]) => a - b),
+  );
+  assert.approximately(
+    load.weight,
+    model.reduce((sum, entry) => sum + (entry?.isOpen ? entry.weight : 0), 0),
+    1e-9,
   );
 };
 
 const loadOf = (model: Model): Load.Load =>
   model.reduce<Load.Load>(
     (load, entry, slot) =>
-      entry === undefined ? load : Load.set(load, slot, entry.connections, entry.isOpen),
+      entry === undefined ? load : Load.set(load, slot, entry.connections, entry.isOpen, entry.weight),
     Load.empty,
   );
 
@@ -42,8 +59,10 @@ describe("Load", () => {
     const start: Model = Array.from({ length: size }, (_, slot) => ({
       connections: slot % 3,
       isOpen: slot % 5 !== 0,
+      weight: slot % 130 < 65 ? 1 : 2,
     }));
-    const entry = fc.record({ connections: fc.nat(3), isOpen: fc.boolean() });
+    const weight = fc.constantFrom(1, 1, 1, 2, 6, 0.1);
+    const entry = fc.record({ connections: fc.nat(3), isOpen: fc.boolean(), weight });
     const slot = fc.integer({ min: 0, max: size + 70 });
     fc.assert(
       fc.property(fc.array(fc.tuple(slot, entry, slot), { maxLength: 60, size: "max" }), (steps) => {
@@ -51,11 +70,16 @@ describe("Load", () => {
         let load = before;
         const model = start.slice();
         for (const [at, changed, query] of steps) {
-          load = Load.set(load, at, changed.connections, changed.isOpen);
+          const same = model[at]?.weight === changed.weight;
+          load = Load.set(
+            ...([load, at, changed.connections, changed.isOpen] as const),
+            ...(same ? [] : [changed.weight]),
+          );
           model[at] = changed;
           agree(load, model, query - 1);
           assert.strictEqual(Load.connections(load, at), changed.connections);
           assert.strictEqual(Load.isOpen(load, at), changed.isOpen);
+          assert.strictEqual(Load.ratio(load, at), changed.connections / changed.weight);
         }
         // What was there before is as it was: it is a value.
         agree(before, start, -1);

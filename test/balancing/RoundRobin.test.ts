@@ -109,4 +109,130 @@ describe("round-robin", () => {
     const down = [0, 1].reduce((some, slot) => changed(some, slot, { eligible: false }), groupOf(["a", "b"]));
     assert.isUndefined(chosen(start, down)[0]);
   });
+
+  describe("with weights", () => {
+    const weighted = (weights: ReadonlyArray<number>): Group =>
+      weights.reduce(
+        (some, weight, slot) => changed(some, slot, { weight }),
+        groupOf(keysOf(weights.length)),
+      );
+
+    // What nginx does, over an array of all.
+    const modelled = (weights: ReadonlyArray<number>, times: number): ReadonlyArray<string> => {
+      const credits = weights.map(() => 0);
+      const total = weights.reduce((sum, weight) => sum + weight, 0);
+      return Array.from({ length: times }, () => {
+        weights.forEach((weight, i) => {
+          credits[i] = (credits[i] ?? 0) + weight;
+        });
+        const best = credits.indexOf(Math.max(...credits));
+        credits[best] = (credits[best] ?? 0) - total;
+        return `b${best}`;
+      });
+    };
+
+    const anyWeights = fc.array(fc.oneof(fc.integer({ min: 1, max: 4 }), fc.integer({ min: 1, max: 256 })), {
+      minLength: 1,
+      maxLength: 80,
+      size: "max",
+    });
+
+    it("5, 1, 1 gives a a b a c a a, again and again", () => {
+      const names = choose(start, weighted([5, 1, 1]), 14)[1].map((key) => "abc"[Number(key.slice(1))]);
+      assert.strictEqual(names.join(" "), "a a b a c a a a a b a c a a");
+    });
+
+    it("chooses in the order of nginx, through a whole cycle and into the next", () => {
+      fc.assert(
+        fc.property(anyWeights, (weights) => {
+          const cycle = weights.reduce((sum, weight) => sum + weight, 0);
+          const times = Math.min(cycle + 100, 3_000);
+          const [, keys] = choose(start, weighted(weights), times);
+          assert.deepStrictEqual(keys, [...modelled(weights, times)]);
+        }),
+      );
+    });
+
+    it("gives each its weight in every whole cycle from the start", () => {
+      fc.assert(
+        fc.property(fc.array(fc.integer({ min: 1, max: 30 }), { minLength: 1, maxLength: 40 }), (weights) => {
+          const cycle = weights.reduce((sum, weight) => sum + weight, 0);
+          const [, keys] = choose(start, weighted(weights), 3 * cycle);
+          for (const from of [0, cycle, 2 * cycle]) {
+            assert.deepStrictEqual(
+              counted(keys.slice(from, from + cycle)),
+              Object.fromEntries(weights.map((weight, i) => [`b${i}`, weight])),
+            );
+          }
+        }),
+      );
+    });
+
+    it("goes on in proportion after any changes, and lets no open member wait for long", () => {
+      const change = fc.tuple(
+        fc.nat(30),
+        fc.constantFrom("join", "leave", "flip", "full", "weigh"),
+        fc.constantFrom(1, 2, 5, 40, 256, 0.3),
+        fc.nat(12),
+      );
+      fc.assert(
+        fc.property(anyWeights, fc.array(change, { maxLength: 60, size: "max" }), (weights, changes) => {
+          let group = weighted(weights);
+          let next = start;
+          let come = weights.length;
+          for (const [which, what, weight, times] of changes) {
+            const all = Members.toArray(group.members);
+            const some = all[which % Math.max(1, all.length)];
+            if (what === "join" || some === undefined) group = joined(group, `b${come++}`);
+            else if (what === "leave") group = left(group, some.slot);
+            else if (what === "flip") group = changed(group, some.slot, { eligible: !some.eligible });
+            else if (what === "full") group = changed(group, some.slot, { limit: some.limit === 0 ? 9 : 0 });
+            else group = changed(group, some.slot, { weight });
+            for (let i = 0; i < times; i++) {
+              const [member, after] = chosen(next, group);
+              if (openIn(group).length === 0) assert.isUndefined(member);
+              else if (member === undefined) assert.fail("nothing was chosen");
+              next = after;
+            }
+          }
+          const open = openIn(group);
+          const total = open.reduce((sum, { weight }) => sum + weight, 0);
+          const lightest = Math.min(...open.map(({ weight }) => weight));
+          fc.pre(open.length > 0 && total / lightest < 2_000);
+          // What is owed from before is at most a round either way, and a member is at most so far off its share.
+          const rounds = 12;
+          const counts = counted(choose(next, group, Math.ceil(rounds * total))[1]);
+          for (const { key, weight } of open) {
+            assert.approximately(counts[key] ?? 0, rounds * weight, 4 + weight * 4, `${key} of ${weight}`);
+          }
+        }),
+        { numRuns: 60 },
+      );
+    });
+
+    it("goes on where it was when all weigh the same again", () => {
+      let group = weighted([1, 1, 1]);
+      const [later] = choose(start, group, 2);
+      group = changed(group, 0, { weight: 9 });
+      const [, keys] = choose(later, group, 1);
+      assert.deepStrictEqual(keys, ["b0"], "the most credit");
+      const [weightless] = choose(later, group, 11);
+      group = changed(group, 0, { weight: 1 });
+      const [, again] = choose(weightless, group, 30_000);
+      assert.deepStrictEqual(counted(again.slice(-3)), { b0: 1, b1: 1, b2: 1 });
+    });
+
+    it("forgets weights that nobody has had for long, and of many soon", () => {
+      let group = weighted([1, 2, 3]);
+      let next = choose(start, group, 10)[0];
+      for (let n = 0; n < 500; n++) {
+        group = changed(group, 0, { weight: 10 + n });
+        next = choose(next, group, 3)[0];
+        assert.isBelow(JSON.stringify(next.state).length, 8_000);
+      }
+      for (const slot of [0, 1, 2]) group = changed(group, slot, { weight: 4 });
+      next = choose(next, group, 20_010)[0];
+      assert.deepStrictEqual(Object.keys(JSON.parse(JSON.stringify(next.state))), ["last"]);
+    });
+  });
 });

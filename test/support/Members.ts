@@ -11,12 +11,28 @@ export interface Group {
 }
 
 const memberOf = (key: string, slot: number): Members.Member => ({
-  ...{ key, slot, weight: 1, limit: Infinity, role: "primary", eligible: true },
+  ...{
+    key,
+    endpoint: key.split(" ")[0] ?? key,
+    slot,
+    weight: 1,
+    limit: Infinity,
+    role: "primary",
+    eligible: true,
+  },
 });
 
 const withMember = ({ members, load }: Group, member: Members.Member, connections: number): Group => ({
   members,
-  load: Load.set(load, member.slot, connections, member.eligible && connections < member.limit),
+  load: Load.set(
+    ...([
+      load,
+      member.slot,
+      connections,
+      member.eligible && connections < member.limit,
+      member.weight,
+    ] as const),
+  ),
 });
 
 export const empty: Group = { members: Members.empty, load: Load.empty };
@@ -30,7 +46,7 @@ export const joined = ({ load, members }: Group, key: string): Group => {
 /** The group without the member in a slot. */
 export const left = ({ load, members }: Group, slot: number): Group => ({
   members: Members.remove(members, slot),
-  load: Load.set(load, slot, 0, false),
+  load: Load.set(load, slot, 0, false, 1),
 });
 
 /** One eligible and idle member for each key, in this order of slots. */
