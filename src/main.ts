@@ -218,6 +218,8 @@ const program = (settings: Settings, inherited: number | undefined) =>
         inherited,
         connectTimeout: settings.connectTimeout,
         connectRetries: settings.connectRetries,
+        maxConnectionAge: settings.maxConnectionAge,
+        onBackendDown: settings.onBackendDown,
         drainTimeout: settings.drainTimeout,
         allowClients: settings.allowClients,
         denyClients: settings.denyClients,

@@ -10,7 +10,7 @@ import * as IpAddress from "../net/IpAddress.js";
 import { format, isIpAddress, parse, type SocketAddress } from "../net/SocketAddress.js";
 import { longestDuration, mostOfRate } from "./InvalidOption.js";
 import * as Token from "./Token.js";
-import { quote, type Variable, withDefault, withoutDefault } from "./Variable.js";
+import { type Definition, quote, type Variable, withDefault, withoutDefault } from "./Variable.js";
 
 /**
  * A whole number, with the bounds that hold for a caller of the library too.
@@ -164,33 +164,47 @@ const formatDuration = (duration: Duration.Duration): string => {
   return millis % 1000 === 0 ? `${millis / 1000}s` : `${millis}ms`;
 };
 
+interface DurationBounds {
+  readonly least?: Duration.Duration;
+  readonly note?: string;
+}
+
+const durationOf = (
+  name: string,
+  about: string,
+  { least = Duration.millis(1), note = "" }: DurationBounds,
+): Definition<Duration.Duration> => ({
+  name,
+  about,
+  accepted:
+    `a number and its unit from ${formatDuration(least)} to ${formatDuration(longestDuration)}${note}, ` +
+    `such as 500ms, 5s, 1m, 2h, 1d or 5 seconds`,
+  read: (given) =>
+    Either.flatMap(readDuration(given), (value) => {
+      if (Duration.lessThan(value, least)) {
+        return Either.left(Duration.equals(value, Duration.zero) ? "it is zero" : "it is too short");
+      }
+      return Duration.greaterThan(value, longestDuration)
+        ? Either.left("it is too long")
+        : Either.right(value);
+    }),
+  show: formatDuration,
+});
+
 /** A length of time, which a timer can hold. */
 export const duration = (
   name: string,
   text: string,
   about: string,
-  {
-    least = Duration.millis(1),
-    note = "",
-  }: { readonly least?: Duration.Duration; readonly note?: string } = {},
-): Variable<Duration.Duration> =>
-  withDefault<Duration.Duration>(text, {
-    name,
-    about,
-    accepted:
-      `a number and its unit from ${formatDuration(least)} to ${formatDuration(longestDuration)}${note}, ` +
-      `such as 500ms, 5s, 1m, 2h, 1d or 5 seconds`,
-    read: (given) =>
-      Either.flatMap(readDuration(given), (value) => {
-        if (Duration.lessThan(value, least)) {
-          return Either.left(Duration.equals(value, Duration.zero) ? "it is zero" : "it is too short");
-        }
-        return Duration.greaterThan(value, longestDuration)
-          ? Either.left("it is too long")
-          : Either.right(value);
-      }),
-    show: formatDuration,
-  });
+  bounds: DurationBounds = {},
+): Variable<Duration.Duration> => withDefault(text, durationOf(name, about, bounds));
+
+/** The same where there may be none. */
+export const optionalDuration = (
+  name: string,
+  about: string,
+  bounds: DurationBounds = {},
+): Variable<Duration.Duration | undefined> => withoutDefault(durationOf(name, about, bounds));
 
 /**
  * So many in each second or each minute.

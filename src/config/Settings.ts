@@ -66,6 +66,14 @@ export type TransportName = "auto" | "linux" | "io_uring" | "node";
 export type AccessLogMode = "off" | "errors" | "all";
 
 /**
+ * What becomes of the connections that a backend has when it goes down.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type OnBackendDown = "keep" | "reset";
+
+/**
  * Every variable, by the name of its field, in the order in which the documentation lists them.
  *
  * @since 0.2.0
@@ -157,6 +165,17 @@ export const table = {
     "2",
     "how many further backends are tried when one cannot be connected to",
     { least: 0, most: 100 },
+  ),
+  /** Undefined is for ever. */
+  maxConnectionAge: Kinds.optionalDuration(
+    "MAX_CONNECTION_AGE",
+    "how long a connection may be open, a tenth more or less, drawn for each: it is reset then, and its client comes again to whichever backend is to be had; unset, for ever",
+  ),
+  onBackendDown: Kinds.oneOf<OnBackendDown>(
+    "ON_BACKEND_DOWN",
+    "keep",
+    "what becomes of the connections that a backend has when it goes down: they are kept for as long as they last, or reset",
+    ["keep", "reset"],
   ),
   transport: Kinds.oneOf<TransportName>(
     "LB_TRANSPORT",

@@ -36,6 +36,10 @@ export type EndedBy =
   | "drain-timeout"
   /** The balancer: an operator disabled the backend. */
   | "disabled"
+  /** The balancer: the backend went down, and ON_BACKEND_DOWN is `reset`. */
+  | "backend-down"
+  /** The balancer: it was as old as MAX_CONNECTION_AGE lets it be. */
+  | "max-age"
   /** The balancer: the data thread that relayed it ended by a fault. */
   | "thread-lost"
   /** A bug of the balancer, or of an algorithm or callback that it was given. */

@@ -40,6 +40,8 @@ import {
   Stream,
 } from "effect";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
+import * as Pool from "../backend/Pool.js";
+import type { PoolEvent } from "../backend/PoolEvent.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
 import * as InvalidOption from "../config/InvalidOption.js";
 import * as Settings from "../config/Settings.js";
@@ -54,6 +56,7 @@ import * as Listener from "./Listener.js";
 import * as Session from "./Session.js";
 import * as SessionGroup from "./SessionGroup.js";
 import * as Sessions from "./Sessions.js";
+import * as TimeLimits from "./TimeLimits.js";
 
 /**
  * What is left out is as the program's settings have it.
@@ -72,6 +75,13 @@ export interface Options {
   readonly connectTimeout?: Duration.DurationInput;
   /** How many further backends are tried when one cannot be connected to: 0 to 100. */
   readonly connectRetries?: number;
+  /**
+   * How long a connection may be open, a tenth more or less; undefined is for ever. The tenth is drawn for each, so that
+   * those which began together do not end together.
+   */
+  readonly maxConnectionAge?: Duration.DurationInput | undefined;
+  /** What becomes of the connections that a backend has when it goes down: they are kept, or reset. */
+  readonly onBackendDown?: Settings.OnBackendDown;
   /** How long open connections may run on once the listener drains; zero resets them at once. */
   readonly drainTimeout?: Duration.DurationInput;
   /** With it, all other clients are reset before a backend is chosen. */
@@ -135,6 +145,7 @@ const checked = (options: Options) =>
       options.connectRetries ?? Settings.defaults.connectRetries,
       Settings.table.connectRetries.bounds,
     ),
+    maxAgeMillis: InvalidOption.durationOrNone("maxConnectionAge", options.maxConnectionAge),
     drainTimeoutMillis: InvalidOption.duration(
       "drainTimeout",
       options.drainTimeout ?? Settings.defaults.drainTimeout,
@@ -167,10 +178,12 @@ export const make = (
       connectTimeoutMillis,
       drainTimeoutMillis,
       host,
+      maxAgeMillis,
       maxPerClient,
       port,
       ratePerClient,
     } = yield* checked(options);
+    const onBackendDown = options.onBackendDown ?? Settings.defaults.onBackendDown;
     const registry = yield* BackendRegistry;
     const transport = yield* Transport;
     const metrics = yield* Metrics;
@@ -214,17 +227,34 @@ export const make = (
       onEnded: options.onEnded,
     });
 
+    /** Why a session may not stay with the backend that it has. */
+    const barredFrom =
+      (pool: Pool.Pool) =>
+      (session: Session.Session): Session.CutReason | undefined => {
+        const { assigned, backend } = session;
+        if (!assigned || backend === undefined) return undefined;
+        if (pool.chosen.get(backend.key)?.admin === "disabled") return "disabled";
+        const health = Pool.current(pool, backend)?.health;
+        if (onBackendDown === "keep" || health === undefined || health.up || !health.checked)
+          return undefined;
+        // One that is still being connected to is left alone: where that fails, another backend is tried.
+        transport.bringUpToDate?.(session.client);
+        return session.connectMillis === undefined ? undefined : "backend-down";
+      };
+
+    const bars = (event: PoolEvent): boolean =>
+      (event._tag === "Steered" && event.backend.admin === "disabled") ||
+      (event._tag === "Down" && onBackendDown === "reset");
+
     // An event may be missed when there are too many, so it is a reason to look and not what is looked at.
     const events = yield* registry.events;
     yield* events.pipe(
-      Stream.filter((event) => event._tag === "Steered" && event.backend.admin === "disabled"),
-      Stream.runForEach(() =>
-        Effect.flatMap(registry.pool, ({ chosen }) =>
-          group.cut(({ key }) => chosen.get(key)?.admin === "disabled"),
-        ),
-      ),
+      Stream.filter(bars),
+      Stream.runForEach(() => Effect.flatMap(registry.pool, (pool) => group.cut(barredFrom(pool)))),
       Effect.forkScoped,
     );
+
+    yield* TimeLimits.sweep({ maxAgeMillis }, group.cut);
 
     yield* Effect.unlessEffect(
       Effect.logInfo("waiting for the first list of backends"),

@@ -27,7 +27,7 @@ import type { EndedBy, Phase } from "./ConnectionRecord.js";
 const none: ReadonlyArray<Backend> = [];
 
 /**
- * The state of one session. Its fiber is the only one that changes it, but for {@link cut}.
+ * The state of one session. Its fiber is the only one that changes it, but for {@link cutBy}.
  *
  * It is what the transport is given to forward with, in place of an object that is made for each connection. An object
  * literal whose objects live as long as connections do is soon allocated in V8's old generation, where they keep all that
@@ -50,10 +50,10 @@ export class Session implements ForwardOptions {
   connectMillis: number | undefined = undefined;
   /** It has waited for the first probes once. */
   waited = false;
-  /** An operator disabled its backend while it was assigned to it. */
-  cut = false;
   /** It counts towards the limits of its client. */
   admitted = false;
+  /** Why it is interrupted before its time; undefined when it is for the end of a drain. */
+  cutBy: CutReason | undefined = undefined;
 
   constructor(
     readonly id: number,
@@ -76,6 +76,9 @@ export class Session implements ForwardOptions {
     return draining ? "draining" : "relaying";
   }
 }
+
+/** Why a session is ended before its time. */
+export type CutReason = Extract<EndedBy, "disabled" | "backend-down" | "max-age">;
 
 /** Why a session is refused. */
 export type Refusal = "no-backend" | "connect-failed" | "at-capacity" | Denial;
@@ -236,10 +239,10 @@ export const make = ({
       return retry;
     });
 
-  // Interrupted (the drain is over, or its backend was disabled), or broken by a defect.
+  // Interrupted (it was cut, or the drain is over), or broken by a defect.
   const broken = (session: Session, cause: Cause.Cause<never>): Decision =>
     Cause.isInterruptedOnly(cause)
-      ? { _tag: "Done", by: session.cut ? "disabled" : "drain-timeout" }
+      ? { _tag: "Done", by: session.cutBy ?? "drain-timeout" }
       : { _tag: "Done", by: "defect", defect: cause };
 
   const failed = (session: Session, cause: Cause.Cause<ConnectError>): Effect.Effect<Decision> => {

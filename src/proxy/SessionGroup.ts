@@ -3,7 +3,7 @@
  * leaves.
  */
 import { Cause, Deferred, Duration, Effect, FiberId, type Scope, type Stream } from "effect";
-import type { Backend } from "../backend/Backend.js";
+import * as EventLoop from "../clock/EventLoop.js";
 import type { AccessLogMode } from "../config/Settings.js";
 import * as LogThrottle from "../log/LogThrottle.js";
 import type { Metrics } from "../metrics/Metrics.js";
@@ -15,7 +15,7 @@ import { ByteSlots } from "./ByteSlots.js";
 import { type ConnectionRecord, codeOf, isClean } from "./ConnectionRecord.js";
 import { DenialTally } from "./DenialTally.js";
 import { OpenSessions } from "./OpenSessions.js";
-import { type Attempts, type Refusal, Session } from "./Session.js";
+import { type Attempts, type CutReason, type Refusal, Session } from "./Session.js";
 import { type Ending, SessionFibers } from "./SessionFibers.js";
 import type { Group, ListenerPhase, OpenSession, Sessions } from "./Sessions.js";
 
@@ -48,8 +48,8 @@ export interface SessionGroup {
   readonly list: Effect.Effect<ReadonlyArray<OpenSession>>;
   /** As `Sessions.ended`, of this listener. */
   readonly ended: Stream.Stream<ConnectionRecord>;
-  /** Resets the sessions that the backends for which this holds have. */
-  readonly cut: (holds: (backend: Backend) => boolean) => Effect.Effect<void>;
+  /** Resets the sessions for which this answers a reason. Each open one is asked about, in slices. */
+  readonly cut: (reasonOf: (session: Session) => CutReason | undefined) => Effect.Effect<unknown>;
   /** Waits until no session is open. No more may be served by then. */
   readonly allEnded: Effect.Effect<void>;
   /** Resets every session, and waits until all have ended. Answers how many were reset so since the start. */
@@ -63,6 +63,29 @@ type ExitStep = (
 ) => Effect.Effect<void> | undefined | void;
 
 const noLines: ReadonlyArray<Effect.Effect<void>> = [];
+
+/** Sessions that are asked about in one step, and those that are interrupted in one. */
+const askedPerStep = 200;
+const interruptedPerStep = 10;
+
+/** Those that are to be cut. Each knows why. */
+function* chosenOf(
+  open: OpenSessions,
+  reasonOf: (session: Session) => CutReason | undefined,
+): Generator<void, ReadonlyArray<Session>> {
+  const chosen: Array<Session> = [];
+  let asked = 0;
+  for (const session of open) {
+    const reason = reasonOf(session);
+    if (reason !== undefined) {
+      session.cutBy ??= reason;
+      chosen.push(session);
+    }
+    asked += 1;
+    if (asked % askedPerStep === 0) yield;
+  }
+  return chosen;
+}
 
 const logDefect = (cause: Cause.Cause<never>): Effect.Effect<void> =>
   Effect.logError("a session failed by a defect", cause);
@@ -286,14 +309,11 @@ export const make = ({
               return denial === undefined ? serve(client) : refuse(client, denial, denials[denial]);
             },
       unsafeRefuse: refuse,
-      cut: (holds) =>
-        Effect.suspend(() => {
-          const chosen = [...open].filter(
-            ({ assigned, backend }) => assigned && backend !== undefined && holds(backend),
-          );
-          for (const session of chosen) session.cut = true;
-          return interrupt(chosen);
-        }),
+      cut: (reasonOf) =>
+        Effect.flatMap(
+          Effect.suspend(() => EventLoop.inSlices(chosenOf(open, reasonOf))),
+          (chosen) => EventLoop.mapInSlices(chosen, interruptedPerStep, interrupt),
+        ),
       allEnded,
       resetAll,
     };

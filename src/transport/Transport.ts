@@ -244,6 +244,7 @@ export interface Mechanism {
   readonly dataThreads?: (() => ReadonlyArray<DataThreadStatus>) | undefined;
   readonly listen: (options: ListenOptions) => Effect.Effect<Listener, ListenError, Scope.Scope>;
   readonly deferAccept?: ((descriptor: number, millis: number) => void) | undefined;
+  readonly bringUpToDate?: ((client: Connection) => void) | undefined;
   /** Giving up leaves nothing behind. */
   readonly probe: (
     target: SocketAddress,
@@ -332,6 +333,12 @@ export class Transport extends Context.Tag("zeitwork-load-balancer/Transport")<
      */
     readonly deferAccept?: ((descriptor: number, millis: number) => void) | undefined;
     /**
+     * What is known here of a client that is being forwarded is as it was a moment ago, once this has returned: its
+     * counts, and whether its backend is connected (`connected` is called by it, where it has not been). Undefined where
+     * nothing of that is ever late.
+     */
+    readonly bringUpToDate?: ((client: Connection) => void) | undefined;
+    /**
      * Asks whether a connection could be made, and leaves none. It succeeds when the target's host has answered that
      * it could; the program that listens there may or may not see a connection that is gone at once.
      */
@@ -389,6 +396,7 @@ export const make = ({
   dataThreads,
   listen,
   deferAccept,
+  bringUpToDate,
   probe,
   connect,
   relay,
@@ -407,6 +415,7 @@ export const make = ({
       listen(options),
     ),
   deferAccept,
+  bringUpToDate,
   probe: (target, options) =>
     waitFor((resume) =>
       probe(

@@ -76,6 +76,8 @@ describe("Settings", () => {
       HEALTH_CHECK_FALL: "3",
       CONNECT_TIMEOUT: "5s",
       CONNECT_RETRIES: "2",
+      MAX_CONNECTION_AGE: "none",
+      ON_BACKEND_DOWN: "keep",
       LB_TRANSPORT: "auto",
       LB_THREADS: "0",
       RESET_ON_CRASH: "true",

@@ -34,6 +34,8 @@ const everyEnd: Readonly<Record<EndedBy, boolean>> = {
   "drain-timeout": false,
   "thread-lost": false,
   disabled: false,
+  "backend-down": false,
+  "max-age": false,
   defect: false,
 };
 const everyPhase: Readonly<Record<Phase, true>> = {

@@ -1,86 +1,18 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { assert, describe, it } from "@effect/vitest";
-import { Deferred, Duration, Effect, Exit, Fiber, Layer, Logger, LogLevel, Scope } from "effect";
-import * as Registry from "../../src/backend/BackendRegistry.js";
-import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
+import { Deferred, Duration, Effect, Exit, Fiber, Logger, LogLevel, type Scope } from "effect";
+import type { BackendRegistry } from "../../src/backend/BackendRegistry.js";
 import * as Pool from "../../src/backend/Pool.js";
-import { roundRobin } from "../../src/balancing/RoundRobin.js";
 import { catalog } from "../../src/metrics/Catalog.js";
-import { Metrics } from "../../src/metrics/Metrics.js";
-import { Recorder } from "../../src/metrics/Recorder.js";
-import * as LoadBalancer from "../../src/proxy/LoadBalancer.js";
-import * as Sessions from "../../src/proxy/Sessions.js";
-import * as NodeTransport from "../../src/transport/node/NodeTransport.js";
-import {
-  AcceptError,
-  ConnectError,
-  type RelayOutcome,
-  type Transport,
-} from "../../src/transport/Transport.js";
-import * as CapturedLog from "../support/CapturedLog.js";
+import type { Recorder } from "../../src/metrics/Recorder.js";
+import { AcceptError, ConnectError, type RelayOutcome } from "../../src/transport/Transport.js";
 import { failed, succeeded } from "../support/Observations.js";
 import * as Ports from "../support/Ports.js";
 import * as ScriptedTransport from "../support/ScriptedTransport.js";
 import { descriptors, dial, eventually, receive, serve } from "../support/Sockets.js";
+import { codes, lines, type StartedBalancer, start, until } from "../support/StartedBalancer.js";
 import { blackHole } from "../support/StoppableServer.js";
-
-interface Settings {
-  /** Backends on loopback, by port. */
-  readonly ports: ReadonlyArray<number>;
-  /** Whether a first probe has found them up. */
-  readonly up?: boolean;
-  readonly options?: Partial<LoadBalancer.Options>;
-  readonly transport?: Layer.Layer<Transport>;
-  readonly level?: LogLevel.LogLevel;
-}
-
-const instance = (port: number) => ({ id: `b${port}`, address: { host: "127.0.0.1", port } });
-
-/** A balancer on a free loopback port, after its first discovery. */
-const start = ({
-  ports,
-  up = true,
-  options = {},
-  transport = NodeTransport.layer,
-  level = LogLevel.Info,
-}: Settings) =>
-  Effect.gen(function* () {
-    const log = yield* CapturedLog.make;
-    const logged = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-      effect.pipe(Logger.withMinimumLogLevel(level), Effect.provide(log.layer));
-    const metrics = new Recorder();
-    const sessions = yield* Sessions.make;
-    const registry = yield* logged(
-      Effect.provideService(Registry.make({ algorithm: roundRobin, rise: 2, fall: 3 }), Metrics, metrics),
-    );
-    const { added } = yield* logged(registry.discovered(ports.map(instance)));
-    if (up) {
-      for (const backend of added) yield* logged(registry.observed(backend, succeeded));
-    }
-    log.take();
-    const transportContext = yield* Layer.build(transport);
-    const scope = yield* Scope.make();
-    const stop = logged(Scope.close(scope, Exit.void));
-    yield* Effect.addFinalizer(() => stop);
-    const balancer = yield* logged(
-      LoadBalancer.make({
-        host: "127.0.0.1",
-        port: 0,
-        connectTimeout: Duration.seconds(5),
-        connectRetries: 2,
-        drainTimeout: Duration.seconds(30),
-        ...options,
-      }).pipe(
-        Effect.provide(transportContext),
-        Effect.provideService(BackendRegistry, registry),
-        Effect.provideService(Metrics, metrics),
-        Effect.provideService(Sessions.Sessions, sessions),
-        Effect.provideService(Scope.Scope, scope),
-      ),
-    );
-    return { port: balancer.address.port, balancer, registry, metrics, sessions, log, stop };
-  });
 
 const test = (title: string, body: Effect.Effect<void, unknown, Scope.Scope>) =>
   it.scopedLive(title, () => Effect.orDie(Effect.provide(body, Logger.remove(Logger.defaultLogger))));
@@ -105,11 +37,7 @@ const refusedBy = (port: number) =>
     (socket) => Effect.sync(() => socket.destroy()),
   );
 
-/** Waits until an effect says so; what never comes is cut off by the test's time limit. */
-const until = (condition: Effect.Effect<boolean>): Effect.Effect<void> =>
-  Effect.repeat(Effect.zipLeft(condition, Effect.sleep(1)), { until: (is) => is }).pipe(Effect.asVoid);
-
-const idle = ({ balancer, registry }: Effect.Effect.Success<ReturnType<typeof start>>) =>
+const idle = ({ balancer, registry }: StartedBalancer) =>
   until(
     Effect.map(
       Effect.all([balancer.open, registry.pool]),
@@ -143,13 +71,6 @@ const said = (socket: Socket) =>
     const [chunk] = await once(socket, "data");
     return String(chunk);
   });
-
-/** The termination codes of the access log. */
-const codes = (log: CapturedLog.CapturedLog) =>
-  lines(log, "connection").map(({ annotations }) => annotations["code"]);
-
-const lines = (log: CapturedLog.CapturedLog, message: string) =>
-  log.lines.filter((line) => line.message === message);
 
 describe("LoadBalancer", () => {
   test(
@@ -403,7 +324,7 @@ describe("LoadBalancer", () => {
     "drains as well when the fiber that ran it was interrupted, as a signal does",
     Effect.gen(function* () {
       const backend = yield* echo;
-      const running = yield* Deferred.make<Effect.Effect.Success<ReturnType<typeof start>>>();
+      const running = yield* Deferred.make<StartedBalancer>();
       const fiber = yield* start({ ports: [backend.port] }).pipe(
         Effect.flatMap((started) => Deferred.succeed(running, started)),
         Effect.zipRight(Effect.never),

@@ -318,7 +318,13 @@ export const make = (
       probe,
       connect,
       relay,
-      ...(threads === undefined ? {} : { forward, dataThreads: threads.threads }),
+      ...(threads === undefined
+        ? {}
+        : {
+            forward,
+            dataThreads: threads.threads,
+            bringUpToDate: (client) => threads.bringUpToDate(socketOf(client)),
+          }),
     });
   });
 

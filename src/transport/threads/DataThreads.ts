@@ -14,7 +14,7 @@ import { pipeBytes } from "../linux/Pipes.js";
 import type { Socket } from "../linux/Socket.js";
 import type { RingRemains } from "../linux/Uring.js";
 import type { ForwardOptions, GiveUp } from "../Transport.js";
-import { type HandedOver, ThreadHandle } from "./ThreadHandle.js";
+import { HandedOver, ThreadHandle } from "./ThreadHandle.js";
 
 /** The most connections that one data thread has. Who comes then is relayed by the main thread. */
 const mostSlots = 2 ** 18;
@@ -58,6 +58,8 @@ export interface DataThreads {
     counts: ByteCounts,
     callbacks: ForwardCallbacks<Failure>,
   ) => GiveUp | undefined;
+  /** What is known here of a client that was handed over is as it was a moment ago; nothing of one that was not. */
+  readonly bringUpToDate: (client: Socket) => void;
   /** Those that run now. */
   readonly threads: () => ReadonlyArray<DataThreadStatus>;
   /** Exceptions that they have caught since the start. */
@@ -232,6 +234,9 @@ export const make = (
       forward: (client, to, options, counts, callbacks) => {
         const handed = fewest()?.handOver(client, to, options, counts, callbacks);
         return handed === undefined ? undefined : giveUp(handed);
+      },
+      bringUpToDate: ({ owner }) => {
+        if (owner instanceof HandedOver) owner.handle.bringUpToDate(owner);
       },
       threads: () => Array.from(handles, ({ state }) => state),
       faults: () => {

@@ -1,0 +1,124 @@
+/**
+ * Connections that the balancer itself ends, over real sockets, on every transport.
+ */
+import { assert, describe, it } from "@effect/vitest";
+import { Duration, Effect, Logger, type Scope } from "effect";
+import * as Pool from "../../src/backend/Pool.js";
+import { failed } from "../support/Observations.js";
+import { dial, eventually, receive, serve } from "../support/Sockets.js";
+import { codes, lines, type StartedBalancer, start, until } from "../support/StartedBalancer.js";
+import { blackHole } from "../support/StoppableServer.js";
+import { transports } from "../support/Transports.js";
+
+/** Three failed probes. */
+const takeDown = ({ registry }: StartedBalancer, id: string) =>
+  Effect.gen(function* () {
+    const backend = Pool.backends(yield* registry.pool).find((each) => each.id === id);
+    if (backend === undefined) return assert.fail(`${id} is gone`);
+    yield* Effect.replicateEffect(registry.observed(backend, failed("it is down")), 3);
+  });
+
+const greeting = serve((socket) => {
+  socket.resume();
+  socket.write("hello");
+});
+
+/** A client that has heard from its backend, and what it has heard. */
+const greeted = (port: number) =>
+  Effect.gen(function* () {
+    const client = yield* dial(port);
+    const chunks: Array<Buffer> = [];
+    client.on("data", (chunk) => chunks.push(chunk));
+    const received = receive(client);
+    yield* eventually(() => chunks.length > 0);
+    return { client, received: Effect.promise(() => received) };
+  });
+
+describe.each(Object.entries(transports))("on %s", (_, transport) => {
+  const test = (title: string, body: Effect.Effect<void, unknown, Scope.Scope>) =>
+    it.scopedLive(title, () => Effect.orDie(Effect.provide(body, Logger.remove(Logger.defaultLogger))));
+
+  test(
+    "a backend that goes down takes its connections with it, and no others, where that is asked for",
+    Effect.gen(function* () {
+      const atBackend: Array<ReturnType<typeof receive>> = [];
+      const first = yield* serve((socket) => {
+        atBackend.push(receive(socket));
+        socket.write("hello");
+      });
+      const second = yield* greeting;
+      const ports = [first.port, second.port];
+      const started = yield* start({ ports, transport, options: { onBackendDown: "reset" } });
+      const cut = yield* greeted(started.port);
+      const kept = yield* greeted(started.port);
+      yield* takeDown(started, `b${first.port}`);
+      assert.strictEqual((yield* cut.received).end, "reset");
+      const [server] = yield* Effect.promise(() => Promise.all(atBackend));
+      assert.strictEqual(server?.end, "reset");
+      yield* until(Effect.map(started.registry.pool, ({ connections }) => connections === 1));
+      assert.deepStrictEqual(codes(started.log), ["backend-down/relaying"]);
+      assert.strictEqual(lines(started.log, "connection")[0]?.annotations["sent"], "hello".length);
+      yield* takeDown(started, `b${second.port}`);
+      assert.strictEqual((yield* kept.received).end, "reset");
+    }),
+  );
+
+  test(
+    "connections of a backend that goes down run on unless told otherwise",
+    Effect.gen(function* () {
+      const echo = yield* serve((socket) => socket.write("hello") && socket.pipe(socket));
+      const started = yield* start({ ports: [echo.port], transport });
+      const { client, received } = yield* greeted(started.port);
+      yield* takeDown(started, `b${echo.port}`);
+      client.end(" and on");
+      const { bytes, end } = yield* received;
+      assert.deepStrictEqual([bytes.toString(), end], ["hello and on", "fin"]);
+    }),
+  );
+
+  test(
+    "a client whose backend goes down while it is connected to gets another one",
+    Effect.gen(function* () {
+      const hole = yield* blackHole;
+      const alive = yield* greeting;
+      const started = yield* start({
+        ports: [hole, alive.port],
+        transport,
+        options: {
+          onBackendDown: "reset",
+          connectTimeout: Duration.millis(500),
+          drainTimeout: Duration.zero,
+        },
+      });
+      const client = yield* dial(started.port);
+      const chunks: Array<Buffer> = [];
+      client.on("data", (chunk) => chunks.push(chunk));
+      yield* until(Effect.map(started.registry.pool, ({ connections }) => connections === 1));
+      yield* takeDown(started, `b${hole}`);
+      yield* eventually(() => chunks.length > 0);
+      assert.deepStrictEqual(codes(started.log), []);
+    }),
+  );
+
+  test(
+    "a connection is reset at its age, on both sides, however busy it is",
+    Effect.gen(function* () {
+      const echo = yield* serve((socket) => socket.write("hello") && socket.pipe(socket));
+      const started = yield* start({
+        ports: [echo.port],
+        transport,
+        options: { maxConnectionAge: Duration.millis(500) },
+      });
+      const { client, received } = yield* greeted(started.port);
+      // What comes back is sent again, for as long as it lasts.
+      client.on("data", (chunk) => client.write(chunk));
+      client.write("ping");
+      assert.strictEqual((yield* received).end, "reset");
+      yield* until(Effect.map(started.registry.pool, ({ connections }) => connections === 0));
+      yield* eventually(() => echo.sockets.size === 0);
+      assert.deepStrictEqual(codes(started.log), ["max-age/relaying"]);
+      const [line] = lines(started.log, "connection");
+      assert.isAtLeast(Number(line?.annotations["duration_ms"]), 0.9 * 500);
+    }),
+  );
+});
