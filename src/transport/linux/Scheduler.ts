@@ -35,6 +35,7 @@ export class Scheduler {
   readonly #wakeup: Wakeup;
   readonly #faults: CallbackFaults;
   readonly #sources: Array<Source> = [];
+  readonly #beforeInput = new Set<() => void>();
   /** Tasks in the order of their turns: those of `#current` from `#at` on, then those of `#next`. */
   #current: Array<Task> = [];
   #at = 0;
@@ -58,6 +59,14 @@ export class Scheduler {
   /** The source is polled in turns from now on. */
   register(source: Source): void {
     this.#sources.push(source);
+  }
+
+  /** Runs it at the beginning of every turn, before anything that has come is handled. It must not throw. Answers how to end that. */
+  beforeInput(run: () => void): () => void {
+    this.#beforeInput.add(run);
+    return () => {
+      this.#beforeInput.delete(run);
+    };
   }
 
   /** Something has come to the source: a turn begins now. For the loop to call. */
@@ -124,6 +133,7 @@ export class Scheduler {
     if (this.#closed) return;
     this.#turning = true;
     this.#until = this.#wakeup.now() + turnMillis;
+    for (const run of this.#beforeInput) run();
     do {
       this.#poll();
       // One slice is done in every turn, however much has come.

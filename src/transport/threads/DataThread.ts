@@ -47,6 +47,8 @@ export class DataThread {
   /** By slot, for as long as the thread lives. */
   readonly #byteCounts: Array<ByteCounts | undefined> = [];
   #stopped = false;
+  /** When the first report was put that the main thread was not woken for and has not taken yet; undefined for none. */
+  #unannouncedSince: number | undefined;
 
   /**
    * Throws where the kernel refuses. `libc` writes down in {@link Protocol.Memory.owned} what it opens. `now` is
@@ -74,7 +76,7 @@ export class DataThread {
       this.#loop.wakeup,
       Number.POSITIVE_INFINITY,
       (fault) => {
-        if (this.#faults.write(fault)) this.#report(Protocol.fault, Protocol.ofThread);
+        if (this.#faults.write(fault)) this.#announce(Protocol.fault, Protocol.ofThread);
       },
       memory.pipeBudget,
       memory.resetsOnCrash,
@@ -111,7 +113,7 @@ export class DataThread {
 
   /** Reports that it is ready. What comes before it waits, and what comes after, is apart for a simulation. */
   begin(): void {
-    this.#report(Protocol.ready, Protocol.ofThread);
+    this.#announce(Protocol.ready, Protocol.ofThread);
   }
 
   /**
@@ -120,7 +122,7 @@ export class DataThread {
    */
   prepare(): number {
     this.#orders.take(this.#follow);
-    const millis = this.#loop.turn();
+    const millis = Math.min(this.#loop.turn(), this.#untilAnnounced());
     return this.#stopped || !this.#orders.sleep() ? 0 : millis;
   }
 
@@ -224,11 +226,35 @@ export class DataThread {
   #finish(slot: number, kind: number, result: number): void {
     this.#running[slot] = undefined;
     this.#slots.setResult(slot, result);
-    this.#report(slot, kind);
+    if (kind === Protocol.ended) this.#report(slot, kind);
+    // Its client waits for another backend.
+    else this.#announce(slot, kind);
   }
 
+  /** For the main thread to take when it looks: it is woken for it only later, see {@link Protocol.lookMillis}. */
   #report(slot: number, kind: number): void {
-    if (this.#reports.put(Protocol.word(slot, kind)))
-      this.#counters.raiseCounter(this.#memory.reportsCounter);
+    this.#reports.put(Protocol.word(slot, kind));
+    this.#unannouncedSince ??= this.#loop.now();
+  }
+
+  /** A report for which the main thread is woken at once. */
+  #announce(slot: number, kind: number): void {
+    this.#reports.put(Protocol.word(slot, kind));
+    this.#wakeMain();
+  }
+
+  #wakeMain(): void {
+    this.#unannouncedSince = undefined;
+    if (this.#reports.wakes()) this.#counters.raiseCounter(this.#memory.reportsCounter);
+  }
+
+  /** Wakes the main thread where reports have waited long enough. Answers in how many milliseconds that will be. */
+  #untilAnnounced(): number {
+    if (this.#unannouncedSince === undefined) return Number.POSITIVE_INFINITY;
+    const left = this.#unannouncedSince + Protocol.lookMillis - this.#loop.now();
+    if (this.#reports.length === 0) this.#unannouncedSince = undefined;
+    else if (left > 0) return Math.ceil(left);
+    else this.#wakeMain();
+    return Number.POSITIVE_INFINITY;
   }
 }

@@ -55,6 +55,13 @@ export const ended = 0;
 export const failed = 1;
 export const ofThread = 2;
 
+/**
+ * Ends of relays may wait so long for the main thread to look by itself, in milliseconds, before it is woken for them. It
+ * looks whenever it handles input, before it accepts anybody: while clients come and go it is woken by who comes, and
+ * what it then chooses by is exact. A wake-up for each end would be a third of what the main thread does for a connection.
+ */
+export const lookMillis = 1;
+
 export const ready = 0;
 /** It caught an exception: the text stands in {@link Memory.faults}. */
 export const fault = 1;

@@ -9,7 +9,7 @@
  * free knows that it was read.
  *
  * Sleeping. A consumer that finds nothing announces its sleep and then looks once more; a producer first puts in and then
- * looks whether the other sleeps. Of these two stores and two loads, in that one order, either the consumer's look comes
+ * looks whether the other sleeps, then or later. Of these two stores and two loads, in that one order, either the consumer's look comes
  * after the tail was written, and it does not sleep, or the producer's comes after the announcement, and it wakes: no
  * word is left with both believing that the other will see to it.
  */
@@ -40,10 +40,11 @@ export class Queue {
   }
 
   /**
-   * The producer's: puts a word in, and answers whether the consumer sleeps and has to be woken. It throws where the
-   * queue is full: both sides know beforehand how many words can be under way at a time.
+   * The producer's: puts a word in. The consumer finds it when it looks; one that sleeps has to be woken, by whoever has
+   * {@link wakes}. It throws where the queue is full: both sides know beforehand how many words can be under way at a
+   * time.
    */
-  put(word: number): boolean {
+  put(word: number): void {
     const words = this.#words;
     const at = words[tail] as number; // in the array, and written here alone
     // Both indices go on for ever, and round at 2 ** 32: their difference is right all the same.
@@ -51,6 +52,11 @@ export class Queue {
       throw new Error("a queue between threads is full");
     words[places + (at & this.#mask)] = word;
     Atomics.store(words, tail, (at + 1) | 0);
+  }
+
+  /** The producer's: whether the consumer sleeps, and the producer has to wake it now. True once for each sleep. */
+  wakes(): boolean {
+    const words = this.#words;
     return Atomics.load(words, sleeping) === 1 && Atomics.exchange(words, sleeping, 0) === 1;
   }
 

@@ -122,6 +122,7 @@ export class ThreadHandle {
   readonly #faults: FaultNote;
   readonly #counts: ThreadCounts;
   readonly #watch: Watch;
+  readonly #stopLooking: () => void;
   /** By slot. */
   readonly #handed: Array<HandedOver | undefined> = [];
   readonly #free: Array<number> = [];
@@ -169,6 +170,7 @@ export class ThreadHandle {
     } catch (cause) {
       throw refuse(cause instanceof Error ? cause.message : String(cause));
     }
+    this.#stopLooking = engine.scheduler.beforeInput(() => this.#reports.take(this.#hear));
   }
 
   /** Exceptions that the data thread has caught. */
@@ -230,6 +232,7 @@ export class ThreadHandle {
     this.#closed = true;
     this.#looking?.cancel();
     this.#watch.close();
+    this.#stopLooking();
     const { libc } = this.#engine;
     this.#reports.take(this.#hear);
     this.#ownership.takeAll((fd) => {
@@ -249,7 +252,8 @@ export class ThreadHandle {
   }
 
   #order(slot: number, kind: number): void {
-    if (this.#orders.put(Protocol.word(slot, kind))) this.#counters.raiseCounter(this.memory.ordersCounter);
+    this.#orders.put(Protocol.word(slot, kind));
+    if (this.#orders.wakes()) this.#counters.raiseCounter(this.memory.ordersCounter);
   }
 
   #read(): void {

@@ -20,7 +20,7 @@ describe("Queue", () => {
   it("hands over every word in its order, and wakes exactly whoever has announced its sleep", () => {
     const step = fc.oneof(
       fc.record({ put: fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }) }),
-      fc.constantFrom("take", "sleep", "awake"),
+      fc.constantFrom("take", "sleep", "awake", "wakes"),
     );
     fc.assert(
       fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
@@ -29,9 +29,11 @@ describe("Queue", () => {
         let asleep = false;
         for (const step of steps) {
           if (typeof step === "object") {
-            assert.strictEqual(producer.put(step.put), asleep);
-            asleep = false;
+            producer.put(step.put);
             waiting.push(step.put);
+          } else if (step === "wakes") {
+            assert.strictEqual(producer.wakes(), asleep);
+            asleep = false;
           } else if (step === "take") {
             assert.deepStrictEqual(taken(consumer), waiting.splice(0));
           } else if (step === "sleep") {
@@ -151,7 +153,8 @@ describe("Queue", () => {
       for (let i = 0; i < count; i++) {
         for (let looks = 1; producer.length >= 1_024; looks++)
           if (looks % 10_000 === 0) await new Promise(setImmediate);
-        if (producer.put(i)) {
+        producer.put(i);
+        if (producer.wakes()) {
           Atomics.store(words, 0, 1);
           Atomics.notify(words, 0);
         }
