@@ -67,7 +67,7 @@ export const describe = (error: unknown): string => {
 export const statusHint = (status: number): string => {
   if (status === 401 || status === 403) return "; check OPERATOR_TOKEN";
   if (status === 404) return "; check the path of OPERATOR_URL";
-  return status >= 300 && status < 400
+  return [301, 302, 303, 307, 308].includes(status)
     ? "; redirects are not followed, so OPERATOR_URL must be where they lead"
     : "";
 };

@@ -13,6 +13,7 @@ import * as Pool from "../backend/Pool.js";
 import * as EventLoop from "../clock/EventLoop.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
 import * as WallClock from "../clock/WallClock.js";
+import { printable } from "../log/ForeignText.js";
 import * as Exposition from "../metrics/Exposition.js";
 import { Metrics } from "../metrics/Metrics.js";
 import { loopDelays, type Program } from "../metrics/ProcessGauges.js";
@@ -143,7 +144,7 @@ const steering = <Id extends string>(api: Described<Id>) =>
           const [backend, ...others] = yield* steer(id, admin, by);
           if (backend === undefined) {
             return yield* new UnknownBackend({
-              error: `no backend with the id ${JSON.stringify(id)} is listed; GET /backends lists them`,
+              error: `no backend with the id ${JSON.stringify(printable(id))} is listed; GET /backends lists them`,
               reason: "unknown-backend",
             });
           }

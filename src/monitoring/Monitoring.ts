@@ -21,6 +21,7 @@ import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
 import type * as HttpApiGroup from "@effect/platform/HttpApiGroup";
 import * as HttpApiSwagger from "@effect/platform/HttpApiSwagger";
 import type * as HttpApp from "@effect/platform/HttpApp";
+import * as HttpRouter from "@effect/platform/HttpRouter";
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest";
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer";
@@ -116,7 +117,7 @@ const guarded = <R>(app: HttpApp.Default<never, R>, page: Page.Page) =>
       return Effect.succeed(failure(404, "no such path; /openapi.json lists what there is"));
     if (!known.methods.has(request.method)) {
       const { allow } = known;
-      return Effect.succeed(failure(405, `only ${allow.replace(", ", " and ")} is answered here`, { allow }));
+      return Effect.succeed(failure(405, `this path takes only ${allow.replace(", ", " and ")}`, { allow }));
     }
     if (shown !== undefined) return Effect.succeed(shown);
     return Effect.map(path === openApiPath ? Effect.succeed(openApi) : app, (response) =>
@@ -157,7 +158,10 @@ const services = (options: AppOptions) =>
 const build = (options: AppOptions) =>
   Effect.gen(function* () {
     const context = yield* Layer.build(services(options));
-    const app = yield* Effect.provide(HttpApiBuilder.httpApp, context);
+    const app = yield* HttpRouter.withRouterConfig(Effect.provide(HttpApiBuilder.httpApp, context), {
+      // By itself the router finds no route for an id of more than 100 characters; a server bounds the whole path.
+      maxParamLength: Number.POSITIVE_INFINITY,
+    });
     const page = yield* Page.load(Page.built);
     return { app: Effect.provide(guarded(app, page), context), end: Context.get(context, Feed).end };
   });

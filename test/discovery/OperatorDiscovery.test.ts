@@ -218,6 +218,17 @@ for (const [name, client] of clients) {
       }),
     );
 
+    it.scopedLive("gives no advice about redirects where an answer is none", () =>
+      Effect.gen(function* () {
+        const url = yield* serving((_, response) => {
+          response.writeHead(304).end();
+        });
+        const error = yield* failing(url);
+        assert.strictEqual(error.reason, "status");
+        assert.match(error.message, /it answered 304 Not Modified$/);
+      }),
+    );
+
     it.scopedLive("tells of a body that is cut off", () =>
       Effect.gen(function* () {
         const body = JSON.stringify([instance("a")]);

@@ -16,6 +16,7 @@ import {
 } from "effect";
 import * as Registry from "../../src/backend/BackendRegistry.js";
 import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
+import { longestId } from "../../src/backend/Listing.js";
 import * as Pool from "../../src/backend/Pool.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
 import { Metrics, values } from "../../src/metrics/Metrics.js";
@@ -165,6 +166,22 @@ describe("steering", () => {
         others.map((other) => [other.address, other.admin]),
         [["10.0.0.9:80", "draining"]],
       );
+    }),
+  );
+
+  it.scopedLive("steers by an id of any length that can be listed, and knows none that is longer", () =>
+    Effect.gen(function* () {
+      const { log, origin, registry } = yield* start(secret);
+      for (const id of ["x".repeat(101), "é".repeat(longestId)]) {
+        yield* registry.discovered([{ id, address: { host: "10.0.0.8", port: 80 } }]);
+        const { body, status } = yield* post(`${origin}/backends/${encodeURIComponent(id)}/drain`, secret);
+        assert.deepStrictEqual([status, body["id"], body["admin"]], [200, id, "draining"]);
+      }
+      log.take();
+      const { body, status } = yield* post(`${origin}/backends/${"y".repeat(5_000)}/drain`, secret);
+      assert.deepStrictEqual([status, body["reason"]], [404, "unknown-backend"]);
+      assert.isBelow(String(body["error"]).length, 200);
+      assert.deepStrictEqual(log.take(LogLevel.Warning), []);
     }),
   );
 

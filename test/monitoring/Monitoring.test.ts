@@ -217,6 +217,7 @@ describe("Monitoring", () => {
         const answer = yield* ask("/health", { method });
         refused(405, answer);
         assert.strictEqual(answer.headers.get("allow"), "GET, HEAD");
+        assert.deepStrictEqual(answer.body, { error: "this path takes only GET and HEAD" });
       }
       refused(413, yield* ask("/backends/a/drain", { method: "POST", body: "x".repeat(20_000) }));
       for (const [status, request] of [
