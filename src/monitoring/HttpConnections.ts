@@ -26,8 +26,6 @@ export class HttpConnections<Connection> {
   readonly #answering = new Set<Connection>();
   /** Of those, the ones whose last request has a short answer. */
   readonly #short = new Set<Connection>();
-  /** How many answers are under way: a client may send requests without waiting. */
-  readonly #answers = new Map<Connection, number>();
 
   constructor(
     readonly limits: Limits,
@@ -51,24 +49,23 @@ export class HttpConnections<Connection> {
     if (this.#arriving.delete(connection)) this.#receiving.add(connection);
   }
 
-  /** A complete request came over it. One with a short answer, such as of health, is closed after all others. */
+  /**
+   * A complete request came over it, and the one before has been answered. One with a short answer, such as of health, is
+   * closed after all others.
+   */
   requested(connection: Connection, short = false): void {
     if (short) this.#short.add(connection);
     else this.#short.delete(connection);
     this.#arriving.delete(connection);
     this.#receiving.delete(connection);
     this.#answering.add(connection);
-    this.#answers.set(connection, (this.#answers.get(connection) ?? 0) + 1);
   }
 
-  /** A request was answered. */
+  /** Its request was answered. */
   answered(connection: Connection): void {
-    const left = (this.#answers.get(connection) ?? 0) - 1;
-    if (left > 0) this.#answers.set(connection, left);
-    else if (this.#answers.delete(connection) && this.#answering.delete(connection)) {
-      this.#short.delete(connection);
-      this.#receiving.add(connection);
-    }
+    if (!this.#answering.delete(connection)) return;
+    this.#short.delete(connection);
+    this.#receiving.add(connection);
   }
 
   /** It is gone. */
@@ -77,7 +74,6 @@ export class HttpConnections<Connection> {
     this.#receiving.delete(connection);
     this.#answering.delete(connection);
     this.#short.delete(connection);
-    this.#answers.delete(connection);
   }
 
   get #kept(): number {

@@ -46,6 +46,8 @@ const largestBody = 16 * 1024;
  * that client tries again only after a second, then after three: a burst of viewers must not do that to a probe of health.
  */
 const backlog = 4096;
+/** How many requests of one connection may wait for the answers to those before them. */
+const mostAhead = 16;
 /** How long a connection on which nothing was read counts as one whose request is on its way. */
 const arrivalMillis = 1_000;
 /** How long a request may take to arrive. */
@@ -156,6 +158,33 @@ const withoutBody = (
   request.on("data", onData).once("end", then);
 };
 
+/**
+ * Has the requests of a connection answered one after the other. Node hands over all that a client sends without waiting
+ * for answers: a stream of events without end, for each of the hundreds of requests that fit into one packet.
+ */
+const inTurn = (): ((listener: Http.RequestListener) => Http.RequestListener) => {
+  /** Of each connection with an answer under way. */
+  const ahead = new WeakMap<Socket, Array<() => void>>();
+  return (listener) => (request, response) => {
+    const { socket } = request;
+    const next = (): void => {
+      const begin = socket.writable ? ahead.get(socket)?.shift() : undefined;
+      if (begin === undefined) ahead.delete(socket);
+      else begin();
+    };
+    const begin = (): void => {
+      response.once("close", next);
+      listener(request, response);
+    };
+    const waiting = ahead.get(socket);
+    if (waiting === undefined) {
+      ahead.set(socket, []);
+      begin();
+    } else if (waiting.length < mostAhead) waiting.push(begin);
+    else socket.destroy();
+  };
+};
+
 const listener =
   (
     handler: Http.RequestListener,
@@ -173,11 +202,9 @@ const listener =
       const { socket } = request;
       if (socket.destroyed) return;
       const isHealth = health.test(request.url ?? "");
-      // Node bounds what a client may ask without waiting by the answers to that, so only one of a connection may wait.
-      const atOnce = isHealth || connections.isAnswering(socket);
       connections.requested(socket, isHealth);
       response.once("close", () => connections.answered(socket));
-      if (atOnce) handler(request, response);
+      if (isHealth) handler(request, response);
       else answers.add(() => (socket.destroyed ? undefined : handler(request, response)));
     });
   };
@@ -189,6 +216,7 @@ const create = (handler: Http.RequestListener, limits: Limits, onExcess: () => v
     (socket) => socket.bytesRead > 0,
   );
   const answers = new AnswerQueue(setImmediate);
+  const turns = inTurn();
   const server = Http.createServer(
     {
       maxHeaderSize: largestHeader,
@@ -199,7 +227,7 @@ const create = (handler: Http.RequestListener, limits: Limits, onExcess: () => v
       // It is asked for here, since Node's own answer has no body.
       requireHostHeader: false,
     },
-    listener(handler, connections, answers),
+    turns(listener(handler, connections, answers)),
   );
   server.timeout = silentMillis;
   const closeExcess = (): void => {
@@ -231,8 +259,11 @@ const create = (handler: Http.RequestListener, limits: Limits, onExcess: () => v
   server.on("connect", (_request, socket) =>
     refuseSocket(socket, refused(405, "only GET, HEAD and POST are answered"), "allow: GET, HEAD, POST\r\n"),
   );
-  server.on("checkExpectation", (_request, response) =>
-    refuse(response, refused(417, "no expectation but 100-continue can be met")),
+  server.on(
+    "checkExpectation",
+    turns((_request, response) =>
+      refuse(response, refused(417, "no expectation but 100-continue can be met")),
+    ),
   );
   return server;
 };

@@ -7,7 +7,6 @@ type State = "arriving" | "receiving" | "answering";
 interface Model {
   readonly id: number;
   state: State;
-  answers: number;
   short: boolean;
   /** When it came to be what it is. */
   since: number;
@@ -58,7 +57,6 @@ describe("the connections of monitoring", () => {
           };
           const ask = (model: Model, short: boolean) => {
             become(model, "answering");
-            model.answers += 1;
             model.short = short;
             connections.requested(model.id, short);
           };
@@ -71,7 +69,6 @@ describe("the connections of monitoring", () => {
               models.push({
                 id: time,
                 state: "arriving",
-                answers: 0,
                 short: false,
                 since: time,
               });
@@ -105,8 +102,7 @@ describe("the connections of monitoring", () => {
                   ask(model, true);
                   break;
                 case "answered":
-                  if (model.answers > 0) model.answers -= 1;
-                  if (model.state === "answering" && model.answers === 0) become(model, "receiving");
+                  if (model.state === "answering") become(model, "receiving");
                   connections.answered(model.id);
                   break;
                 case "closed":

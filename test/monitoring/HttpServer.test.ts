@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import type { RequestListener } from "node:http";
 import { connect, type Socket } from "node:net";
 import { assert, describe, it } from "@effect/vitest";
-import { Effect, Logger } from "effect";
+import { Deferred, Effect, Exit, Logger } from "effect";
 import * as HttpServer from "../../src/monitoring/HttpServer.js";
 import { dial } from "../support/Sockets.js";
 
@@ -108,6 +108,75 @@ describe("the server of monitoring, when its places run out", () => {
       const newest = yield* Effect.forEach(others, () => reader(port));
       yield* Effect.forEach(others, closed, { concurrency: "unbounded" });
       yield* Effect.forEach([first, ...newest], hears, { concurrency: "unbounded" });
+    }),
+  );
+});
+
+describe("requests that are sent without waiting for answers", () => {
+  const asked = (paths: ReadonlyArray<string>) =>
+    paths.map((path) => `GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`).join("");
+
+  /** A server that tells which answers it has begun. */
+  const recording = Effect.gen(function* () {
+    const begun: Array<string> = [];
+    const over = yield* Deferred.make<void>();
+    const { port } = yield* HttpServer.make(
+      { host: "127.0.0.1", port: 0, limits },
+      (request, response) => {
+        begun.push(request.url ?? "");
+        response.once("close", () => Deferred.unsafeDone(over, Exit.void));
+        if (request.url === "/endless") response.write(".");
+        else response.end(`${request.url}\n`);
+      },
+      Effect.void,
+    );
+    return { port, begun, over: Deferred.await(over) };
+  }).pipe(Effect.provide(Logger.remove(Logger.defaultLogger)));
+
+  it.scopedLive("are answered one after the other, in their order", () =>
+    Effect.gen(function* () {
+      const { begun, port } = yield* recording;
+      const paths = [
+        "/first",
+        ...Array.from({ length: 10 }, (_, n) => `/${n}`),
+        "/health",
+        "/endless",
+        "/never",
+      ];
+      const socket = yield* dial(port);
+      socket.write(asked(paths));
+      let text = "";
+      yield* Effect.promise(async () => {
+        for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
+          text += String(chunk);
+          if (text.endsWith("1\r\n.\r\n")) return;
+        }
+      });
+      assert.deepStrictEqual(begun, paths.slice(0, -1));
+      assert.deepStrictEqual(text.match(/^\/\w+/gm), paths.slice(0, -2));
+    }),
+  );
+
+  it.scopedLive("cost no answer behind one without end, and are forgotten with their client", () =>
+    Effect.gen(function* () {
+      const { begun, over, port } = yield* recording;
+      const socket = yield* dial(port);
+      socket.write(asked(Array.from({ length: 10 }, () => "/endless")));
+      yield* Effect.promise(() => once(socket, "readable"));
+      assert.deepStrictEqual(begun, ["/endless"]);
+      socket.destroy();
+      yield* over;
+      assert.deepStrictEqual(begun, ["/endless"]);
+    }),
+  );
+
+  it.scopedLive("close the connection when they are hundreds", () =>
+    Effect.gen(function* () {
+      const { begun, port } = yield* recording;
+      const socket = yield* dial(port);
+      socket.write(asked(Array.from({ length: 500 }, () => "/endless")));
+      yield* closed(socket);
+      assert.isAtMost(begun.length, 1);
     }),
   );
 });
