@@ -223,6 +223,7 @@ const program = (settings: Settings, inherited: number | undefined) =>
         drainTimeout: settings.drainTimeout,
         allowClients: settings.allowClients,
         denyClients: settings.denyClients,
+        maxConnections: settings.maxConnections,
         maxConnectionsPerClient: settings.maxConnectionsPerClient,
         maxConnectionRatePerClient: settings.maxConnectionRatePerClient,
         accessLog: settings.accessLog,

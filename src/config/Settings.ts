@@ -212,6 +212,12 @@ export const table = {
     "clients that are reset before a backend is chosen, those of ALLOW_CLIENTS too",
     { mayBeEmpty: true },
   ),
+  /** Undefined where that is as many as the descriptors allow. */
+  maxConnections: Kinds.limit(
+    "MAX_CONNECTIONS",
+    "how many connections there may be at a time: further clients wait until one has ended, and are reset, a few each second, once none has for 10 seconds; unset, as many as the descriptors allow",
+    { least: 1, most: 1_000_000 },
+  ),
   /** Undefined where there is no limit. */
   maxConnectionsPerClient: Kinds.limit(
     "MAX_CONNECTIONS_PER_CLIENT",

@@ -84,6 +84,11 @@ export interface Options {
   readonly onBackendDown?: Settings.OnBackendDown;
   /** How long open connections may run on once the listener drains; zero resets them at once. */
   readonly drainTimeout?: Duration.DurationInput;
+  /**
+   * How many connections there may be at a time: 1 to 1,000,000. Further clients wait in the kernel's queue. As many as
+   * there are descriptors for by default.
+   */
+  readonly maxConnections?: number | undefined;
   /** With it, all other clients are reset before a backend is chosen. */
   readonly allowClients?: CidrSet | undefined;
   /** Clients that are reset before a backend is chosen, allowed or not. */
@@ -151,6 +156,11 @@ const checked = (options: Options) =>
       options.drainTimeout ?? Settings.defaults.drainTimeout,
       Duration.zero,
     ),
+    maxConnections: InvalidOption.countOrNone(
+      "maxConnections",
+      options.maxConnections,
+      Settings.table.maxConnections.bounds,
+    ),
     maxPerClient: InvalidOption.countOrNone(
       "maxConnectionsPerClient",
       options.maxConnectionsPerClient,
@@ -179,6 +189,7 @@ export const make = (
       drainTimeoutMillis,
       host,
       maxAgeMillis,
+      maxConnections,
       maxPerClient,
       port,
       ratePerClient,
@@ -268,6 +279,7 @@ export const make = (
       host,
       port,
       inherited: options.inherited,
+      maxConnections,
     });
     yield* registry.listening(listener.address);
 

@@ -21,7 +21,7 @@
  * ```
  *
  * It keeps half-close, resets, order and counts as the others do. What it leaves out: a slow reader does not slow its
- * sender, and the whole of what was written is held until it is read.
+ * sender, the whole of what was written is held until it is read, and a listener takes no notice of `maxConnections`.
  */
 import { type Context, Effect, FiberId, Layer, Runtime, type Scope } from "effect";
 import type { ByteCounts } from "../net/ByteCounts.js";

@@ -77,6 +77,13 @@ export interface ListenOptions {
    * `host` and `port`. The process that passed it has a copy, so it goes on queueing clients when this one is closed.
    */
   readonly inherited?: number | undefined;
+  /**
+   * How many accepted connections of this listener may be open at a time: 1 to 2,147,483,647. As many as there are
+   * descriptors for by default. Further clients wait in the kernel's queue, as they do where there are no descriptors.
+   */
+  readonly maxConnections?: number | undefined;
+  /** Called when a client waits because there are `maxConnections`; it may be often. Must not throw. */
+  readonly onFull?: (() => void) | undefined;
   /** Called for each accepted connection, in the order of acceptance. Must not throw. */
   readonly onConnection: (connection: Connection) => void;
   /** Called when accepting failed. The listener goes on by itself, after a pause. Must not throw. */
@@ -84,8 +91,8 @@ export interface ListenOptions {
   /**
    * Called for each client that was accepted only to be reset, because there are as many as there can be and nobody has
    * left for long: ten seconds, and from then on a second at most. It has been reset when this returns. Where it is
-   * undefined, nobody is refused: clients wait until there is a place. Node's own sockets cannot let them wait, and end
-   * each for whom there is no place at once. Must not throw.
+   * undefined, nobody is refused: clients wait until there is a place. Node's own sockets cannot let them wait where there
+   * are no descriptors, and end each for whom there is none at once. Must not throw.
    */
   readonly onRefused?: ((connection: Connection) => void) | undefined;
 }
@@ -411,6 +418,10 @@ export const make = ({
         InvalidOption.ipAddress("host", options.host),
         InvalidOption.port("port", options.port),
         InvalidOption.count("backlog", options.backlog, { least: 1, most: longestBacklog }),
+        InvalidOption.countOrNone("maxConnections", options.maxConnections, {
+          least: 1,
+          most: longestBacklog,
+        }),
       ]),
       listen(options),
     ),

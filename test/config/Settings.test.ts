@@ -84,6 +84,7 @@ describe("Settings", () => {
       ACCESS_LOG: "errors",
       ALLOW_CLIENTS: "none",
       DENY_CLIENTS: "none",
+      MAX_CONNECTIONS: "none",
       MAX_CONNECTIONS_PER_CLIENT: "none",
       MAX_CONNECTION_RATE_PER_CLIENT: "none",
       DRAIN_TIMEOUT: "30s",

@@ -51,6 +51,8 @@ describe("LoadBalancer's options", () => {
     ["connectRetries", { connectRetries: 1.5 }],
     ["connectRetries", { connectRetries: -1 }],
     ["connectRetries", { connectRetries: 101 }],
+    ["maxConnections", { maxConnections: 0 }],
+    ["maxConnections", { maxConnections: 2.5 }],
     ["maxConnectionsPerClient", { maxConnectionsPerClient: 0 }],
     ["maxConnectionsPerClient", { maxConnectionsPerClient: 1_000_001 }],
     ["maxConnectionRatePerClient.count", { maxConnectionRatePerClient: { count: 0, per: "second" } }],

@@ -963,6 +963,58 @@ export const conformance = <E>(
     );
 
     test(
+      "a listener with a limit serves no more than that at a time, and the next one once one has left",
+      Effect.gen(function* () {
+        const transport = yield* Transport;
+        const backend = yield* serve((socket) => socket.pipe(socket));
+        const served: Array<Connection> = [];
+        let full = 0;
+        const listener = yield* Effect.orDie(
+          transport.listen({
+            ...listenOptions,
+            maxConnections: 3,
+            onFull: () => {
+              full += 1;
+            },
+            onConnection: (client) => {
+              served.push(client);
+              const target = { host: "127.0.0.1", port: backend.port };
+              const counts = { received: 0, sent: 0 };
+              Effect.runFork(transport.forward(client, target, { timeoutMillis: 60 * second }, counts));
+            },
+            onRefused: () => assert.fail("nobody waits for so long"),
+          }),
+        );
+        const echoed = (text: string) =>
+          Effect.gen(function* () {
+            const client = yield* dial(listener.address.port);
+            client.write(text);
+            yield* Effect.promise(() => once(client, "data"));
+            return client;
+          });
+        const inside = yield* Effect.all([echoed("a"), echoed("b"), echoed("c")]);
+        assert.strictEqual(full, 0);
+        const ended: Array<Socket> = [];
+        const later = yield* Effect.forEach(
+          Array.from({ length: 12 }, (_, i) => `later ${i}`),
+          (text) => Effect.tap(echoed(text), (client) => Effect.sync(() => ended.push(client))),
+          { concurrency: "unbounded", discard: true },
+        ).pipe(Effect.fork);
+        yield* eventually(() => full > 0);
+        // Each who leaves makes place for one.
+        for (let left = 0; left < 12; left++) {
+          assert.deepStrictEqual([served.length, ended.length], [3 + left, left]);
+          const client = inside[left] ?? ended[left - 3];
+          if (left % 2 === 0) client?.resetAndDestroy();
+          else client?.end();
+          yield* eventually(() => ended.length > left);
+        }
+        yield* Fiber.join(later);
+        assert.lengthOf(served, 15);
+      }),
+    );
+
+    test(
       "where to listen is checked",
       Effect.gen(function* () {
         const transport = yield* Transport;

@@ -1,10 +1,11 @@
 /**
  * A listening socket: takes what the kernel has accepted, a bounded number at a time, and pauses when the process is
- * out of descriptors or memory, or has as many clients as it can have. Where none of them leaves for long, it refuses
- * some of those who wait.
+ * out of descriptors or memory, or has as many clients as it can or may have. Where none of them leaves for long, it
+ * refuses some of those who wait.
  */
+import { AcceptQueueTimeout, paceMillis } from "../AcceptQueueTimeout.js";
+import type { Places } from "../Places.js";
 import { AcceptError, type Connection } from "../Transport.js";
-import { AcceptQueueTimeout } from "./AcceptQueueTimeout.js";
 import type { Engine, Watched } from "./Engine.js";
 import { format } from "./InetAddress.js";
 import {
@@ -54,6 +55,9 @@ const ofTheConnection: ReadonlySet<Result> = new Set(
   ].map((errno) => -errno),
 );
 
+/** All places of the listener are taken: no errno, so that nobody takes it for one. */
+const noPlace: Result = -65_536;
+
 export class Acceptor implements Watched {
   incarnation = 0;
   #pause = shortestPause;
@@ -62,6 +66,8 @@ export class Acceptor implements Watched {
   /** Closed for a moment to accept a client that is refused, where descriptors have run out. Below zero for none. */
   #spare: Result = -EMFILE;
   readonly #queueTimeout = new AcceptQueueTimeout();
+  /** It has stopped to accept until there is a place. */
+  #waiting = false;
 
   constructor(
     readonly engine: Engine,
@@ -70,6 +76,10 @@ export class Acceptor implements Watched {
     readonly onAcceptError: (error: AcceptError) => void,
     /** Is handed clients that have to be reset; undefined where nobody is refused. */
     readonly onRefused?: ((connection: Connection) => void) | undefined,
+    /** As many as it may have; undefined where that is as many as there can be. */
+    readonly places?: Places | undefined,
+    /** A client waits because all places are taken. */
+    readonly onFull?: (() => void) | undefined,
   ) {}
 
   /** Starts to accept. Level-triggered: what one turn leaves comes again. */
@@ -84,7 +94,8 @@ export class Acceptor implements Watched {
 
   onEvents(): void {
     const result = this.#take(acceptsPerTurn);
-    if (result < 0 && result !== -EAGAIN) this.#failed(result);
+    if (result === noPlace) this.#waitForPlace();
+    else if (result < 0 && result !== -EAGAIN) this.#failed(result);
   }
 
   /** Accepts so many at most. Answers 0, or why there were fewer: EAGAIN where the queue is empty. */
@@ -93,6 +104,8 @@ export class Acceptor implements Watched {
     for (let i = 0; i < most && !this.#closed; i++) {
       // Each of them needs a second descriptor, for its backend.
       if (engine.clients >= engine.capacity) return -EMFILE;
+      // Whether anybody waits after the last place was taken is for the next event to say.
+      if (this.places?.full === true) return i === 0 ? noPlace : 0;
       const fd = engine.libc.accept(this.fd, engine.address);
       if (fd >= 0) {
         this.#pause = shortestPause;
@@ -106,7 +119,7 @@ export class Acceptor implements Watched {
   #client(fd: number, refused: boolean): Socket {
     const address = readAddress(this.engine.address);
     const remote = address === undefined ? { host: "", port: 0 } : format(address);
-    return new Socket(this.engine, fd, remote, !refused);
+    return new Socket(this.engine, fd, remote, !refused, refused ? undefined : this.places);
   }
 
   #accepted(fd: number): void {
@@ -120,10 +133,10 @@ export class Acceptor implements Watched {
   }
 
   /** There is no place for those who wait. Some of them are refused where nobody has left for long. */
-  #full(): void {
+  #full(leftSoFar: number): void {
     const { engine, onRefused } = this;
     if (onRefused === undefined) return;
-    let left = this.#queueTimeout.full(engine.wakeup.now(), engine.left);
+    let left = this.#queueTimeout.full(engine.wakeup.now(), leftSoFar);
     while (left > 0 && !this.#closed) {
       let fd = engine.libc.accept(this.fd, engine.address);
       if ((fd === -EMFILE || fd === -ENFILE) && this.#spare >= 0) {
@@ -146,17 +159,45 @@ export class Acceptor implements Watched {
 
   #failed(result: Result): void {
     this.engine.remove(this);
+    this.#timer?.cancel();
     this.#timer = this.engine.wakeup.after(this.#pause, () => this.#resume());
     this.#pause = Math.min(2 * this.#pause, longestPause);
     this.onAcceptError(new AcceptError({ code: errnoName(result) }));
     if (result !== -EMFILE && result !== -ENFILE) return;
     // Who waits has more use for their descriptors.
     this.engine.pipes.close();
-    this.#full();
+    this.#full(this.engine.left);
   }
+
+  /** Stops to accept until the next client leaves. */
+  #waitForPlace(): void {
+    const { engine, places } = this;
+    if (places === undefined) return;
+    engine.remove(this);
+    this.#waiting = true;
+    places.whenFree(() => {
+      this.#waiting = false;
+      if (!this.#closed) this.#watchAgain();
+    });
+    this.onFull?.();
+    this.#full(places.left);
+    // It goes on from one wait to the next: where clients leave all the time, none of them costs a timer.
+    this.#timer ??= engine.wakeup.after(paceMillis, this.#lookAtWait);
+  }
+
+  readonly #lookAtWait = (): void => {
+    this.#timer = undefined;
+    if (!this.#waiting || this.places === undefined) return;
+    this.#timer = this.engine.wakeup.after(paceMillis, this.#lookAtWait);
+    this.#full(this.places.left);
+  };
 
   #resume(): void {
     this.#timer = undefined;
+    this.#watchAgain();
+  }
+
+  #watchAgain(): void {
     const result = this.start();
     // Where even this fails the kernel is out of memory, and it pauses again; or the engine was shut down.
     if (result < 0 && result !== -EBADF) this.#failed(result);
@@ -196,6 +237,7 @@ export class Acceptor implements Watched {
     if (this.#closed) return;
     this.#closed = true;
     this.#timer?.cancel();
+    this.places?.whenFree(undefined);
     this.engine.close(this);
     if (this.#spare >= 0) this.engine.libc.close(this.#spare);
     this.#spare = -EMFILE;

@@ -7,6 +7,7 @@ import * as Descriptors from "../../net/Descriptors.js";
 import { failureOf, ListenError } from "../../net/ListenError.js";
 import type { SocketAddress } from "../../net/SocketAddress.js";
 import { ConnectError, ofCode } from "../ConnectError.js";
+import { Places } from "../Places.js";
 import {
   type Connection,
   type ConnectOptions,
@@ -207,6 +208,8 @@ export const make = (
           options.onConnection,
           options.onAcceptError,
           options.onRefused,
+          options.maxConnections === undefined ? undefined : new Places(options.maxConnections),
+          options.onFull,
         );
         const started = acceptor.start();
         if (started >= 0) return Effect.succeed(acceptor);

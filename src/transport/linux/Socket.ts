@@ -2,6 +2,7 @@
  * A connected TCP socket, or one that is being connected: what is known of its readiness, and who it belongs to.
  */
 import type { SocketAddress } from "../../net/SocketAddress.js";
+import type { Places } from "../Places.js";
 import type { Connection } from "../Transport.js";
 import * as DeadPeer from "./DeadPeer.js";
 import { type Engine, readableAndWritable, roundMillis, type Watched } from "./Engine.js";
@@ -90,11 +91,14 @@ export class Socket implements Connection, Watched {
     readonly remote: SocketAddress,
     /** A client's that is served, which counts towards the engine's capacity. */
     readonly accepted: boolean,
+    /** Of its listener's places it has one, where these are counted. */
+    readonly places?: Places | undefined,
   ) {
     // Clients' sockets have it from their listener.
     this.#kept = accepted && engine.resetsOnCrash;
     this.#noDelay = accepted;
     if (accepted) engine.clients += 1;
+    places?.take();
   }
 
   /** Watches for at least these events. Fails where the kernel is out of memory. */
@@ -209,5 +213,6 @@ export class Socket implements Connection, Watched {
     if (!this.accepted) return;
     this.engine.clients -= 1;
     this.engine.left += 1;
+    this.places?.leave();
   }
 }

@@ -9,6 +9,7 @@ import * as Descriptors from "../../net/Descriptors.js";
 import { canonical } from "../../net/IpAddress.js";
 import { failureOf, ListenError } from "../../net/ListenError.js";
 import { isIpAddress, type SocketAddress } from "../../net/SocketAddress.js";
+import { paceMillis } from "../AcceptQueueTimeout.js";
 import { ConnectError, ofCode } from "../ConnectError.js";
 import { Deadlines, type Expiring } from "../Deadlines.js";
 import {
@@ -20,8 +21,9 @@ import {
   Transport,
 } from "../Transport.js";
 import { LoopIterations } from "./LoopIterations.js";
-import { ignoreErrors, NodeConnection } from "./NodeConnection.js";
+import { ignoreErrors, NodeConnection, reset } from "./NodeConnection.js";
 import { NodeRelay, type Shared } from "./NodeRelay.js";
+import { WaitingClients } from "./WaitingClients.js";
 
 /** What one direction of one connection may hold back while its reader is slow, in bytes; one chunk may exceed it. */
 const buffered = 128 * 1024;
@@ -45,7 +47,17 @@ const socketOf = (connection: Connection): net.Socket => {
 /** A connection that has ended. */
 const ended = (remote: SocketAddress): Connection => ({ remote, close: () => {}, reset: () => {} });
 
-const open = ({ host, port, inherited, backlog, onConnection, onAcceptError, onRefused }: ListenOptions) =>
+const open = ({
+  host,
+  port,
+  inherited,
+  backlog,
+  maxConnections,
+  onFull = () => {},
+  onConnection,
+  onAcceptError,
+  onRefused,
+}: ListenOptions) =>
   Effect.async<Listening, ListenError>((resume) => {
     const server = net.createServer({
       allowHalfOpen: true,
@@ -59,9 +71,7 @@ const open = ({ host, port, inherited, backlog, onConnection, onAcceptError, onR
     // Beyond its limit Node closes a new connection without telling anybody; this way it says so.
     const max = Descriptors.capacity(Descriptors.read());
     if (max !== undefined) server.maxConnections = max;
-    const listening = new Listening(server, inherited !== undefined, backlog);
-    server.on("connection", (socket) => {
-      listening.taken += 1;
+    const serve = (socket: net.Socket): void => {
       // A peer that has reset its connection has no address any more, and without one it can be neither balanced nor
       // logged.
       const { remoteAddress, remotePort } = socket;
@@ -70,6 +80,28 @@ const open = ({ host, port, inherited, backlog, onConnection, onAcceptError, onR
         socket.destroy();
         onAcceptError(new AcceptError({ code: "ECONNABORTED" }));
       } else onConnection(new NodeConnection(socket, { host: canonical(remoteAddress), port: remotePort }));
+    };
+    const refuse = (socket: net.Socket): void => {
+      const { remoteAddress, remotePort } = socket;
+      ignoreErrors(socket);
+      reset(socket);
+      if (remoteAddress !== undefined && remotePort !== undefined) {
+        onRefused?.(ended({ host: canonical(remoteAddress), port: remotePort }));
+      }
+    };
+    const waiting =
+      maxConnections === undefined
+        ? undefined
+        : new WaitingClients(maxConnections, backlog, serve, refuse, onFull);
+    const listening = new Listening(server, inherited !== undefined, backlog, waiting);
+    server.on("connection", (socket) => {
+      listening.taken += 1;
+      if (waiting === undefined) serve(socket);
+      else {
+        // It may be reset while it waits.
+        ignoreErrors(socket);
+        waiting.come(socket);
+      }
     });
     server.on("drop", (dropped) => {
       listening.taken += 1;
@@ -104,6 +136,7 @@ class Listening {
     readonly server: net.Server,
     readonly inherited: boolean,
     readonly backlog: number,
+    readonly waiting: WaitingClients | undefined,
   ) {}
 
   address(asked: SocketAddress): SocketAddress {
@@ -118,6 +151,7 @@ class Listening {
   readonly close: Effect.Effect<void> = Effect.async((resume) => {
     const close = (): void => {
       this.server.close();
+      this.waiting?.close();
       resume(Effect.void);
     };
     let left = this.backlog + 2;
@@ -140,6 +174,14 @@ class Listening {
 
 const listen: Mechanism["listen"] = (options) =>
   Effect.acquireRelease(open(options), ({ close }) => close).pipe(
+    Effect.tap(({ waiting }) =>
+      waiting === undefined || options.onRefused === undefined
+        ? Effect.void
+        : Effect.flatMap(MonotonicClock.now, (now) => Effect.sync(() => waiting.look(now))).pipe(
+            Effect.repeat(Schedule.spaced(paceMillis)),
+            Effect.forkScoped,
+          ),
+    ),
     Effect.map((listening) => ({
       address: listening.address({ host: options.host ?? "::", port: options.port }),
       close: listening.close,

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest";
+import { FastCheck as fc } from "effect";
 import {
   EAGAIN,
   ECONNABORTED,
@@ -10,6 +11,7 @@ import {
   errnoName,
   type Result,
 } from "../../../src/transport/linux/Libc.js";
+import { Places } from "../../../src/transport/Places.js";
 import type { Connection } from "../../../src/transport/Transport.js";
 import type { Kernel } from "./simulation/Kernel.js";
 import { simulated } from "./simulation/Simulated.js";
@@ -226,6 +228,132 @@ describe("Acceptor", () => {
       kernel.turn();
       assert.throws(() => waited(kernel, 20_000), "a test");
       assert.isTrue(client.resetArrived);
+    });
+  });
+
+  describe("where as many clients are there as there may be", () => {
+    const waited = (kernel: Kernel, millis: number): void => {
+      const until = kernel.wakeup.now() + millis;
+      while (kernel.wakeup.now() < until && kernel.pass()) kernel.turn();
+    };
+
+    const limited = (most: number) => {
+      const served: Array<Connection> = [];
+      const refused: Array<number> = [];
+      const told: Array<number> = [];
+      const setting = simulated();
+      const places = new Places(most);
+      const listener = setting.listen(
+        (connection) => served.push(connection),
+        ({ code }) => assert.fail(code),
+        () => refused.push(setting.kernel.wakeup.now()),
+        places,
+        () => told.push(setting.kernel.wakeup.now()),
+      );
+      return { ...setting, ...listener, places, served, refused, told };
+    };
+
+    it("serves the next who waits in the moment in which one leaves, however many leave at once", () => {
+      const { connect, kernel, places, served, told } = limited(3);
+      for (let i = 0; i < 3; i++) connect();
+      kernel.turn();
+      assert.deepStrictEqual([served.length, told.length], [3, 0]);
+      for (let i = 0; i < 9; i++) connect();
+      kernel.turn();
+      assert.deepStrictEqual([served.length, told.length], [3, 1]);
+      const at = kernel.wakeup.now();
+      served[0]?.reset();
+      kernel.turn();
+      assert.strictEqual(served.length, 4);
+      for (const gone of served.slice(1, 4)) gone.close();
+      kernel.turn();
+      assert.deepStrictEqual([served.length, places.taken], [7, 3]);
+      // No time has passed.
+      assert.strictEqual(kernel.wakeup.now(), at);
+    });
+
+    it("never has more than that, and loses no place, whoever comes and goes when", () => {
+      fc.assert(
+        fc.property(
+          fc.integer({ min: 1, max: 5 }),
+          fc.array(fc.oneof(fc.constant("come"), fc.constant("turn"), fc.nat(4))),
+          (most, steps) => {
+            const { connect, engine, kernel, places, served } = limited(most);
+            const open: Array<Connection> = [];
+            let [came, taken] = [0, 0];
+            const take = (): void => {
+              while (taken < served.length) open.push(served[taken++] as Connection); // it was served
+              assert.isAtMost(open.length, most);
+              assert.strictEqual(places.taken, open.length);
+            };
+            for (const step of steps) {
+              if (step === "come") {
+                connect();
+                came += 1;
+              } else if (step === "turn") kernel.turn();
+              else open.splice(Number(step), 1)[0]?.reset();
+              take();
+            }
+            for (let i = 0; i <= came && served.length < came; i++) {
+              kernel.turn();
+              take();
+              for (const connection of open.splice(0)) connection.reset();
+            }
+            assert.strictEqual(served.length, came);
+            engine.shutdown();
+          },
+        ),
+        { numRuns: 200 },
+      );
+    });
+
+    it("lets who waits do so for ten seconds in which nobody leaves, and then refuses some, ever more each time", () => {
+      const { connect, kernel, refused, served } = limited(2);
+      const clients = Array.from({ length: 40 }, () => connect());
+      kernel.turn();
+      waited(kernel, 9_000);
+      assert.deepStrictEqual([served.length, refused.length], [2, 0]);
+      while (refused.length < 15) waited(kernel, 1);
+      const atOnce = new Map<number, number>();
+      for (const at of refused) atOnce.set(at, (atOnce.get(at) ?? 0) + 1);
+      assert.deepStrictEqual([...atOnce.values()], [1, 2, 4, 8]);
+      assert.isAtMost(kernel.wakeup.now(), 15_000);
+      assert.deepStrictEqual(
+        clients.map(({ resetArrived }) => resetArrived),
+        clients.map((_, place) => place >= 2 && place < 17),
+      );
+    });
+
+    it("refuses nobody while clients leave, and another listener's clients do not count", () => {
+      const { connect, kernel, listen, refused, served } = limited(1);
+      const others: Array<Connection> = [];
+      const other = listen((connection) => others.push(connection));
+      connect();
+      connect();
+      other.connect();
+      kernel.turn();
+      assert.deepStrictEqual([served.length, others.length], [1, 1]);
+      for (let i = 0; i < 5; i++) {
+        waited(kernel, 9_000);
+        served.at(-1)?.reset();
+        connect();
+        waited(kernel, 1);
+      }
+      assert.lengthOf(served, 6);
+      assert.lengthOf(refused, 0);
+    });
+
+    it("closed while it waits for a place it asks no more, and who leaves then wakes nobody", () => {
+      const { acceptor, connect, engine, kernel, served } = limited(1);
+      connect();
+      connect();
+      kernel.turn();
+      acceptor.close();
+      served[0]?.reset();
+      kernel.turn();
+      assert.lengthOf(served, 1);
+      engine.shutdown();
+      assert.deepStrictEqual([kernel.timers, kernel.open], [0, 0]);
     });
   });
 

@@ -7,6 +7,7 @@ import { Connecting } from "../../../../src/transport/linux/Connecting.js";
 import { Engine } from "../../../../src/transport/linux/Engine.js";
 import type { Service as LibcService } from "../../../../src/transport/linux/Libc.js";
 import { Socket } from "../../../../src/transport/linux/Socket.js";
+import type { Places } from "../../../../src/transport/Places.js";
 import type { AcceptError, Connection } from "../../../../src/transport/Transport.js";
 import { Kernel } from "./Kernel.js";
 import { Peer } from "./Peer.js";
@@ -47,9 +48,11 @@ export const simulated = (
     onConnection: (connection: Connection) => void,
     onAcceptError: (error: AcceptError) => void = () => {},
     onRefused?: (connection: Connection) => void,
+    places?: Places,
+    onFull?: () => void,
   ) => {
     const { fd, connect } = kernel.listening();
-    const acceptor = new Acceptor(engine, fd, onConnection, onAcceptError, onRefused);
+    const acceptor = new Acceptor(engine, fd, onConnection, onAcceptError, onRefused, places, onFull);
     assert.strictEqual(acceptor.start(), 0);
     return {
       acceptor,

@@ -1,6 +1,6 @@
 import { FastCheck as fc } from "effect";
 import { describe, expect, it } from "vitest";
-import { AcceptQueueTimeout, patienceMillis } from "../../../src/transport/linux/AcceptQueueTimeout.js";
+import { AcceptQueueTimeout, patienceMillis } from "../../src/transport/AcceptQueueTimeout.js";
 
 /** Looks at a full listener, each so long after the one before, when so many had left since. */
 const looks = fc.array(fc.record({ after: fc.integer({ min: 1, max: 1_000 }), leave: fc.boolean() }), {
