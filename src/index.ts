@@ -30,7 +30,7 @@ export * as Monitoring from "./monitoring/Monitoring.js";
 export * as MonitoringClient from "./monitoring/MonitoringClient.js";
 export type { ByteCounts } from "./net/ByteCounts.js";
 export * as CidrSet from "./net/CidrSet.js";
-export type { DataThreadStatus } from "./net/DataThreadStatus.js";
+export type { DataThreadPhase, DataThreadStatus } from "./net/DataThreadStatus.js";
 export * as IpAddress from "./net/IpAddress.js";
 export { ListenError, type ListenFailure } from "./net/ListenError.js";
 export * as SocketAddress from "./net/SocketAddress.js";

@@ -202,7 +202,20 @@ const withReadiness = <A, E, R>(layer: Layer.Layer<A, E, R>, settings: Settings)
   return Systemd.readiness({
     probesTimeout: Duration.sum(settings.healthCheckTimeout, "1 second"),
     stopTimeout: Duration.sum(settings.drainTimeout, "10 seconds"),
-  }).pipe(Layer.provideMerge(layer), Layer.provide(Systemd.layer(options)));
+  }).pipe(
+    Layer.provideMerge(layer),
+    Layer.provide(
+      Layer.unwrapEffect(
+        Effect.map(Transport, ({ dataThreads }) =>
+          Systemd.layer({
+            ...options,
+            // A process whose bytes stand still is as good as dead.
+            alive: () => (dataThreads?.() ?? []).every(({ responsive }) => responsive),
+          }),
+        ),
+      ),
+    ),
+  );
 };
 
 /**

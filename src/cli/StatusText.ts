@@ -55,13 +55,14 @@ export const backends = (list: ReadonlyArray<Backend>, now: string, colours: boo
     colours,
   );
 
-const threadTitles = ["THREAD", "OPEN", "CPU S", "TURNS", "ORDERS", "REPORTS"];
+const threadTitles = ["THREAD", "STATE", "OPEN", "CPU S", "TURNS", "ORDERS", "REPORTS"];
 
 const threads = (list: (typeof Status.Type)["data_threads"], colours: boolean): string =>
   render(
     threadTitles,
-    list.map(({ connections, cpu_seconds, name, orders, reports, turns }) => [
+    list.map(({ connections, cpu_seconds, name, orders, phase, reports, responsive, turns }) => [
       cell(name),
+      responsive ? cell(phase) : cell(`${phase}, no answer`, "red"),
       figure(connections),
       figure(cpu_seconds),
       figure(turns),

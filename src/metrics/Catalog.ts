@@ -150,6 +150,14 @@ export const catalog = {
   threadCpu: counter("thread_cpu_seconds", "Processor time that the data thread has used.", ["thread"]),
   threadTurns: counter("thread_turns", "Turns of the data thread's loop.", ["thread"]),
   threadWaits: counter("thread_waits", "How often the data thread has waited in the kernel.", ["thread"]),
+  threadSilent: gauge(
+    "thread_silent_seconds",
+    "For how long the data thread has taken no turn; 5 and more means that it does not answer.",
+    ["thread"],
+  ),
+  threadSilences: counter("thread_silences", "How often the data thread has taken no turn for 5 seconds.", [
+    "thread",
+  ]),
   threadQueued: gauge(
     "thread_queued",
     "What the main thread and the data thread have not heard of each other yet: orders to it, and reports of it.",

@@ -58,6 +58,8 @@ const ofDataThread = (one: DataThreadStatus): ReadonlyArray<Series.Series> => {
     ...(one.cpuSeconds === undefined ? [] : [Series.make(catalog.threadCpu, one.cpuSeconds, thread)]),
     Series.make(catalog.threadTurns, one.turns, thread),
     Series.make(catalog.threadWaits, one.waits, thread),
+    Series.make(catalog.threadSilent, one.silentSeconds, thread),
+    Series.make(catalog.threadSilences, one.silences, thread),
     Series.make(catalog.threadQueued, one.orders, { ...thread, queue: "orders" }),
     Series.make(catalog.threadQueued, one.reports, { ...thread, queue: "reports" }),
   ];

@@ -191,6 +191,16 @@ export const DataThread = Schema.Struct({
   cpu_seconds: Schema.NullOr(Schema.Number).annotations({
     description: "Processor time that it has used; null where the system does not say.",
   }),
+  phase: Schema.Literal("starting", "orders", "timers", "relaying", "waiting").annotations({
+    description:
+      "What it is doing: orders of the main thread, what is due by time, what has come from clients and backends; or waiting for one of these.",
+  }),
+  responsive: Schema.Boolean.annotations({
+    description: "False from when it has taken no turn for 5 seconds until it takes one.",
+  }),
+  silent_seconds: Schema.NonNegative.annotations({
+    description: "For how long it has taken no turn, by a look once a second.",
+  }),
   turns: Count.annotations({ description: "Turns of its loop: one or more in each second." }),
   waits: Count.annotations({ description: "How often it has waited for something to do." }),
   orders: Count.annotations({ description: "Orders to it that it has not followed yet." }),

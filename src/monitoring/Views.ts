@@ -124,9 +124,15 @@ const rounded = (seconds: number): number => Math.round(seconds * 1000) / 1000;
 /** Seconds since the process started, by monotonic time. */
 export const uptimeSeconds = (): number => rounded(process.uptime());
 
-const dataThread = ({ cpuSeconds, ...thread }: DataThreadStatus): typeof DataThread.Type => ({
+const dataThread = ({
+  cpuSeconds,
+  silences: _,
+  silentSeconds,
+  ...thread
+}: DataThreadStatus): typeof DataThread.Type => ({
   ...thread,
   cpu_seconds: cpuSeconds === undefined ? null : rounded(cpuSeconds),
+  silent_seconds: rounded(silentSeconds),
 });
 
 /** The status without its backends. `now` is in milliseconds since the epoch, `lastRefused` is monotonic. */

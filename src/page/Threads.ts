@@ -13,6 +13,12 @@ const columns: ReadonlyArray<{
   readonly title: string;
   readonly text: (thread: Thread, rates: Rates | undefined) => string;
 }> = [
+  {
+    name: "phase",
+    title: "State",
+    text: ({ phase, responsive, silent_seconds }) =>
+      responsive ? phase : `${phase}, no answer for ${Format.duration(1000 * silent_seconds)}`,
+  },
   { name: "open", title: "Connections", text: ({ connections }) => Format.count(connections) },
   { name: "processor", title: "Processor", text: (_, rates) => Format.share(rates?.processor) },
   { name: "turns", title: "Turns per second", text: (_, rates) => Format.perSecond(rates?.turns) },
@@ -31,11 +37,13 @@ const line = (name: string): Line => {
     ...column,
     cell: element("td", { class: `figure ${column.name}`, "data-title": column.title }),
   }));
+  const tr = element("tr", {}, element("th", { scope: "row" }, name), ...cells.map(({ cell }) => cell));
   return {
-    tr: element("tr", {}, element("th", { scope: "row" }, name), ...cells.map(({ cell }) => cell)),
+    tr,
     show: (thread, rates) => {
       for (const { cell, text } of cells)
         setText(cell, thread === undefined ? Format.unknown : text(thread, rates));
+      tr.classList.toggle("bad", thread?.responsive === false);
     },
   };
 };

@@ -32,6 +32,8 @@ export interface Options {
   readonly watchdogMicros: string | undefined;
   readonly watchdogPid: string | undefined;
   readonly pid: number;
+  /** Asked before each sign of life: none is given while this is false. Always true unless given. */
+  readonly alive?: (() => boolean) | undefined;
 }
 
 /**
@@ -136,7 +138,7 @@ const make = (options: Options) =>
     if (interval !== undefined) {
       // One that is lost is followed by the next.
       const alive = Effect.zipRight(
-        Effect.sync(() => sent("WATCHDOG=1")),
+        Effect.sync(() => options.alive?.() === false || sent("WATCHDOG=1")),
         warnOfFailure,
       );
       yield* Effect.forkScoped(Effect.repeat(alive, Schedule.spaced(interval)));

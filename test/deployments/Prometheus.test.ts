@@ -21,6 +21,7 @@ describe("deployments/prometheus/load-balancer.rules.yml", () => {
         "LoadBalancerNearDescriptorLimit",
         "LoadBalancerBackendFlapping",
         "LoadBalancerWrongTokens",
+        "LoadBalancerDataThreadSilent",
         "LoadBalancerTransportFault",
       ],
     );

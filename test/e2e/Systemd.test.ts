@@ -1,9 +1,10 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { assert, describe, it } from "@effect/vitest";
 import { Effect } from "effect";
 import { ask, listOf, named, restartable, talk } from "../support/Backends.js";
+import { blockable } from "../support/DataThreadFile.js";
 import * as Real from "../support/RealServer.js";
 import * as Program from "../support/RunningProgram.js";
 import { blackHole } from "../support/StoppableServer.js";
@@ -137,6 +138,27 @@ describe.skipIf(why !== undefined)(`a service of systemd${why === undefined ? ""
       yield* running.signal("SIGTERM");
       assert.deepStrictEqual(yield* running.ended, { code: 0, signal: null });
       assert.lengthOf(running.logged(deaf), 1);
+    }),
+  );
+
+  it.scopedLive("gives no sign of life while a data thread takes no turns, and is started again", () =>
+    Effect.gen(function* () {
+      const blocking = join(yield* Real.folder, "blocking");
+      const running = yield* service("linux", {
+        BACKENDS: listOf(yield* named("a")),
+        LB_THREADS: "2",
+        WATCHDOG_USEC: "3000000",
+        ...Program.preloading(blockable(blocking)),
+      });
+      yield* running.says(/^told READY=1 /);
+      yield* running.says(/^watchdog$/);
+      writeFileSync(blocking, "data thread 1");
+      const line = yield* running.awaitLogged("a data thread does not answer", { thread: "data thread 1" });
+      assert.strictEqual(line.logLevel, "WARN");
+      yield* running.says(/^watchdog expired$/);
+      rmSync(blocking);
+      yield* running.says(/^told READY=1 /, 2);
+      yield* running.says(/^watchdog$/, 2);
     }),
   );
 

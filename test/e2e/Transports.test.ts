@@ -115,6 +115,26 @@ describe.runIf(process.platform === "linux")("LB_TRANSPORT", () => {
     }),
   );
 
+  it.scopedLive("does not take a process that stood still for data threads that do not answer", () =>
+    Effect.gen(function* () {
+      const program = yield* Program.start("linux", { BACKENDS: listOf(yield* named("a")), LB_THREADS: "2" });
+      const threads = Effect.map(
+        program.get("/status"),
+        ({ body }) => Schema.decodeUnknownSync(Status)(body).data_threads,
+      );
+      yield* program.signal("SIGSTOP");
+      yield* Effect.sleep("8 seconds");
+      yield* program.signal("SIGCONT");
+      const before = yield* threads;
+      // Each takes one in a second, and is looked at as often.
+      yield* Program.untilTrue(
+        Effect.map(threads, (now) => now.every(({ turns }, i) => turns >= Number(before[i]?.turns) + 4)),
+      );
+      assert.isTrue((yield* threads).every(({ responsive }) => responsive));
+      assert.lengthOf(program.logged("a data thread does not answer"), 0);
+    }),
+  );
+
   it.scopedLive("has no data threads where auto is Node's, and warns", () =>
     Effect.gen(function* () {
       const program = yield* Program.start("auto", {

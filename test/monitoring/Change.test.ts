@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { Change, type Status } from "../../src/monitoring/Api.js";
 import { applied, keyOf, ofBackend, ofTotals } from "../../src/monitoring/Change.js";
 import { backendStatus } from "../support/BackendStatus.js";
+import { dataThread } from "../support/DataThread.js";
 
 type Backend = ReturnType<typeof backendStatus>;
 
@@ -25,15 +26,7 @@ const totals = fc
     refusals: fc.record({ "no-backend": fc.nat(1) }),
     discovered: fc.constantFrom(null, "then"),
     data_threads: fc.array(
-      fc.nat(2).map((turns) => ({
-        name: "data thread 0",
-        connections: 0,
-        cpu_seconds: null,
-        turns,
-        waits: 0,
-        orders: 0,
-        reports: 0,
-      })),
+      fc.nat(2).map((turns) => dataThread({ turns })),
       { maxLength: 2 },
     ),
   })

@@ -54,11 +54,27 @@ const start = (adminToken?: string) =>
         linesDropped: () => 3,
         transportFaults: () => 2,
         dataThreads: () => [
-          { name: "first", connections: 3, cpuSeconds: 1.5, turns: 40, waits: 30, orders: 1, reports: 4 },
+          {
+            name: "first",
+            connections: 3,
+            cpuSeconds: 1.5,
+            phase: "relaying",
+            responsive: true,
+            silentSeconds: 0,
+            silences: 2,
+            turns: 40,
+            waits: 30,
+            orders: 1,
+            reports: 4,
+          },
           {
             name: "second",
             connections: 2,
             cpuSeconds: undefined,
+            phase: "orders",
+            responsive: false,
+            silentSeconds: 6.5,
+            silences: 1,
             turns: 20,
             waits: 10,
             orders: 0,
@@ -335,6 +351,8 @@ describe("GET /metrics", () => {
       assert.include(text, 'lb_thread_queued{thread="first",queue="orders"} 1\n');
       assert.include(text, 'lb_thread_queued{thread="first",queue="reports"} 4\n');
       assert.include(text, 'lb_thread_cpu_seconds_total{thread="first"} 1.5\n');
+      assert.include(text, 'lb_thread_silent_seconds{thread="second"} 6.5\n');
+      assert.include(text, 'lb_thread_silences_total{thread="first"} 2\n');
       assert.notInclude(text, 'lb_thread_cpu_seconds_total{thread="second"}');
       assert.match(text, /^lb_build_info\{version="1.2.3",.*transport="test",.*\} 1$/m);
     }),
@@ -379,6 +397,9 @@ describe("GET /status", () => {
             name: "first",
             connections: 3,
             cpu_seconds: 1.5,
+            phase: "relaying",
+            responsive: true,
+            silent_seconds: 0,
             turns: 40,
             waits: 30,
             orders: 1,
@@ -388,6 +409,9 @@ describe("GET /status", () => {
             name: "second",
             connections: 2,
             cpu_seconds: null,
+            phase: "orders",
+            responsive: false,
+            silent_seconds: 6.5,
             turns: 20,
             waits: 10,
             orders: 0,

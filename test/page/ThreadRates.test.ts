@@ -1,16 +1,10 @@
 import { FastCheck as fc } from "effect";
 import { describe, expect, it } from "vitest";
 import * as ThreadRates from "../../src/page/ThreadRates.js";
+import { dataThread } from "../support/DataThread.js";
 
-const thread = (name: string, turns: number, cpu_seconds: number | null = null) => ({
-  name,
-  connections: 0,
-  cpu_seconds,
-  turns,
-  waits: 0,
-  orders: 0,
-  reports: 0,
-});
+const thread = (name: string, turns: number, cpu_seconds: number | null = null) =>
+  dataThread({ name, turns, cpu_seconds });
 
 const moment = (seconds: number, ...threads: ThreadRates.Moment["threads"]): ThreadRates.Moment => ({
   at: seconds * 1000,

@@ -1,7 +1,7 @@
 /**
  * The file that data threads run, made from the sources under test: a worker of Node's runs JavaScript only.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "vite";
@@ -26,4 +26,32 @@ export const dataThreadFile = async (): Promise<string> => {
     },
   });
   return join(folder, "worker.mjs");
+};
+
+/**
+ * Code that makes a data thread block, in whatever it is doing, for as long as its name is what stands in the file at
+ * `blocking`. It does nothing in the main thread.
+ */
+export const blockable = (blocking: string): string => `
+  import { readFileSync } from "node:fs";
+  import threads from "node:worker_threads";
+  const now = performance.now.bind(performance);
+  const word = new Int32Array(new SharedArrayBuffer(4));
+  const blocked = () => {
+    try {
+      return readFileSync(${JSON.stringify(blocking)}, "utf8") === threads.workerData.name;
+    } catch {
+      return false;
+    }
+  };
+  if (!threads.isMainThread) performance.now = () => {
+    while (blocked()) Atomics.wait(word, 0, 0, 20);
+    return now();
+  };`;
+
+/** The file of a data thread that can be made to block. */
+export const blockableDataThread = (file: string, blocking: string): string => {
+  const path = file.replace(/\.mjs$/, ".blockable.mjs");
+  writeFileSync(path, `${blockable(blocking)}\nawait import(${JSON.stringify(file)});`);
+  return path;
 };

@@ -83,6 +83,8 @@ export class Engine implements Source {
   readonly address: Block;
   /** For what the kernel knows of a connection. Nothing is in it between two calls. */
   readonly info: Block;
+  /** Where the descriptor is written down whose events are handled, for whoever may see that memory. */
+  handling: Int32Array = new Int32Array(1);
   /** Clients connected now. */
   clients = 0;
   /** Clients that have left since the start. */
@@ -244,6 +246,7 @@ export class Engine implements Source {
       // Inside the array, which the kernel filled this far.
       const watched = this.#table[words[at + epollEvent.fd] as number];
       if (watched === undefined || watched.incarnation !== words[at + epollEvent.incarnation]) continue;
+      this.handling[0] = watched.fd;
       try {
         watched.onEvents(words[at + epollEvent.events] as number);
       } catch (fault) {

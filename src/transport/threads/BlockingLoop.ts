@@ -2,6 +2,7 @@
  * The loop of a data thread, in place of Node's: timers, and what is to run soon. It waits in the kernel, in the one
  * epoll descriptor of the thread's engine, and never for longer than a second, so that a thread that is to end does.
  */
+import type { DataThreadPhase } from "../../net/DataThreadStatus.js";
 import type { Service as Wakeup } from "../linux/Wakeup.js";
 
 interface Timer {
@@ -20,6 +21,8 @@ export class BlockingLoop {
   constructor(
     /** Milliseconds of a clock that never goes back. */
     readonly now: () => number,
+    /** Told before each kind of work. */
+    readonly enters: (phase: DataThreadPhase) => void = () => {},
   ) {}
 
   /** What the engine needs of it. The engine's descriptor is the one that is waited for: `watch` has nothing to do. */
@@ -39,6 +42,7 @@ export class BlockingLoop {
   /** Runs what is due, and answers how long the thread may wait in the kernel then, in whole milliseconds. */
   turn(): number {
     // A handful: the engine's round, and one for all deadlines.
+    this.enters("timers");
     const now = this.now();
     for (const timer of this.#timers) {
       if (timer.at > now) continue;
@@ -48,6 +52,7 @@ export class BlockingLoop {
     const due = this.#next;
     this.#next = this.#soon;
     this.#soon = due;
+    this.enters("relaying");
     for (const task of due) task();
     due.length = 0;
     if (this.#next.length > 0) return 0;

@@ -67,9 +67,18 @@ export class DataThread {
     this.#orders = new Queue(memory.orders);
     this.#reports = new Queue(memory.reports);
     this.#faults = new FaultNote(memory.faults);
-    this.#counts = new ThreadCounts(memory.counts);
-    this.#loop = new BlockingLoop(now);
-    this.#libc = libc;
+    const counts = new ThreadCounts(memory.counts);
+    this.#counts = counts;
+    this.#loop = new BlockingLoop(now, (phase) => counts.enters(phase));
+    this.#libc = {
+      ...libc,
+      epollWait: (epoll, events, most, timeoutMillis) => {
+        counts.enters("waiting");
+        const count = libc.epollWait(epoll, events, most, timeoutMillis);
+        counts.enters("relaying");
+        return count;
+      },
+    };
     this.#address = this.#libc.allocate(addressSize);
     this.#engine = new Engine(
       this.#libc,
@@ -81,6 +90,7 @@ export class DataThread {
       memory.pipeBudget,
       memory.resetsOnCrash,
     );
+    this.#engine.handling = counts.descriptors;
     this.#watch(memory.ordersCounter, () => {
       counters.clearCounter(memory.ordersCounter);
     });
@@ -121,6 +131,7 @@ export class DataThread {
    * here on raises the counter, and so ends the wait.
    */
   prepare(): number {
+    this.#counts.enters("orders");
     this.#orders.take(this.#follow);
     const millis = Math.min(this.#loop.turn(), this.#untilAnnounced());
     return this.#stopped || !this.#orders.sleep() ? 0 : millis;

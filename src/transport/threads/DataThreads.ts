@@ -3,7 +3,8 @@
  * in the place of one that has ended by itself.
  */
 import { Worker } from "node:worker_threads";
-import { Data, Deferred, Duration, Effect, FiberId, Option, type Scope } from "effect";
+import { Data, Deferred, Duration, Effect, FiberId, Option, Schedule, type Scope } from "effect";
+import * as MonotonicClock from "../../clock/MonotonicClock.js";
 import type { ByteCounts } from "../../net/ByteCounts.js";
 import type { DataThreadStatus } from "../../net/DataThreadStatus.js";
 import type { ForwardCallbacks } from "../Forwarding.js";
@@ -14,6 +15,7 @@ import { pipeBytes } from "../linux/Pipes.js";
 import type { Socket } from "../linux/Socket.js";
 import type { RingRemains } from "../linux/Uring.js";
 import type { ForwardOptions, GiveUp } from "../Transport.js";
+import { lookMillis } from "./Responsiveness.js";
 import { HandedOver, ThreadHandle } from "./ThreadHandle.js";
 
 /** The most connections that one data thread has. Who comes then is relayed by the main thread. */
@@ -24,6 +26,12 @@ const startTime = Duration.seconds(30);
 
 /** How long one may take to end by order, before it is ended by force. It looks at its orders once a second at least. */
 const stopTime = Duration.seconds(3);
+
+/**
+ * How long ending it by force may take: V8 ends what runs, and nobody a system call that blocks. None of ours does, unless
+ * what it touches is on a disk or in a memory that does not answer.
+ */
+const forceTime = Duration.seconds(2);
 
 /** From the end of one to the start of another in its place, so that one that cannot run is not started for ever at once. */
 const restartPause = Duration.seconds(1);
@@ -139,7 +147,11 @@ export const make = (
             Effect.timeoutOption(stopTime),
             Effect.tap(
               Option.match({
-                onNone: () => Effect.promise(() => worker.terminate()),
+                onNone: () =>
+                  Effect.timeoutOption(
+                    Effect.promise(() => worker.terminate()),
+                    forceTime,
+                  ),
                 onSome: () => Effect.void,
               }),
             ),
@@ -204,6 +216,22 @@ export const make = (
     );
 
     yield* Effect.annotateLogs(Effect.logInfo("data threads started"), { threads: count });
+
+    const look = (handle: ThreadHandle, now: number) => {
+      switch (handle.look(now)) {
+        case "silent":
+          return Effect.annotateLogs(Effect.logWarning("a data thread does not answer"), handle.silence);
+        case "answers":
+          return Effect.annotateLogs(Effect.logInfo("a data thread answers again"), handle.silence);
+        case undefined:
+          return Effect.void;
+      }
+    };
+    yield* MonotonicClock.now.pipe(
+      Effect.flatMap((now) => Effect.forEach(handles, (handle) => look(handle, now), { discard: true })),
+      Effect.repeat(Schedule.spaced(Duration.millis(lookMillis))),
+      Effect.forkScoped,
+    );
 
     const fewest = (): ThreadHandle | undefined => {
       let found: ThreadHandle | undefined;

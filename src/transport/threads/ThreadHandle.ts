@@ -17,6 +17,7 @@ import { FaultNote } from "./FaultNote.js";
 import { Ownership } from "./Ownership.js";
 import * as Protocol from "./Protocol.js";
 import { Queue } from "./Queue.js";
+import { type Found, Responsiveness } from "./Responsiveness.js";
 import * as Slots from "./Slots.js";
 import { ThreadCounts } from "./ThreadCounts.js";
 
@@ -123,6 +124,7 @@ export class ThreadHandle {
   readonly #counts: ThreadCounts;
   readonly #watch: Watch;
   readonly #stopLooking: () => void;
+  readonly #responsiveness = new Responsiveness();
   /** By slot. */
   readonly #handed: Array<HandedOver | undefined> = [];
   readonly #free: Array<number> = [];
@@ -183,6 +185,10 @@ export class ThreadHandle {
       name: this.#options.name,
       connections: this.size,
       cpuSeconds: this.#counts.cpuSeconds,
+      phase: this.#counts.phase,
+      responsive: this.#responsiveness.responsive,
+      silentSeconds: this.#responsiveness.silentMillis / 1_000,
+      silences: this.#responsiveness.silences,
       turns: this.#counts.turns,
       waits: this.#counts.waits,
       orders: this.#orders.length,
@@ -190,9 +196,24 @@ export class ThreadHandle {
     };
   }
 
-  /** Whether it has a place for one connection more. */
+  /** Whether it takes its turns: to be looked at again and again. `now` is monotonic time in milliseconds. */
+  look(now: number): Found | undefined {
+    return this.#responsiveness.look(this.#counts.turns, now);
+  }
+
+  /** What is known of one that does not take its turns, or did not until now. */
+  get silence() {
+    const { lastSilence, responsive, silentMillis } = this.#responsiveness;
+    return {
+      thread: this.#options.name,
+      seconds: Math.round((responsive ? lastSilence : silentMillis) / 1_000),
+      ...(responsive ? {} : { phase: this.#counts.phase, descriptor: this.#counts.descriptor }),
+    };
+  }
+
+  /** Whether it has a place for one connection more, and takes its turns. */
   get hasPlace(): boolean {
-    return !this.#closed && this.size < this.#options.slots;
+    return !this.#closed && this.#responsiveness.responsive && this.size < this.#options.slots;
   }
 
   /** Where there {@link hasPlace}. From now on the client is the data thread's. */

@@ -11,6 +11,19 @@ describe("ThreadCounts", () => {
     assert.deepStrictEqual([main.turns, main.waits], [5, 2]);
   });
 
+  it("tell what it does, and the descriptor that it has worked on last", () => {
+    const memory = ThreadCounts.memory();
+    const data = new ThreadCounts(memory);
+    const main = new ThreadCounts(memory);
+    assert.deepStrictEqual([main.phase, main.descriptor], ["starting", 0]);
+    for (const phase of ["orders", "timers", "relaying", "waiting"] as const) {
+      data.enters(phase);
+      assert.strictEqual(main.phase, phase);
+    }
+    data.descriptors[0] = 57;
+    assert.deepStrictEqual([main.phase, main.descriptor, main.turns], ["waiting", 57, 0]);
+  });
+
   it.runIf(process.platform === "linux")(
     "have the processor time of a thread that has said which it is",
     () => {

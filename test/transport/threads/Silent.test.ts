@@ -1,0 +1,95 @@
+import { rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { assert, describe, it } from "@effect/vitest";
+import { Effect, Fiber } from "effect";
+import { layerThreads } from "../../../src/transport/linux/LinuxTransport.js";
+import { type Connection, Transport } from "../../../src/transport/Transport.js";
+import * as CapturedLog from "../../support/CapturedLog.js";
+import { blockableDataThread, dataThreadFile } from "../../support/DataThreadFile.js";
+import { dial, eventually, serve } from "../../support/Sockets.js";
+
+const file = await dataThreadFile();
+const folder = join(file, "..");
+const blocking = join(folder, "blocking");
+
+describe("a data thread that takes no turns", () => {
+  it.scopedLive(
+    "is told of once, with what it does, and once more when it answers; others go on",
+    () =>
+      Effect.gen(function* () {
+        const log = yield* CapturedLog.make;
+        yield* Effect.gen(function* () {
+          const transport = yield* Transport;
+          const threads = () => transport.dataThreads?.() ?? [];
+          const backend = yield* serve((socket) => socket.pipe(socket));
+          const fibers: Array<Fiber.RuntimeFiber<unknown, unknown>> = [];
+          const listener = yield* transport.listen({
+            host: "127.0.0.1",
+            port: 0,
+            backlog: 100,
+            onAcceptError: () => {},
+            onConnection: (client: Connection) => {
+              const target = { host: "127.0.0.1", port: backend.port };
+              const forwarded = transport.forward(
+                client,
+                target,
+                { timeoutMillis: 60_000 },
+                { received: 0, sent: 0 },
+              );
+              fibers.push(Effect.runFork(forwarded));
+            },
+          });
+          yield* Effect.addFinalizer(() => Fiber.interruptAll(fibers));
+          let echoed = 0;
+          const client = Effect.map(dial(listener.address.port), (socket) => {
+            socket.on("data", (bytes) => {
+              echoed += bytes.length;
+            });
+            return socket;
+          });
+          // One for each thread.
+          const first = [yield* client, yield* client];
+          for (const socket of first) socket.write("ten bytes.");
+          yield* eventually(() => echoed === 20);
+          assert.isTrue(threads().every(({ connections, responsive }) => connections === 1 && responsive));
+
+          yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(blocking, { force: true })));
+          writeFileSync(blocking, "data thread 0");
+          const said = (message: string) => log.lines.filter((line) => line.message === message);
+          yield* eventually(() => said("a data thread does not answer").length === 1);
+          const blocked = threads().find(({ name }) => name === "data thread 0");
+          assert.isFalse(blocked?.responsive);
+          assert.isAtLeast(Number(blocked?.silentSeconds), 5);
+          assert.strictEqual(blocked?.silences, 1);
+
+          // It is given no more; the other thread goes on.
+          const later = [yield* client, yield* client, yield* client];
+          for (const socket of [...first, ...later]) socket.write("ten bytes.");
+          yield* eventually(() => echoed === 60);
+          assert.strictEqual(threads().find(({ responsive }) => responsive)?.connections, 4);
+
+          rmSync(blocking);
+          yield* eventually(() => echoed === 70 && said("a data thread answers again").length === 1);
+          const [silent] = said("a data thread does not answer");
+          const [again] = said("a data thread answers again");
+          assert.strictEqual(silent?.level, "WARN");
+          assert.strictEqual(silent?.annotations["thread"], "data thread 0");
+          assert.include(["orders", "timers", "relaying"], silent?.annotations["phase"]);
+          assert.isAtLeast(Number(silent?.annotations["seconds"]), 5);
+          assert.strictEqual(again?.annotations["thread"], "data thread 0");
+          assert.isAtLeast(Number(again?.annotations["seconds"]), 5);
+          assert.isTrue(threads().every(({ responsive }) => responsive));
+        }).pipe(
+          Effect.scoped,
+          Effect.provide(layerThreads({ threads: 2, file: blockableDataThread(file, blocking) })),
+          Effect.provide(log.layer),
+          Effect.orDie,
+        );
+        assert.lengthOf(
+          log.lines.filter(({ message }) => message === "a data thread does not answer"),
+          1,
+        );
+      }),
+    120_000,
+  );
+});
