@@ -1,6 +1,7 @@
 /**
  * Plain TCP clients and servers for tests, as Effects: everything they open is closed with the scope.
  */
+import assert from "node:assert";
 import { once } from "node:events";
 import { readdirSync } from "node:fs";
 import * as net from "node:net";
@@ -79,8 +80,17 @@ export const sendBulk = (socket: net.Socket, bytes: number): void => {
 /** Descriptors that this process has open. */
 export const descriptors = (): number => readdirSync("/proc/self/fd").length;
 
-/** Waits until something is so. What never comes is cut off by the test's own time limit. */
+/** What is not so after this long is taken never to be: two thirds of a test's own limit, which would not say what. */
+const longestMillis = 120_000;
+
+/** Waits until something is so, and fails with the text of the condition where it never is. */
 export const eventually = (condition: () => boolean): Effect.Effect<void> =>
   Effect.promise(async () => {
-    while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+    const began = performance.now();
+    while (!condition()) {
+      if (performance.now() - began > longestMillis) {
+        assert.fail(`after ${longestMillis / 1000} s it is still not so that ${condition}`);
+      }
+      await new Promise((resolve) => setImmediate(resolve));
+    }
   });
