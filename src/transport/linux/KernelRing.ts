@@ -1,18 +1,15 @@
 /**
- * A ring of io_uring, turned by Node's own loop: an event counter becomes readable when operations have come to
- * their end, and a turn submits and collects until there is nothing left to do, or for a millisecond.
+ * A ring of io_uring over memory that it shares with the kernel: an event counter becomes readable when operations have
+ * come to their end, and a turn submits and collects until there is nothing left to do, or for a millisecond.
  */
 import { MSG_DONTWAIT, MSG_NOSIGNAL } from "../../libc/Library.js";
 import type { Destination } from "./Connecting.js";
 import type { Engine } from "./Engine.js";
 import { type Block, EAGAIN, EBADF, EBUSY, EINTR, errnoName, type Result } from "./Libc.js";
+import * as ReceiveBuffers from "./ReceiveBuffers.js";
 import { type Completing, noBuffer, noSlot, type Ring } from "./Ring.js";
 import type { Source } from "./Scheduler.js";
 import {
-  buffer as bufferEntry,
-  bufferRegistration,
-  bufferTail,
-  bufferWords,
   completionWords,
   cqe,
   IORING_CQE_BUFFER_SHIFT,
@@ -29,7 +26,6 @@ import {
   IORING_OP_SEND,
   IORING_RECVSEND_POLL_FIRST,
   IORING_REGISTER_EVENTFD,
-  IORING_REGISTER_PBUF_RING,
   IORING_SETUP_CQSIZE,
   IORING_SETUP_DEFER_TASKRUN,
   IORING_SETUP_SINGLE_ISSUER,
@@ -42,6 +38,7 @@ import {
   sqe,
   submissionWords,
   type Uring,
+  words,
 } from "./Uring.js";
 import type { Watch } from "./Wakeup.js";
 
@@ -68,14 +65,8 @@ const completionsPerRound = 1024;
 /** So many completions are handled between two looks at the clock. */
 const completionsPerReading = 16;
 
-/** The size of a buffer to receive into, in bytes. */
-const bufferSize = 32 * 1024;
-
 /** Bytes of all buffers of a ring. */
-export const bufferBytes = ({ buffers }: RingSize): number => buffers * bufferSize;
-
-/** The only group of buffers there is. */
-const group = 0;
+export const bufferBytes = ({ buffers }: RingSize): number => buffers * ReceiveBuffers.size;
 
 /** After a failure of the ring itself, in milliseconds. */
 const pauseMillis = 10;
@@ -105,13 +96,10 @@ const expect = (what: string, result: Result): Result => {
   return result;
 };
 
-const words = ({ bytes }: Block): Uint32Array =>
-  new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 2);
-
 export class KernelRing implements Ring, Source {
   /** The scheduler's. */
   pending = false;
-  readonly bufferSize = bufferSize;
+  readonly bufferSize = ReceiveBuffers.size;
   readonly #fd: number;
   readonly #counter: number;
   readonly #watch: Watch;
@@ -127,12 +115,7 @@ export class KernelRing implements Ring, Source {
   readonly #completionMask: number;
   readonly #completionsAt: number;
   readonly #sqes: Uint32Array;
-  readonly #buffers: Block;
-  readonly #bufferRing: Block;
-  readonly #bufferWords: Uint32Array;
-  readonly #bufferHalves: Uint16Array;
-  readonly #bufferMask: number;
-  #bufferTail = 0;
+  readonly #buffers: ReceiveBuffers.ReceiveBuffers;
   readonly #enlisted: Array<Completing | undefined> = [];
   readonly #vacant: Array<number> = [];
   #tail: number;
@@ -153,7 +136,6 @@ export class KernelRing implements Ring, Source {
     watch: (fd: number, onReadable: () => void) => Watch = engine.wakeup.watch,
   ) {
     const { libc } = engine;
-    this.#bufferMask = bufferCount - 1;
     const block = uring.allocatePages(params.size);
     const asked = words(block);
     asked[params.completionEntries >> 2] = completionsPerEntry * entries;
@@ -198,25 +180,8 @@ export class KernelRing implements Ring, Source {
       for (let i = 0; i < submissionEntries; i++) this.#ring[array + i] = i;
       this.#tail = this.#ring[this.#submissionTail] ?? 0;
 
-      this.#buffers = uring.allocateBuffers(bufferCount * bufferSize);
-      this.#bufferRing = uring.allocatePages(4 * bufferWords * bufferCount);
-      this.#bufferWords = words(this.#bufferRing);
-      this.#bufferHalves = new Uint16Array(
-        this.#bufferWords.buffer,
-        this.#bufferWords.byteOffset,
-        2 * this.#bufferWords.length,
-      );
-      const registration = uring.allocatePages(bufferRegistration.size);
-      const registered = words(registration);
-      registered[bufferRegistration.address >> 2] = this.#bufferRing.address >>> 0;
-      registered[(bufferRegistration.address >> 2) + 1] = this.#bufferRing.address / 2 ** 32;
-      registered[bufferRegistration.entries >> 2] = bufferCount;
-      registered[bufferRegistration.group >> 2] = group;
-      expect(
-        "registering buffers with io_uring",
-        uring.register(fd, IORING_REGISTER_PBUF_RING, registration.address, 1),
-      );
-      for (let i = 0; i < bufferCount; i++) this.recycle(i);
+      this.#buffers = new ReceiveBuffers.ReceiveBuffers(uring, bufferCount);
+      expect("registering buffers with io_uring", this.#buffers.register(fd));
 
       const counter = expect("eventfd", uring.eventCounter());
       this.#counter = counter;
@@ -261,12 +226,18 @@ export class KernelRing implements Ring, Source {
   receive(completing: Completing, operation: number, fd: number, now: boolean): void {
     const head = IORING_OP_RECV | (IOSQE_BUFFER_SELECT << 8) | (now ? 0 : IORING_RECVSEND_POLL_FIRST << 16);
     const at = this.#begin(head, fd, 0, 0, completing.slot, operation);
-    this.#sqes[at + sqe.bufferGroup] = group;
+    this.#sqes[at + sqe.bufferGroup] = ReceiveBuffers.group;
   }
 
   send(completing: Completing, operation: number, fd: number, buffer: number, length: number): void {
-    const address = this.#buffers.address + buffer * bufferSize;
-    const at = this.#begin(IORING_OP_SEND, fd, address, length, completing.slot, operation);
+    const at = this.#begin(
+      IORING_OP_SEND,
+      fd,
+      this.#buffers.addressOf(buffer),
+      length,
+      completing.slot,
+      operation,
+    );
     this.#sqes[at + sqe.operationFlags] = MSG_DONTWAIT | MSG_NOSIGNAL;
   }
 
@@ -278,22 +249,11 @@ export class KernelRing implements Ring, Source {
   }
 
   bytes(buffer: number, length: number): Uint8Array {
-    const from = buffer * bufferSize;
-    return this.#buffers.bytes.subarray(from, from + length);
+    return this.#buffers.bytes(buffer, length);
   }
 
   recycle(buffer: number): void {
-    const ring = this.#bufferWords;
-    const place = this.#bufferTail & this.#bufferMask;
-    const at = place * bufferWords;
-    const address = this.#buffers.address + buffer * bufferSize;
-    ring[at + bufferEntry.address] = address >>> 0;
-    ring[at + bufferEntry.address + 1] = address / 2 ** 32;
-    ring[at + bufferEntry.length] = bufferSize;
-    // Half a word: beside the first entry's is the tail.
-    this.#bufferHalves[2 * (at + bufferEntry.id)] = buffer;
-    this.#bufferTail = (this.#bufferTail + 1) & 0xffff;
-    Atomics.store(this.#bufferHalves, bufferTail, this.#bufferTail);
+    this.#buffers.recycle(buffer);
   }
 
   shutdown(): void {

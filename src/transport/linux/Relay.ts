@@ -8,96 +8,14 @@
  */
 import type { ByteCounts } from "../../net/ByteCounts.js";
 import type { RelayEnd, RelayOutcome } from "../Transport.js";
+import { Direction, type DirectionState } from "./Direction.js";
 import { copied, type Engine, readable } from "./Engine.js";
-import { type Block, EAGAIN, EINTR, type Result } from "./Libc.js";
-import type { Holder, Pipe } from "./Pipes.js";
+import { EAGAIN, EINTR, type Result } from "./Libc.js";
 import type { Task } from "./Scheduler.js";
 import type { Owner, Socket } from "./Socket.js";
 
 /** What one direction may read before others have their turn, in bytes. What a pipe holds may go beyond it. */
 const sliceBytes = 256 * 1024;
-
-/** So many reads of at least half a buffer, one after another, make a direction bulky; so does one of a whole one. */
-const bulkyAfter = 4;
-
-/** So many bursts below this many bytes, one after another, make it small again. */
-const smallAfter = 4;
-const smallBurst = 16 * 1024;
-
-/** What one direction has come to: enough for another relay to go on with it. */
-export interface DirectionState {
-  /** Read and not yet written. */
-  readonly rest: Block | undefined;
-  /** Its sender has sent FIN, and all before it was read. */
-  readonly ended: boolean;
-  /** That FIN was passed on. */
-  readonly finished: boolean;
-  readonly bulky: boolean;
-}
-
-class Direction implements DirectionState, Holder {
-  rest: Block | undefined;
-  /** Which part of `rest` was not written yet. */
-  restAt = 0;
-  restEnd = 0;
-  pipe: Pipe | undefined;
-  ended = false;
-  finished = false;
-  bulky = false;
-  /** Big reads, or small bursts while bulky, one after another. */
-  streak = 0;
-  /** Bytes since there was last nothing to read. */
-  burst = 0;
-
-  constructor(
-    readonly from: Socket,
-    readonly to: Socket,
-  ) {}
-
-  giveBack(): boolean {
-    const { from, pipe } = this;
-    // What was read into the pipe is hardly ever more than this: see `most`.
-    if (pipe === undefined || pipe.filled > copied) return false;
-    const { libc, pipes } = from.engine;
-    const rest = libc.allocate(pipe.filled);
-    this.restAt = 0;
-    this.restEnd = 0;
-    while (pipe.filled > 0) {
-      const read = libc.readPipe(pipe.output, rest, this.restEnd, pipe.filled);
-      if (read === -EINTR) continue;
-      if (read <= 0) break;
-      this.restEnd += read;
-      pipe.filled -= read;
-    }
-    if (this.restEnd > 0) this.rest = rest;
-    if (pipe.filled > 0) return false;
-    this.pipe = undefined;
-    pipes.release(pipe);
-    return true;
-  }
-
-  /**
-   * How much to read into the pipe at once. Not more than its receiver takes at once, but for 64 KiB: what is left in the
-   * pipe when the receiver is full is what a stalled reader keeps.
-   */
-  most(pipe: Pipe): number {
-    if (pipe.size <= copied) return pipe.size;
-    const room = this.to.engine.libc.sendRoom(this.to.fd);
-    return Math.min(pipe.size, Math.max(copied, room));
-  }
-}
-
-const adopt = (direction: Direction, { bulky, ended, finished, rest }: DirectionState): void => {
-  direction.bulky = bulky;
-  direction.ended = ended;
-  direction.finished = finished;
-  direction.rest = rest;
-  direction.restEnd = rest?.bytes.length ?? 0;
-};
-
-/** Whether something of it was read and not written: then its receiver was full. */
-const waits = ({ pipe, rest }: Direction): boolean =>
-  rest !== undefined || (pipe !== undefined && pipe.filled > 0);
 
 export class Relay implements Owner, Task {
   readonly #engine: Engine;
@@ -158,8 +76,8 @@ export class Relay implements Owner, Task {
     first: RelayEnd | undefined,
     broken: Socket | undefined,
   ): void {
-    adopt(this.#up, up);
-    adopt(this.#down, down);
+    this.#up.adopt(up);
+    this.#down.adopt(down);
     this.#first = first;
     if (broken !== undefined) {
       this.client.owner = this;
@@ -181,7 +99,7 @@ export class Relay implements Owner, Task {
     const isClient = socket === this.client;
     const outgoing = isClient ? this.#down : this.#up;
     // Room first: it lets go of what is held back.
-    if (socket.writable && waits(outgoing)) this.#advance(outgoing);
+    if (socket.writable && outgoing.waits) this.#advance(outgoing);
     if (socket.readable && !this.#over) this.#advance(isClient ? this.#up : this.#down);
   }
 
@@ -255,7 +173,7 @@ export class Relay implements Owner, Task {
         return;
       }
       if (!from.readable) {
-        this.#quiet(direction);
+        direction.quiet();
         return;
       }
       if (from.received >= limit) {
@@ -283,7 +201,7 @@ export class Relay implements Owner, Task {
           const last = short && from.ending;
           if (last || (short && !from.greedy)) from.readable = false;
           if (last) this.#ended(direction);
-          if (this.#weigh(direction, received)) limit = from.received;
+          if (direction.weigh(received)) limit = from.received;
           this.#pass(direction, received, last);
           if (this.#over) return;
         }
@@ -318,41 +236,7 @@ export class Relay implements Owner, Task {
     const from = Math.max(written, 0);
     const rest = libc.allocate(length - from);
     rest.bytes.set(buffer.bytes.subarray(from, length));
-    direction.rest = rest;
-    direction.restAt = 0;
-    direction.restEnd = length - from;
-  }
-
-  /** Whether these bytes have turned it bulky. */
-  #weigh(direction: Direction, received: number): boolean {
-    if (direction.bulky) return false;
-    if (received === copied) direction.streak = bulkyAfter;
-    else if (received >= copied / 2) direction.streak += 1;
-    else direction.streak = 0;
-    if (direction.streak < bulkyAfter) return false;
-    direction.bulky = true;
-    direction.streak = 0;
-    return true;
-  }
-
-  /** Nothing to read now, and nothing held back. */
-  #quiet(direction: Direction): void {
-    if (direction.bulky && direction.burst > 0) {
-      direction.streak = direction.burst < smallBurst ? direction.streak + 1 : 0;
-      if (direction.streak === smallAfter) {
-        direction.bulky = false;
-        direction.streak = 0;
-      }
-    }
-    direction.burst = 0;
-    this.#letGo(direction);
-  }
-
-  #letGo(direction: Direction): void {
-    const { pipe } = direction;
-    if (pipe === undefined) return;
-    direction.pipe = undefined;
-    this.#engine.pipes.release(pipe);
+    direction.hold(rest, length - from);
   }
 
   /** A write to this side failed. */
@@ -375,7 +259,7 @@ export class Relay implements Owner, Task {
   #finish(direction: Direction): void {
     if (direction.finished) return;
     direction.finished = true;
-    this.#letGo(direction);
+    direction.letGo();
     if (this.#up.finished && this.#down.finished) {
       // Closing sends the second one.
       this.#end(this.#first ?? "client-closed", false);
@@ -409,8 +293,8 @@ export class Relay implements Owner, Task {
     this.#over = true;
     this.client.end(reset);
     this.backend.end(reset);
-    this.#letGo(this.#up);
-    this.#letGo(this.#down);
+    this.#up.letGo();
+    this.#down.letGo();
     this.#up.rest = undefined;
     this.#down.rest = undefined;
   }

@@ -8,8 +8,9 @@
  */
 import type { ByteCounts } from "../../net/ByteCounts.js";
 import type { RelayEnd, RelayOutcome } from "../Transport.js";
+import type { DirectionState } from "./Direction.js";
 import { type Block, EAGAIN, ECANCELED, EINTR, ENOBUFS, EPOLLET, type Result } from "./Libc.js";
-import { type DirectionState, Relay } from "./Relay.js";
+import { Relay } from "./Relay.js";
 import { type Completing, noBuffer, noSlot, type Ring } from "./Ring.js";
 import type { Owner, Socket } from "./Socket.js";
 

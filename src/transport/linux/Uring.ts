@@ -116,3 +116,7 @@ export const buffer = { address: 0, length: 2, id: 3 } as const;
 export const bufferTail = 7;
 /** `struct io_uring_buf_reg`, in bytes. */
 export const bufferRegistration = { size: 40, address: 0, entries: 8, group: 12 } as const;
+
+/** Memory as the kernel's 32-bit words. */
+export const words = ({ bytes }: Block): Uint32Array =>
+  new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 2);
