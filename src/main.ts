@@ -195,13 +195,34 @@ const metricsExport = (settings: Settings) => {
       ).pipe(Layer.provide(NodeHttpClient.layer));
 };
 
+/** Goes on taking clients for a while when it is told to stop, and says meanwhile that they should go elsewhere. */
+const withShutdownDelay = <E, R>(
+  layer: Layer.Layer<LoadBalancer.LoadBalancer, E, R>,
+  { shutdownDelay }: Settings,
+) => {
+  if (Duration.equals(shutdownDelay, Duration.zero)) return layer;
+  return Layer.scopedDiscard(
+    Effect.gen(function* () {
+      const { announceStop } = yield* LoadBalancer.LoadBalancer;
+      const { wait } = yield* Signals.Delay;
+      yield* Effect.addFinalizer(() =>
+        announceStop.pipe(
+          Effect.zipRight(Effect.logInfo("stopping: clients are taken for a while")),
+          Effect.annotateLogs({ delay: Duration.format(shutdownDelay) }),
+          Effect.zipRight(wait(shutdownDelay)),
+        ),
+      );
+    }),
+  ).pipe(Layer.provideMerge(layer));
+};
+
 /** Notifies systemd when the layer is ready and when it stops, where systemd asks for that. */
 const withReadiness = <A, E, R>(layer: Layer.Layer<A, E, R>, settings: Settings) => {
   const options = Systemd.fromEnvironment();
   if (options === undefined) return layer;
   return Systemd.readiness({
     probesTimeout: Duration.sum(settings.healthCheckTimeout, "1 second"),
-    stopTimeout: Duration.sum(settings.drainTimeout, "10 seconds"),
+    stopTimeout: Duration.sum(Duration.sum(settings.shutdownDelay, settings.drainTimeout), "10 seconds"),
   }).pipe(
     Layer.provideMerge(layer),
     Layer.provide(
@@ -251,6 +272,7 @@ const program = (settings: Settings, inherited: number | undefined) =>
           ? (error) => cannotListen(error, table.port.name, table.bindAddress.name)
           : cannotListenOnInherited(inherited),
       ),
+    (layer) => withShutdownDelay(layer, settings),
     (layer) => withReadiness(layer, settings),
     Layer.provide([
       HealthChecker.layer({ interval: settings.healthCheckInterval, timeout: settings.healthCheckTimeout }),

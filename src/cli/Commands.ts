@@ -20,7 +20,7 @@ import { type Settings, variables } from "../config/Settings.js";
 import type { Discovery } from "../discovery/Discovery.js";
 import { printable } from "../log/ForeignText.js";
 import { Status } from "../monitoring/Api.js";
-import type { IgnoredSignals } from "../process/Signals.js";
+import type { Delay, IgnoredSignals } from "../process/Signals.js";
 import type { Transport } from "../transport/Transport.js";
 import * as Check from "./Check.js";
 import { type Command, type Given, misuse, type Option, type Path, parse } from "./Command.js";
@@ -34,13 +34,13 @@ import * as StatusText from "./StatusText.js";
 export interface Parts {
   readonly version: string;
   /** The balancer itself, until a signal ends it. */
-  readonly serve: Effect.Effect<void, CommandError, IgnoredSignals>;
+  readonly serve: Effect.Effect<void, CommandError, Delay | IgnoredSignals>;
   readonly discovery: (settings: Settings) => Layer.Layer<Discovery>;
   readonly transport: (settings: Settings) => Layer.Layer<Transport, CommandError>;
   readonly demo: Effect.Effect<void, CommandError>;
 }
 
-type Run = Effect.Effect<void, CommandError, HttpClient | IgnoredSignals>;
+type Run = Effect.Effect<void, CommandError, Delay | HttpClient | IgnoredSignals>;
 
 /** Colour is for people: on a terminal, and not where they asked for none (https://no-color.org). */
 const colours: Effect.Effect<boolean> = Config.string("NO_COLOR").pipe(
@@ -235,7 +235,7 @@ const printHelp = (path: Path<Run>): Effect.Effect<void> =>
 export const run = (
   words: ReadonlyArray<string>,
   parts: Parts,
-): Effect.Effect<void, CommandError, IgnoredSignals> => {
+): Effect.Effect<void, CommandError, Delay | IgnoredSignals> => {
   const root = commands(parts);
   const refuse = (message: string) =>
     new CommandError({ message: `${message} (load-balancer --help lists what there is)`, code: EX_USAGE });

@@ -9,7 +9,13 @@ import { type Cell, type Colour, cell, figure, painted, render } from "./Table.j
 
 type Backend = typeof BackendStatus.Type;
 
-const colourOf = { healthy: "green", degraded: "yellow", unhealthy: "red", draining: "yellow" } as const;
+const colourOf = {
+  healthy: "green",
+  degraded: "yellow",
+  unhealthy: "red",
+  stopping: "yellow",
+  draining: "yellow",
+} as const;
 
 const colourOfState: Readonly<Record<State, Colour>> = {
   up: "green",

@@ -229,11 +229,18 @@ export const table = {
     "MAX_CONNECTION_RATE_PER_CLIENT",
     "how many connections one client may make in a second or a minute, all at once or one after another, further ones are reset; an IPv6 client is its /64; unset, as many as it likes",
   ),
+  /** Zero begins the drain at once. */
+  shutdownDelay: Kinds.duration(
+    "SHUTDOWN_DELAY",
+    "0s",
+    "for how long clients are taken after SIGTERM, SIGINT or SIGQUIT while /readyz says 503, so that whatever stands in front sends them elsewhere before any is refused; then open connections are drained",
+    { least: Duration.zero, note: " (0s drains at once)" },
+  ),
   /** Zero resets open connections at once. */
   drainTimeout: Kinds.duration(
     "DRAIN_TIMEOUT",
     "30s",
-    "how long open connections may run on after SIGTERM, SIGINT or SIGQUIT",
+    "how long open connections may run on after SIGTERM, SIGINT or SIGQUIT, and SHUTDOWN_DELAY",
     { least: Duration.zero, note: " (0s resets them at once)" },
   ),
   // OpenTelemetry's own variables are often set for many programs at once: a wrong one never stops the start.

@@ -42,15 +42,15 @@ export const Serving = Schema.Struct({
 }).annotations({ identifier: "Serving", description: "All backends are healthy, or some of them." });
 
 const notServing = Schema.Struct({
-  status: Schema.Literal("unhealthy", "draining"),
+  status: Schema.Literal("unhealthy", "stopping", "draining"),
   ...healthFields,
 }).annotations({
   identifier: "NotServing",
-  description: "No backend is healthy, or the balancer drains.",
+  description: "No backend is healthy, or the balancer stops or drains.",
 });
 
 /**
- * 503: no backend is healthy (or there is none), or the balancer drains.
+ * 503: no backend is healthy (or there is none), or the balancer stops or drains.
  *
  * @since 0.2.0
  * @category errors
@@ -95,7 +95,7 @@ export const Live = Schema.Struct({ status: Schema.Literal("live") });
  */
 export const Ready = Schema.Struct({ status: Schema.Literal("ready") });
 const notReady = Schema.Struct({
-  status: Schema.Literal("starting", "draining"),
+  status: Schema.Literal("starting", "stopping", "draining"),
   why: Schema.String.annotations({ description: "What is waited for, or why no new connections are taken." }),
 }).annotations({ identifier: "NotReady" });
 
@@ -208,7 +208,7 @@ export const DataThread = Schema.Struct({
 }).annotations({ identifier: "DataThread" });
 
 const totals = {
-  status: Schema.Literal("healthy", "degraded", "unhealthy", "draining"),
+  status: Schema.Literal("healthy", "degraded", "unhealthy", "stopping", "draining"),
   algorithm: Schema.String,
   version: Schema.NullOr(Schema.String),
   transport: Schema.NullOr(Schema.String),
@@ -461,7 +461,7 @@ export const Api = HttpApi.make("monitoring")
           .addError(answered.notReady, { status: 503 })
           .annotate(
             OpenApi.Summary,
-            "Whether new connections should be sent here: a list of backends was had and it is not draining",
+            "Whether new connections should be sent here: a list of backends was had and it neither stops nor drains",
           ),
       )
       .add(

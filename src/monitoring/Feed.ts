@@ -248,11 +248,11 @@ const make = (program: Program) =>
     yield* Effect.forkScoped(Effect.forever(tick));
 
     // Recorded whether or not anybody watches: those who come later get what was before.
-    const draining = sessions.phases.pipe(
-      Stream.filter((phase) => phase === "draining"),
+    const ending = sessions.phases.pipe(
+      Stream.filter((phase) => phase === "stopping" || phase === "draining"),
       Stream.map((phase): EventFields => ({ kind: "phase", detail: phase })),
     );
-    yield* Stream.merge(Stream.map(yield* registry.events, ofPool), draining).pipe(
+    yield* Stream.merge(Stream.map(yield* registry.events, ofPool), ending).pipe(
       Stream.runForEach(record),
       Effect.forkScoped,
     );

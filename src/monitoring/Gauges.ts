@@ -18,7 +18,7 @@ export const ofBalancer = (
   Series.make(catalog.open, sessions.open, {}),
   Series.make(catalog.listed, pool.listed, {}),
   Series.make(catalog.healthy, Pool.healthy(pool), {}),
-  Series.make(catalog.draining, sessions.draining ? 1 : 0, {}),
+  Series.make(catalog.draining, sessions.phase === "draining" ? 1 : 0, {}),
   ...(metrics.listedAt === undefined
     ? []
     : [Series.make(catalog.listSeconds, (now - metrics.listedAt) / 1000, {})]),

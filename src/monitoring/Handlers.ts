@@ -61,8 +61,6 @@ const monitoring = <Id extends string>(api: Described<Id>, program: Program) =>
       const delays = yield* loopDelays;
       const converter = yield* WallClock.make;
 
-      const draining = Effect.map(sessions.phase, (phase) => phase === "draining");
-
       const exposition = (format: Exposition.Format) =>
         Rendering.shared(
           Effect.gen(function* () {
@@ -89,10 +87,10 @@ const monitoring = <Id extends string>(api: Described<Id>, program: Program) =>
       return handlers
         .handle("health", () =>
           Effect.gen(function* () {
-            const health = Views.health(yield* pool, yield* draining);
-            return health.status === "unhealthy" || health.status === "draining"
-              ? yield* new NotServing({ ...health, status: health.status })
-              : { ...health, status: health.status };
+            const health = Views.health(yield* pool, yield* sessions.phase);
+            return health.status === "healthy" || health.status === "degraded"
+              ? { ...health, status: health.status }
+              : yield* new NotServing({ ...health, status: health.status });
           }),
         )
         .handleRaw("backends", ({ request }) =>
@@ -101,7 +99,7 @@ const monitoring = <Id extends string>(api: Described<Id>, program: Program) =>
         .handle("livez", () => Effect.succeed({ status: "live" } as const))
         .handle("readyz", () =>
           Effect.gen(function* () {
-            const why = Views.notReady(yield* pool, yield* draining);
+            const why = Views.notReady(yield* pool, yield* sessions.phase);
             return why === undefined ? ({ status: "ready" } as const) : yield* new NotReady(why);
           }),
         )

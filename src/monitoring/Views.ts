@@ -8,12 +8,16 @@ import type { Program } from "../metrics/ProcessGauges.js";
 import type { Bytes, Recorder } from "../metrics/Recorder.js";
 import type { DataThreadStatus } from "../net/DataThreadStatus.js";
 import { format } from "../net/SocketAddress.js";
-import type { Snapshot } from "../proxy/Sessions.js";
+import type { ListenerPhase, Snapshot } from "../proxy/Sessions.js";
 import type { BackendStatus, BackendView, DataThread, NotReady, NotServing, Serving, Status } from "./Api.js";
+
+/** Whether new connections should go elsewhere, for good. */
+const isEnding = (phase: ListenerPhase | undefined): phase is "stopping" | "draining" =>
+  phase === "stopping" || phase === "draining";
 
 export const health = (
   pool: Pool.Pool,
-  draining: boolean,
+  phase: ListenerPhase | undefined,
 ): typeof Serving.Encoded | Omit<typeof NotServing.Encoded, "_tag"> => {
   const healthy = Pool.healthy(pool);
   const fields = {
@@ -22,7 +26,7 @@ export const health = (
     total_backends: pool.listed,
     healthy_backends: healthy,
   } as const;
-  if (draining) return { status: "draining", ...fields };
+  if (isEnding(phase)) return { status: phase, ...fields };
   if (healthy === 0) return { status: "unhealthy", ...fields };
   return { status: healthy === pool.listed ? "healthy" : "degraded", ...fields };
 };
@@ -44,17 +48,18 @@ export const backendView = (
 
 const whyNotReady = {
   starting: "the first list of backends is waited for",
+  stopping: "the balancer will stop in a moment: new connections are still taken, and should go elsewhere",
   draining: "the balancer is stopping: open connections may end, and no new ones are taken",
 } as const;
 
 /** Why new connections should not be sent here; undefined when they should. */
 export const notReady = (
-  { notListed, phase }: Pool.Pool,
-  draining: boolean,
+  pool: Pool.Pool,
+  phase: ListenerPhase | undefined,
 ): Omit<typeof NotReady.Encoded, "_tag"> | undefined => {
-  const status = draining ? "draining" : phase === "serving" ? undefined : phase;
+  const status = isEnding(phase) ? phase : pool.phase === "serving" ? undefined : pool.phase;
   if (status === undefined) return undefined;
-  return { status, why: (status === "starting" ? notListed : undefined) ?? whyNotReady[status] };
+  return { status, why: (status === "starting" ? pool.notListed : undefined) ?? whyNotReady[status] };
 };
 
 /** Where everything that is shown comes from, at one moment. */
@@ -150,7 +155,7 @@ export const totals = (
     readonly toEpoch: ToEpoch;
   },
 ): Omit<typeof Status.Type, "backends"> => {
-  const { algorithm, healthy_backends, status, total_backends } = health(pool, sessions.draining);
+  const { algorithm, healthy_backends, status, total_backends } = health(pool, sessions.phase);
   const { received, sent } = metrics.bytesEnded;
   return {
     status,

@@ -30,6 +30,7 @@ export const append = (all: ReadonlyArray<Entry>, next: Entry): ReadonlyArray<En
 const phases: Readonly<Record<string, string>> = {
   starting: "the balancer starts",
   serving: "the balancer takes clients",
+  stopping: "the balancer is about to stop: clients should go elsewhere",
   draining: "the balancer drains: it takes no new clients",
 };
 

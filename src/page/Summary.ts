@@ -19,7 +19,13 @@ interface Tile {
   readonly mood?: (summary: Summary) => Mood;
 }
 
-const statusMood = { healthy: "good", degraded: "warn", unhealthy: "bad", draining: "warn" } as const;
+const statusMood = {
+  healthy: "good",
+  degraded: "warn",
+  unhealthy: "bad",
+  stopping: "warn",
+  draining: "warn",
+} as const;
 
 /** For how long a refusal marks its tile. */
 const refusingMillis = 60_000;

@@ -2,12 +2,13 @@
  * What the program does when it gets a signal:
  *
  * - SIGTERM, SIGINT and SIGQUIT drain: the program is interrupted, and its scopes close in order. A second one of any of
- *   these ends it at once; two within a second count as one, since a terminal and a supervisor may both send one.
+ *   these ends it at once, or ends a delay that was put before the drain ({@link Delay}); two within a second count as one,
+ *   since a terminal and a supervisor may both send one.
  * - SIGHUP drains where the program was started on a terminal, which is being closed then, and is ignored elsewhere.
  * - SIGUSR1, SIGUSR2 and SIGALRM are ignored. Without a listener each of them would end the program, or open Node's
  *   debugger (SIGUSR1).
  */
-import { Context, Effect, Fiber, PubSub, Queue, type Scope, Stream } from "effect";
+import { Context, Deferred, type Duration, Effect, Fiber, PubSub, Queue, type Scope, Stream } from "effect";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
 
 const names = ["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM"] as const;
@@ -44,6 +45,18 @@ export class IgnoredSignals extends Context.Tag("zeitwork-load-balancer/IgnoredS
   Stream.Stream<Signal>
 >() {}
 
+/** Puts a delay before the drain. */
+export class Delay extends Context.Tag("zeitwork-load-balancer/Delay")<
+  Delay,
+  {
+    /**
+     * Waits for so long, or until one more signal asks for the end: that one ends this wait and not the process. For a
+     * scope that closes.
+     */
+    readonly wait: (duration: Duration.Duration) => Effect.Effect<void>;
+  }
+>() {}
+
 /** How many signals may wait. The kernel keeps one of each that was not taken yet, so there are never many. */
 const capacity = 64;
 
@@ -77,13 +90,27 @@ export interface Options {
 /** Runs a program under these rules. */
 export const supervise =
   ({ end, onTerminal, signals }: Options) =>
-  <A, E, R>(program: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, IgnoredSignals>> =>
+  <A, E, R>(program: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Delay | IgnoredSignals>> =>
     Effect.gen(function* () {
       const arriving = yield* signals;
       const ignored = yield* PubSub.sliding<Signal>(capacity);
-      const fiber = yield* Effect.fork(
-        Effect.provideService(program, IgnoredSignals, Stream.fromPubSub(ignored)),
+      /** Ends the delay; undefined while there is none. */
+      let hurry: Deferred.Deferred<void> | undefined;
+      const wait = (duration: Duration.Duration) =>
+        Effect.gen(function* () {
+          hurry = yield* Deferred.make<void>();
+          // A finalizer cannot be interrupted: the sleep needs a fiber of its own, to be given up.
+          yield* Effect.raceFirst(Effect.sleep(duration), Deferred.await(hurry)).pipe(
+            Effect.interruptible,
+            Effect.fork,
+            Effect.flatMap(Fiber.join),
+          );
+          hurry = undefined;
+        });
+      const services = Context.make(IgnoredSignals, Stream.fromPubSub(ignored)).pipe(
+        Context.add(Delay, { wait }),
       );
+      const fiber = yield* Effect.fork(Effect.provide(program, services));
       let drainingSince: number | undefined;
       const take = Effect.gen(function* () {
         const signal = yield* Queue.take(arriving);
@@ -94,7 +121,11 @@ export const supervise =
             drainingSince = now;
             return yield* Fiber.interruptFork(fiber);
           case "end":
-            return yield* end(signal);
+            if (hurry === undefined) return yield* end(signal);
+            drainingSince = now;
+            yield* Deferred.succeed(hurry, undefined);
+            hurry = undefined;
+            return;
           case "ignore":
             yield* PubSub.publish(ignored, signal);
             return;

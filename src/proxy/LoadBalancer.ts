@@ -127,6 +127,12 @@ export class LoadBalancer extends Context.Tag("zeitwork-load-balancer/LoadBalanc
     /** What the listener does. */
     readonly phase: Effect.Effect<Sessions.ListenerPhase>;
     /**
+     * Says that it will drain soon, and goes on taking clients: its phase is `stopping`, and monitoring answers 503, so that
+     * whatever stands in front sends clients elsewhere before any of them is refused. How long that takes is for the caller
+     * to know. Does nothing once it drains.
+     */
+    readonly announceStop: Effect.Effect<void>;
+    /**
      * Stops listening, lets open connections run on until they end or `drainTimeout` is over, and resets the rest.
      * Answers how many were reset. The second call waits for the same end. Closing the layer's scope drains too.
      */
@@ -321,6 +327,9 @@ export const make = (
       sessions: group.list,
       ended: group.ended,
       phase: group.phase,
+      announceStop: Effect.flatMap(group.phase, (phase) =>
+        phase === "draining" ? Effect.void : group.setPhase("stopping"),
+      ),
       drain,
     });
   });

@@ -41,12 +41,20 @@ export interface OpenSession {
 }
 
 /**
- * What a listener does: it waits for the first discovery, takes clients, or lets open connections end.
+ * What a listener does.
  *
  * @since 0.2.0
  * @category models
  */
-export type ListenerPhase = "waiting" | "listening" | "draining";
+export type ListenerPhase =
+  /** It waits for the end of the first discovery. */
+  | "waiting"
+  /** It takes clients. */
+  | "listening"
+  /** It takes clients still, and is about to drain: they should be sent elsewhere. */
+  | "stopping"
+  /** It takes no clients, and lets open connections end. */
+  | "draining";
 
 /**
  * The open sessions at one moment, added up.
@@ -57,8 +65,8 @@ export type ListenerPhase = "waiting" | "listening" | "draining";
 export interface Snapshot {
   /** Sessions that are open, those that are still looking for a backend included. */
   readonly open: number;
-  /** Every listener drains, and there is at least one. */
-  readonly draining: boolean;
+  /** As {@link Sessions.phase}. */
+  readonly phase: ListenerPhase | undefined;
   /** Bytes that the open sessions have carried so far. */
   readonly bytes: Bytes;
   /** The same by the key of the backend that a session has; backends without open sessions are not in it. */
@@ -121,7 +129,10 @@ export class Sessions extends Context.Tag("zeitwork-load-balancer/Sessions")<
      * oldest.
      */
     readonly ended: Stream.Stream<ConnectionRecord>;
-    /** The phase of the listeners together: undefined before the first, draining once all of them are. */
+    /**
+     * The phase of the listeners together: the first of `listening`, `waiting`, `stopping` and `draining` that one of them
+     * is in; undefined before there is any.
+     */
     readonly phase: Effect.Effect<ListenerPhase | undefined>;
     /** The same now, and whenever it changes. */
     readonly phases: Stream.Stream<ListenerPhase | undefined>;
@@ -130,10 +141,11 @@ export class Sessions extends Context.Tag("zeitwork-load-balancer/Sessions")<
   }
 >() {}
 
+const inOrder: ReadonlyArray<ListenerPhase> = ["listening", "waiting", "stopping", "draining"];
+
 const phaseOf = (groups: ReadonlySet<Group>): ListenerPhase | undefined => {
   const phases = new Set([...groups].map(({ phase }) => phase));
-  if (phases.has("listening")) return "listening";
-  return phases.has("waiting") ? "waiting" : phases.has("draining") ? "draining" : undefined;
+  return inOrder.find((phase) => phases.has(phase));
 };
 
 /** Sessions in one step of a list. */
@@ -178,7 +190,7 @@ const snapshotOf = (groups: ReadonlySet<Group>): Snapshot => {
   }
   return {
     open,
-    draining: phaseOf(groups) === "draining",
+    phase: phaseOf(groups),
     bytes,
     byBackend,
   };

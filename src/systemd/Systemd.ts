@@ -91,8 +91,8 @@ export const watchdogInterval = ({
  * @since 0.2.0
  * @category accessors
  */
-export const statusOf = (pool: Pool.Pool, { draining, open }: Pick<Snapshot, "draining" | "open">): string =>
-  `${draining ? "draining, " : ""}${Pool.healthy(pool)} of ${quantity(pool.listed, "backend")} healthy, ${quantity(open, "connection")} open`;
+export const statusOf = (pool: Pool.Pool, { open, phase }: Pick<Snapshot, "open" | "phase">): string =>
+  `${phase === "stopping" || phase === "draining" ? `${phase}, ` : ""}${Pool.healthy(pool)} of ${quantity(pool.listed, "backend")} healthy, ${quantity(open, "connection")} open`;
 
 /** Sends the status and signs of life while its scope is open. What prevents that is logged once. */
 const make = (options: Options) =>

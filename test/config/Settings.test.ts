@@ -76,6 +76,7 @@ describe("Settings", () => {
       HEALTH_CHECK_FALL: "3",
       CONNECT_TIMEOUT: "5s",
       CONNECT_RETRIES: "2",
+      SHUTDOWN_DELAY: "0s",
       MAX_CONNECTION_AGE: "none",
       ON_BACKEND_DOWN: "keep",
       LB_TRANSPORT: "auto",

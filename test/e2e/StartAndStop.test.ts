@@ -88,6 +88,49 @@ for (const transport of Program.transports) {
       }),
     );
 
+    it.scopedLive("goes on taking clients for SHUTDOWN_DELAY and says that they should go elsewhere", () =>
+      Effect.gen(function* () {
+        const { program } = yield* running({ SHUTDOWN_DELAY: "3s" });
+        const before = yield* talk(program.port);
+        yield* program.signal("SIGTERM");
+        yield* program.awaitLogged("stopping: clients are taken for a while");
+        const ready = yield* program.get("/readyz");
+        assert.strictEqual(ready.status, 503);
+        assert.propertyVal(ready.body, "status", "stopping");
+        assert.propertyVal((yield* program.get("/health")).body, "status", "stopping");
+        assert.propertyVal((yield* program.get("/status")).body, "status", "stopping");
+        const meanwhile = yield* talk(program.port);
+        assert.strictEqual(yield* meanwhile.says("served still"), "served still");
+        yield* program.awaitLogged("draining");
+        yield* Program.untilTrue(refuses(program.port));
+        assert.propertyVal((yield* program.get("/readyz")).body, "status", "draining");
+        for (const { socket } of [before, meanwhile]) {
+          const rest = receive(socket);
+          socket.end();
+          assert.strictEqual((yield* Effect.promise(() => rest)).end, "fin");
+        }
+        assert.deepStrictEqual(yield* program.ended, { code: 0, signal: null });
+      }),
+    );
+
+    it.scopedLive("begins the drain at a second signal during SHUTDOWN_DELAY, and ends at a third", () =>
+      Effect.gen(function* () {
+        const { program } = yield* running({ SHUTDOWN_DELAY: "1h", DRAIN_TIMEOUT: "1h" });
+        yield* talk(program.port);
+        yield* program.signal("SIGTERM");
+        yield* program.awaitLogged("stopping: clients are taken for a while");
+        // Within a second it counts as the one before.
+        const again = Effect.ignore(program.signal("SIGTERM")).pipe(
+          Effect.repeat(Schedule.spaced("100 millis")),
+        );
+        yield* Effect.raceFirst(again, program.awaitLogged("draining", { connections: 1 }));
+        assert.deepStrictEqual(yield* Effect.raceFirst(again, program.ended), {
+          code: null,
+          signal: "SIGTERM",
+        });
+      }),
+    );
+
     it.scopedLive("is not held up by monitoring connections that are idle, half-sent or never read", () =>
       Effect.gen(function* () {
         const { program } = yield* running();

@@ -187,7 +187,8 @@ describe.skipIf(why !== undefined)(`a service of systemd${why === undefined ? ""
         const running = yield* service(transport, {
           BACKENDS: listOf(backend),
           WATCHDOG_USEC: "3000000",
-          DRAIN_TIMEOUT: "5s",
+          SHUTDOWN_DELAY: "2s",
+          DRAIN_TIMEOUT: "3s",
         });
         yield* running.says(/^told READY=1 /);
         yield* talk(portIn(yield* running.awaitLogged("listening")));
@@ -196,7 +197,12 @@ describe.skipIf(why !== undefined)(`a service of systemd${why === undefined ? ""
         const said = running.said();
         const stopping = said.indexOf("told STOPPING=1 EXTEND_TIMEOUT_USEC=15000000");
         assert.isAtLeast(stopping, 0, said.join("; "));
-        // 5 s of draining, one each 1.5 s.
+        assert.isNotEmpty(
+          said.filter((line) =>
+            /^told STATUS=stopping, 1 of 1 backend healthy, 1 connection open$/.test(line),
+          ),
+        );
+        // 2 s of stopping and 3 s of draining, one each 1.5 s.
         assert.isAtLeast(said.slice(stopping).filter((line) => line === "told WATCHDOG=1").length, 2);
       }),
     );

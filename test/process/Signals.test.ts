@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest";
 import {
   Cause,
   Deferred,
+  Duration,
   Effect,
   Exit,
   FastCheck,
@@ -18,7 +19,7 @@ const always: ReadonlyArray<Signals.Signal> = ["SIGTERM", "SIGINT", "SIGQUIT"];
 const never: ReadonlyArray<Signals.Signal> = ["SIGUSR1", "SIGUSR2", "SIGALRM"];
 
 /** A program under supervision that runs until it is interrupted and then drains until it is told to be done. */
-const supervised = (onTerminal = false) =>
+const supervised = (onTerminal = false, delay: Duration.DurationInput = 0) =>
   Effect.gen(function* () {
     const signals = yield* Queue.unbounded<Signals.Signal>();
     const started = yield* Deferred.make<void>();
@@ -31,7 +32,13 @@ const supervised = (onTerminal = false) =>
       Effect.fork,
       Effect.zipRight(Deferred.succeed(started, undefined)),
       Effect.zipRight(Effect.never),
-      Effect.onInterrupt(() => Effect.zipRight(Deferred.succeed(drained, undefined), Deferred.await(done))),
+      Effect.onInterrupt(() =>
+        Effect.gen(function* () {
+          if (delay !== 0) yield* (yield* Signals.Delay).wait(Duration.decode(delay));
+          yield* Deferred.succeed(drained, undefined);
+          yield* Deferred.await(done);
+        }),
+      ),
     );
     const fiber = yield* Effect.forkScoped(
       Signals.supervise({
@@ -117,6 +124,39 @@ describe("a supervised program", () => {
       yield* TestClock.adjust("1 millis");
       yield* program.send("SIGQUIT");
       assert.deepStrictEqual(yield* program.ended, ["SIGQUIT"]);
+    }),
+  );
+
+  it.scoped("drains when a delay before that is over, and then is ended by a second signal", () =>
+    Effect.gen(function* () {
+      const program = yield* supervised(false, "10 seconds");
+      yield* program.send("SIGTERM");
+      yield* TestClock.adjust("9 seconds");
+      assert.isFalse(yield* Deferred.isDone(program.drained));
+      yield* TestClock.adjust("1 seconds");
+      yield* Deferred.await(program.drained);
+      assert.deepStrictEqual(yield* program.ended, []);
+      yield* program.send("SIGTERM");
+      assert.deepStrictEqual(yield* program.ended, ["SIGTERM"]);
+    }),
+  );
+
+  it.scoped("drains at a second signal that comes during a delay, and is ended by a third", () =>
+    Effect.gen(function* () {
+      const program = yield* supervised(false, "1 hour");
+      yield* program.send("SIGTERM");
+      yield* TestClock.adjust("999 millis");
+      yield* program.send("SIGTERM");
+      yield* TestClock.adjust("1 millis");
+      assert.isFalse(yield* Deferred.isDone(program.drained), "two together are one");
+      yield* program.send("SIGINT");
+      yield* Deferred.await(program.drained);
+      assert.deepStrictEqual(yield* program.ended, []);
+      yield* program.send("SIGTERM");
+      assert.deepStrictEqual(yield* program.ended, [], "two together are one");
+      yield* TestClock.adjust("1 seconds");
+      yield* program.send("SIGTERM");
+      assert.deepStrictEqual(yield* program.ended, ["SIGTERM"]);
     }),
   );
 
