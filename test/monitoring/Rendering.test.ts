@@ -46,9 +46,10 @@ describe("a shared rendering", () => {
 
   it.scoped("goes on for the others when somebody who asked goes away", () =>
     Effect.gen(function* () {
-      const { ask, open } = yield* gated;
+      const { ask, began, open } = yield* gated;
       const [gone, stays] = [yield* Effect.fork(ask), yield* Effect.fork(ask)];
       yield* settled;
+      assert.strictEqual(yield* began, 1);
       yield* Fiber.interrupt(gone);
       yield* open(0);
       assert.strictEqual(yield* Fiber.join(stays), 0);
