@@ -98,13 +98,25 @@ const collect = (stream: Readable): (() => string) => {
   return () => text;
 };
 
+export interface LaunchOptions {
+  readonly command?: readonly [string, ...Array<string>];
+  readonly cwd?: string;
+  /** Whom it runs as: whoever runs the tests unless said otherwise. Only root can. */
+  readonly user?: User;
+}
+
+export interface User {
+  readonly uid: number;
+  readonly gid: number;
+}
+
 /**
  * Starts a command with this environment and nothing else but PATH. Its own errors, if a test does not expect
  * them, are in the message with which the test fails.
  */
 export const launch = (
   environment: Readonly<Record<string, string>>,
-  options: { readonly command?: readonly [string, ...Array<string>]; readonly cwd?: string } = {},
+  options: LaunchOptions = {},
 ): Effect.Effect<Launched, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
@@ -112,6 +124,7 @@ export const launch = (
         const [command, ...args] = options.command ?? [executable];
         const child = spawn(command, args, {
           cwd: options.cwd,
+          ...options.user,
           env: { PATH: process.env["PATH"], ...environment },
           stdio: ["ignore", "pipe", "pipe"],
         });
@@ -224,7 +237,7 @@ export const quick = (transport: string): Readonly<Record<string, string>> => ({
 export const start = (
   transport: string,
   environment: Readonly<Record<string, string>> = {},
-  options: { readonly command?: readonly [string, ...Array<string>]; readonly cwd?: string } = {},
+  options: LaunchOptions = {},
 ): Effect.Effect<Program, never, Scope.Scope> =>
   Effect.gen(function* () {
     const launched = yield* launch({ ...quick(transport), ...environment }, options);

@@ -7,6 +7,7 @@ import * as InvalidOption from "../../config/InvalidOption.js";
 import * as Library from "../../libc/Library.js";
 import * as Descriptors from "../../net/Descriptors.js";
 import { Transport } from "../Transport.js";
+import * as KernelLimits from "./KernelLimits.js";
 import { KernelRing } from "./KernelRing.js";
 import * as KoffiLibc from "./KoffiLibc.js";
 import { make, type Options, type ThreadOptions } from "./LinuxSockets.js";
@@ -66,6 +67,30 @@ export const layerSystem: Layer.Layer<Libc | Wakeup, TransportUnavailable> = Lay
   ),
 );
 
+/** Says that a limit is too low, and what happens then. */
+const warn = (line: string, shortage: KernelLimits.Shortage | undefined): Effect.Effect<void> =>
+  shortage === undefined ? Effect.void : Effect.annotateLogs(Effect.logWarning(line), { ...shortage });
+
+const warnOfPipes = Effect.suspend(() =>
+  warn(
+    "bulk may be copied, at the price of more processor time: the system allows too few pages in pipes",
+    KernelLimits.shortOfPipePages(KernelLimits.read()),
+  ),
+);
+
+/** Where memory for a ring was refused. That of a data thread is told as text, with the kernel's word in it. */
+const warnOfLockedMemory =
+  (dataThreads: number) =>
+  ({ detail }: TransportUnavailable): Effect.Effect<void> =>
+    Effect.suspend(() =>
+      warn(
+        "io_uring cannot be used: the system allows too little locked memory",
+        detail.includes("(ENOMEM)")
+          ? KernelLimits.shortOfLockedMemory(KernelLimits.read(), dataThreads)
+          : undefined,
+      ),
+    );
+
 /**
  * The transport over given system calls; fails where what it relays to try itself does not arrive.
  *
@@ -74,11 +99,14 @@ export const layerSystem: Layer.Layer<Libc | Wakeup, TransportUnavailable> = Lay
 export const layerWith = (options: Options): Layer.Layer<Transport, TransportUnavailable, Libc | Wakeup> =>
   Layer.scoped(
     Transport,
-    Effect.tap(make(options), (transport) =>
-      Effect.mapError(
-        selfTest(transport),
-        (detail) => new TransportUnavailable({ reason: "self-test-failed", detail }),
+    make(options).pipe(
+      Effect.tap((transport) =>
+        Effect.mapError(
+          selfTest(transport),
+          (detail) => new TransportUnavailable({ reason: "self-test-failed", detail }),
+        ),
       ),
+      Effect.zipLeft(warnOfPipes),
     ),
   );
 
@@ -103,7 +131,7 @@ export const layerIoUring: Layer.Layer<Transport, TransportUnavailable> = Layer.
         ),
     ),
   ),
-);
+).pipe(Layer.tapError(warnOfLockedMemory(0)));
 
 /**
  * Linux's own sockets: in a process whose C library and loop can be called, after a self-test.
@@ -160,6 +188,6 @@ export const layerThreads = (
           threads: { ...options, counters, clearRing },
         }),
         layerSystem,
-      );
+      ).pipe(Layer.tapError(warnOfLockedMemory(options.threads)));
     }),
   );

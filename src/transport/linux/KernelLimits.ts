@@ -1,0 +1,105 @@
+/**
+ * What the kernel lets this process have of what the transport can do without, and what to do where that is too little: memory
+ * that is locked, for the rings of io_uring, and pages of pipes, for bulk. Without them it goes on in another way, so it is
+ * only said.
+ */
+import { readFileSync } from "node:fs";
+import { pipeBytes } from "./Pipes.js";
+
+/** undefined stands for no limit, or none that is known. */
+export interface KernelLimits {
+  /** Memory that may be locked, in bytes (RLIMIT_MEMLOCK), by all processes of the user together. */
+  readonly lockedBytes: number | undefined;
+  /** Pages that pipes may hold of all processes of the user together (fs.pipe-user-pages-soft). */
+  readonly pipePages: number | undefined;
+  /** The size of a page, in bytes. */
+  readonly pageBytes: number;
+}
+
+/** Bits of capabilities (include/uapi/linux/capability.h). */
+const CAP_IPC_LOCK = 14n;
+const CAP_SYS_ADMIN = 21n;
+const CAP_SYS_RESOURCE = 24n;
+
+/** Each text as the file of that name in /proc has it. Pure. */
+export const parse = (files: {
+  readonly limits: string;
+  readonly status: string;
+  readonly pipeUserPagesSoft: string;
+  readonly pageBytes: number;
+}): KernelLimits => {
+  const capabilities = BigInt(`0x${/^CapEff:\s+([0-9a-f]+)$/m.exec(files.status)?.[1] ?? "0"}`);
+  const has = (capability: bigint): boolean => ((capabilities >> capability) & 1n) === 1n;
+  const locked = /^Max locked memory\s+(\d+)/m.exec(files.limits)?.[1];
+  const pages = Number(files.pipeUserPagesSoft);
+  return {
+    lockedBytes: locked === undefined || has(CAP_IPC_LOCK) ? undefined : Number(locked),
+    // 0 is no limit.
+    pipePages: pages > 0 && !has(CAP_SYS_ADMIN) && !has(CAP_SYS_RESOURCE) ? pages : undefined,
+    pageBytes: files.pageBytes,
+  };
+};
+
+/** AT_PAGESZ of the auxiliary vector, which is pairs of 64-bit numbers (getauxval(3)). */
+const pageSizeEntry = 6n;
+const usualPageBytes = 4_096;
+
+const pageBytes = (): number => {
+  const { buffer, byteLength, byteOffset } = Uint8Array.from(readFileSync("/proc/self/auxv"));
+  const pairs = new BigUint64Array(buffer, byteOffset, byteLength >> 3);
+  for (let at = 0; at + 1 < pairs.length; at += 2)
+    if (pairs[at] === pageSizeEntry) return Number(pairs[at + 1]);
+  return usualPageBytes;
+};
+
+/** Those of this process; none is known where /proc does not say. */
+export const read = (): KernelLimits => {
+  try {
+    return parse({
+      limits: readFileSync("/proc/self/limits", "utf8"),
+      status: readFileSync("/proc/self/status", "utf8"),
+      pipeUserPagesSoft: readFileSync("/proc/sys/fs/pipe-user-pages-soft", "utf8"),
+      pageBytes: pageBytes(),
+    });
+  } catch {
+    return { lockedBytes: undefined, pipePages: undefined, pageBytes: usualPageBytes };
+  }
+};
+
+/** A limit that is too low, as the log says it. */
+export interface Shortage {
+  readonly limit: string;
+  readonly allowed: string;
+  readonly needed: string;
+  readonly cure: string;
+}
+
+/** What the rings lock, in KiB: that of the main thread, and one of each data thread. */
+const lockedKib = (dataThreads: number): number => 1_024 + 256 * dataThreads;
+
+/** Why the kernel has refused memory for the rings; undefined where that was not for this limit. */
+export const shortOfLockedMemory = (
+  { lockedBytes }: KernelLimits,
+  dataThreads: number,
+): Shortage | undefined => {
+  const needed = lockedKib(dataThreads);
+  if (lockedBytes === undefined) return undefined;
+  return {
+    limit: "locked memory of a user (RLIMIT_MEMLOCK)",
+    allowed: `${Math.floor(lockedBytes / 1_024)} KiB`,
+    needed: `${needed} KiB`,
+    cure: `LimitMEMLOCK=${needed}K in the systemd unit, or ulimit -l ${needed}; more where other processes of the user lock memory`,
+  };
+};
+
+/** Why bulk will not get all the pipes that it may have; undefined where it will. */
+export const shortOfPipePages = ({ pageBytes, pipePages }: KernelLimits): Shortage | undefined => {
+  const needed = Math.ceil(pipeBytes / pageBytes);
+  if (pipePages === undefined || pipePages >= needed) return undefined;
+  return {
+    limit: "pages in pipes of a user (fs.pipe-user-pages-soft)",
+    allowed: String(pipePages),
+    needed: String(needed),
+    cure: `sysctl fs.pipe-user-pages-soft=${needed}; more where other processes of the user have pipes`,
+  };
+};
