@@ -90,6 +90,17 @@ export class Slots {
     return micros === notConnected ? undefined : micros / 1_000;
   }
 
+  /**
+   * A number that grows whenever there is something new of a connection in its slot: that it is connected, or bytes. 0 at
+   * its beginning.
+   */
+  progress(slot: number): number {
+    const at = slot * (slotBytes / 8);
+    // Both are whole and grow only; a half is told apart from them below 2 ** 52.
+    const bytes = (this.#counts[at + received] as number) + (this.#counts[at + sent] as number); // inside the array
+    return this.#word(slot, connectMicros) === notConnected ? bytes : bytes + 0.5;
+  }
+
   /** What it came to: what that means is told by the report. */
   result(slot: number): number {
     return this.#word(slot, result);

@@ -9,6 +9,7 @@ import type { Engine } from "../linux/Engine.js";
 import type { EventCounters } from "../linux/EventCounter.js";
 import { bufferBytes, smallRing } from "../linux/KernelRing.js";
 import { errnoName } from "../linux/Libc.js";
+import type { Task } from "../linux/Scheduler.js";
 import type { Owner, Socket } from "../linux/Socket.js";
 import { type RingRemains, ringRemains } from "../linux/Uring.js";
 import type { Timer, Watch } from "../linux/Wakeup.js";
@@ -21,8 +22,11 @@ import { type Found, Responsiveness } from "./Responsiveness.js";
 import * as Slots from "./Slots.js";
 import { ThreadCounts } from "./ThreadCounts.js";
 
-/** What is known here of connections that go on is brought up to date so often, in milliseconds. */
-const lookMillis = 500;
+/** From one sweep to the next, in milliseconds: each brings what is known here of connections that go on up to date. */
+const sweepMillis = 500;
+
+/** Slots in one slice of a sweep. */
+const slotsPerSlice = 1_024;
 
 /** A connection that was handed over. */
 export class HandedOver implements Owner {
@@ -128,7 +132,14 @@ export class ThreadHandle {
   /** By slot. */
   readonly #handed: Array<HandedOver | undefined> = [];
   readonly #free: Array<number> = [];
-  #looking: Timer | undefined;
+  /** By slot: its {@link Slots.Slots.progress} at the last sweep, so that nothing else is touched of one that stands still. */
+  readonly #progress: Float64Array;
+  readonly #sweep: Task = { proceed: () => this.#goSweep(), onFault: () => this.#sweepLater() };
+  #sweepTimer: Timer | undefined;
+  /** A sweep is under way, or its timer is set. */
+  #sweeps = false;
+  /** The next slot of this sweep. */
+  #next = 0;
   #closed = false;
   /** Connections that it has now. */
   size = 0;
@@ -161,6 +172,7 @@ export class ThreadHandle {
       ring: options.clearRing === undefined ? undefined : ringRemains(bufferBytes(smallRing)),
     };
     this.#slots = new Slots.Slots(this.memory.slots);
+    this.#progress = new Float64Array(options.slots);
     this.#ownership = new Ownership(this.memory.owned);
     this.#orders = new Queue(this.memory.orders);
     this.#reports = new Queue(this.memory.reports);
@@ -232,7 +244,8 @@ export class ThreadHandle {
     this.#ownership.enter(client.fd);
     this.#slots.begin(slot, client.fd, Math.ceil(options.timeoutMillis), to.address.bytes, to.length);
     this.#order(slot, Protocol.begin);
-    this.#looking ??= this.#engine.wakeup.after(lookMillis, this.#look);
+    this.#progress[slot] = 0;
+    if (!this.#sweeps) this.#sweepLater();
     return handed;
   }
 
@@ -251,7 +264,7 @@ export class ThreadHandle {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#looking?.cancel();
+    this.#sweepTimer?.cancel();
     this.#watch.close();
     this.#stopLooking();
     const { libc } = this.#engine;
@@ -325,9 +338,28 @@ export class ThreadHandle {
     this.#slots.bringUpToDate(slot, counted, counts);
   }
 
-  readonly #look = (): void => {
-    this.#looking = undefined;
-    for (const handed of this.#handed) if (handed !== undefined) this.bringUpToDate(handed);
-    if (this.size > 0) this.#looking = this.#engine.wakeup.after(lookMillis, this.#look);
+  #sweepLater(): void {
+    this.#sweeps = !this.#closed && this.size > 0;
+    if (this.#sweeps) this.#sweepTimer = this.#engine.wakeup.after(sweepMillis, this.#startSweep);
+  }
+
+  readonly #startSweep = (): void => {
+    this.#next = 0;
+    this.#engine.scheduler.later(this.#sweep);
   };
+
+  #goSweep(): void {
+    if (this.#closed) return;
+    const end = Math.min(this.#next + slotsPerSlice, this.#handed.length);
+    while (this.#next < end) {
+      const slot = this.#next++;
+      const progress = this.#slots.progress(slot);
+      if (progress === this.#progress[slot]) continue;
+      this.#progress[slot] = progress;
+      const handed = this.#handed[slot];
+      if (handed !== undefined) this.bringUpToDate(handed);
+    }
+    if (end < this.#handed.length) this.#engine.scheduler.later(this.#sweep);
+    else this.#sweepLater();
+  }
 }
