@@ -255,6 +255,8 @@ const program = (settings: Settings, inherited: number | undefined) =>
         maxConnectionAge: settings.maxConnectionAge,
         onBackendDown: settings.onBackendDown,
         drainTimeout: settings.drainTimeout,
+        proxyProtocolFrom: settings.proxyProtocolFrom,
+        proxyProtocolTimeout: settings.proxyProtocolTimeout,
         allowClients: settings.allowClients,
         denyClients: settings.denyClients,
         maxConnections: settings.maxConnections,

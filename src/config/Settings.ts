@@ -201,6 +201,16 @@ export const table = {
     "which connections are logged when they are over: none, those that did not end in order, or all",
     ["off", "errors", "all"],
   ),
+  /** Undefined where nobody is introduced. */
+  proxyProtocolFrom: Kinds.cidrs(
+    "PROXY_PROTOCOL_FROM",
+    "where connections come from that must begin with a PROXY header, version 1 or 2: balancers in front of this one; the client that it names is the client for lists, limits, ip-hash, the log and the metrics",
+  ),
+  proxyProtocolTimeout: Kinds.duration(
+    "PROXY_PROTOCOL_TIMEOUT",
+    "5s",
+    "how long a PROXY header may take to arrive",
+  ),
   /** Undefined where everybody may come who is not denied. */
   allowClients: Kinds.cidrs(
     "ALLOW_CLIENTS",

@@ -191,7 +191,15 @@ export const catalog = {
  * @category constants
  */
 export const values = {
-  refused: ["no-backend", "connect-failed", "at-capacity", "denied", "client-limit", "client-rate"],
+  refused: [
+    "no-backend",
+    "connect-failed",
+    "at-capacity",
+    "proxy-header",
+    "denied",
+    "client-limit",
+    "client-rate",
+  ],
   /** `by/phase`, of connections that were relayed; those that the balancer ends otherwise begin with their first. */
   ended: ["client", "backend", "client-reset", "backend-reset"].flatMap((by) => [
     `${by}/relaying`,

@@ -66,6 +66,7 @@ const reasons: Readonly<Record<string, string>> = {
   "no-backend": "no backend is healthy",
   "connect-failed": "no backend can be connected to",
   "at-capacity": "there are as many connections as there can be",
+  "proxy-header": "connections do not begin with a right PROXY header",
   denied: "clients are denied",
   "client-limit": "clients have as many connections as one may have",
   "client-rate": "clients make more connections than one may make in that time",

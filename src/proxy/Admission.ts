@@ -191,6 +191,11 @@ export class Admission {
     return undefined;
   }
 
+  /** Whether an address is on the list of those who are denied. */
+  denies(host: string): boolean {
+    return this.#deny?.has(host) === true;
+  }
+
   /** A client that was admitted has left. */
   leave(host: string): void {
     if (this.#counts !== undefined) this.#counts.remove(this.#keys.of(host));

@@ -26,6 +26,8 @@ export type EndedBy =
   | "connect-failed"
   /** The balancer: it had as many connections as it can have, and none of them ended for long. */
   | "at-capacity"
+  /** The balancer: the connection came from PROXY_PROTOCOL_FROM, and did not begin with a right PROXY header. */
+  | "proxy-header"
   /** The balancer: the client is on DENY_CLIENTS, or not on ALLOW_CLIENTS. */
   | "denied"
   /** The balancer: the client had MAX_CONNECTIONS_PER_CLIENT connections. */
@@ -52,7 +54,7 @@ export type EndedBy =
  * @category models
  */
 export type Phase =
-  /** No backend had been chosen. */
+  /** No backend had been chosen, or a PROXY header had not come yet. */
   | "choosing"
   /** A backend was being connected to. */
   | "connecting"
@@ -68,6 +70,7 @@ export type Phase =
  * @category models
  */
 export interface ConnectionRecord {
+  /** Whom a PROXY header named, where one did; the peer otherwise. */
   readonly client: SocketAddress;
   /** The last one that was tried; undefined when there was none. */
   readonly backend: Backend | undefined;

@@ -89,6 +89,13 @@ export interface Options {
    * there are descriptors for by default.
    */
   readonly maxConnections?: number | undefined;
+  /**
+   * Peers whose connections begin with a PROXY header (version 1 or 2), never guessed from the bytes. Whom it names is the
+   * client then; others are what follows from their address. A connection that begins with none is reset.
+   */
+  readonly proxyProtocolFrom?: CidrSet | undefined;
+  /** How long a PROXY header may take to arrive. */
+  readonly proxyProtocolTimeout?: Duration.DurationInput;
   /** With it, all other clients are reset before a backend is chosen. */
   readonly allowClients?: CidrSet | undefined;
   /** Clients that are reset before a backend is chosen, allowed or not. */
@@ -162,6 +169,10 @@ const checked = (options: Options) =>
       options.drainTimeout ?? Settings.defaults.drainTimeout,
       Duration.zero,
     ),
+    proxyTimeoutMillis: InvalidOption.duration(
+      "proxyProtocolTimeout",
+      options.proxyProtocolTimeout ?? Settings.defaults.proxyProtocolTimeout,
+    ),
     maxConnections: InvalidOption.countOrNone(
       "maxConnections",
       options.maxConnections,
@@ -198,6 +209,7 @@ export const make = (
       maxConnections,
       maxPerClient,
       port,
+      proxyTimeoutMillis,
       ratePerClient,
     } = yield* checked(options);
     const onBackendDown = options.onBackendDown ?? Settings.defaults.onBackendDown;
@@ -215,6 +227,12 @@ export const make = (
     const log = (line: Effect.Effect<void>): Effect.Effect<void> =>
       Effect.catchAllCause(withFullRuntime(line), () => Effect.void);
 
+    const admission = Admission.make({
+      allow: options.allowClients,
+      deny: options.denyClients,
+      maxPerClient,
+      ratePerClient,
+    });
     const attempts = Session.make({
       registry,
       transport,
@@ -222,6 +240,20 @@ export const make = (
       now,
       connectTimeoutMillis,
       connectRetries,
+      introductions:
+        options.proxyProtocolFrom === undefined
+          ? undefined
+          : {
+              timeoutMillis: proxyTimeoutMillis,
+              admit:
+                admission === undefined
+                  ? undefined
+                  : (session) => {
+                      const denial = admission.admit(session.address.host, now());
+                      session.admitted = denial === undefined;
+                      return denial;
+                    },
+            },
       // Asked once: a log line that nobody wants costs a session too.
       debug: LogLevel.lessThanEqual(yield* FiberRef.get(FiberRef.currentMinimumLogLevel), LogLevel.Debug),
       withFullRuntime,
@@ -231,12 +263,8 @@ export const make = (
       sessions,
       metrics,
       attempts,
-      admission: Admission.make({
-        allow: options.allowClients,
-        deny: options.denyClients,
-        maxPerClient,
-        ratePerClient,
-      }),
+      admission,
+      introducedFrom: options.proxyProtocolFrom,
       log,
       now,
       wallClock: () => clock.unsafeCurrentTimeMillis(),

@@ -10,7 +10,7 @@ import type { BackendRegistry } from "../backend/BackendRegistry.js";
 import * as Pool from "../backend/Pool.js";
 import * as LogThrottle from "../log/LogThrottle.js";
 import type { Metrics } from "../metrics/Metrics.js";
-import { format } from "../net/SocketAddress.js";
+import { format, type SocketAddress } from "../net/SocketAddress.js";
 import {
   type ConnectError,
   type Connection,
@@ -20,9 +20,10 @@ import {
   type RelayOutcome,
   type Transport,
 } from "../transport/Transport.js";
-import type { Denial } from "./Admission.js";
+import { type Denial, denials } from "./Admission.js";
 import type { ByteSlot } from "./ByteSlots.js";
 import type { EndedBy, Phase } from "./ConnectionRecord.js";
+import * as ProxyHeader from "./ProxyHeader.js";
 
 const none: ReadonlyArray<Backend> = [];
 
@@ -52,6 +53,10 @@ export class Session implements ForwardOptions {
   waited = false;
   /** It counts towards the limits of its client. */
   admitted = false;
+  /** A PROXY header has to come first. */
+  awaitsHeader = false;
+  /** The client: the peer, until a PROXY header names another. */
+  address: SocketAddress;
   /** Why it is interrupted before its time; undefined when it is for the end of a drain. */
   cutBy: CutReason | undefined = undefined;
 
@@ -62,7 +67,9 @@ export class Session implements ForwardOptions {
     readonly accepted: number,
     readonly bytes: ByteSlot,
     readonly attempts: Pick<Attempts, "connectTimeoutMillis" | "connected">,
-  ) {}
+  ) {
+    this.address = client.remote;
+  }
 
   readonly connected = (millis?: number): void => this.attempts.connected(this, millis);
 
@@ -81,7 +88,7 @@ export class Session implements ForwardOptions {
 export type CutReason = Extract<EndedBy, "disabled" | "backend-down" | "max-age">;
 
 /** Why a session is refused. */
-export type Refusal = "no-backend" | "connect-failed" | "at-capacity" | Denial;
+export type Refusal = "no-backend" | "connect-failed" | "at-capacity" | "proxy-header" | Denial;
 
 /** What follows from an attempt. */
 export type Decision =
@@ -111,6 +118,8 @@ export interface Dependencies {
   readonly now: () => number;
   readonly connectTimeoutMillis: number;
   readonly connectRetries: number;
+  /** Undefined where no session awaits a PROXY header. */
+  readonly introductions: Introductions | undefined;
   /** The log level is debug: each choice is logged. */
   readonly debug: boolean;
   /** Gives an effect the logger, the clock and the rest that a session's fiber does without. */
@@ -118,6 +127,16 @@ export interface Dependencies {
   /** Writes a log line so. It does not fail. */
   readonly log: (line: Effect.Effect<void>) => Effect.Effect<void>;
 }
+
+/** How sessions whose clients are named by a PROXY header begin. */
+export interface Introductions {
+  /** How long the header may take to arrive. */
+  readonly timeoutMillis: number;
+  /** Why the client that it names is turned away, or undefined; undefined itself where everybody may come. */
+  readonly admit: ((session: Session) => Denial | undefined) | undefined;
+}
+
+const headerOptions = { most: ProxyHeader.longestHeader, lengthOf: ProxyHeader.lengthOf };
 
 /** At most one line about failed connects in so long. */
 const logInterval = Duration.seconds(5);
@@ -137,6 +156,7 @@ export const make = ({
   connectRetries,
   connectTimeoutMillis,
   debug,
+  introductions,
   log,
   metrics,
   now,
@@ -147,7 +167,7 @@ export const make = ({
   const connectFailedThrottle = LogThrottle.make(logInterval);
 
   const annotations = (session: Session, backend: Backend) => ({
-    client: format(session.client.remote),
+    client: format(session.address),
     backend: describe(backend),
   });
 
@@ -261,7 +281,7 @@ export const make = ({
   const attempt = (session: Session): Effect.Effect<Decision> =>
     Effect.matchCauseEffect(
       Effect.flatMap(
-        registry.assign(session.client.remote, session.failed),
+        registry.assign(session.address, session.failed),
         (assignment): Effect.Effect<RelayOutcome | undefined, ConnectError> =>
           assignment === undefined ? Effect.succeed(undefined) : forward(session, assignment),
       ),
@@ -272,5 +292,46 @@ export const make = ({
       },
     );
 
-  return { connectTimeoutMillis, connected, attempt, release };
+  /** A client whose header has come is one like others, and has to pass the lists and limits. */
+  const introduced = (
+    session: Session,
+    bytes: Uint8Array,
+    admit: Introductions["admit"],
+  ): Effect.Effect<Decision> => {
+    const header = ProxyHeader.parse(bytes);
+    if ("wrong" in header) {
+      return Effect.succeed(refuse("proxy-header", `its PROXY header is wrong: ${header.wrong}`));
+    }
+    if (header.addresses !== undefined) session.address = header.addresses.source;
+    const denial = admit?.(session);
+    return denial === undefined ? attempt(session) : Effect.succeed(refuse(denial, denials[denial]));
+  };
+
+  const introduce =
+    ({ admit, timeoutMillis }: Introductions) =>
+    (session: Session): Effect.Effect<Decision> => {
+      if (!session.awaitsHeader) return attempt(session);
+      session.awaitsHeader = false;
+      return Effect.matchCauseEffect(transport.head(session.client, { ...headerOptions, timeoutMillis }), {
+        onSuccess: (bytes) => introduced(session, bytes, admit),
+        onFailure: (cause) => {
+          const error = Cause.failureOption(cause);
+          return Effect.succeed(
+            Option.isSome(error)
+              ? refuse("proxy-header", `no PROXY header: ${error.value.message}`)
+              : broken(
+                  session,
+                  Cause.flatMap(cause, () => Cause.empty),
+                ),
+          );
+        },
+      });
+    };
+
+  return {
+    connectTimeoutMillis,
+    connected,
+    attempt: introductions === undefined ? attempt : introduce(introductions),
+    release,
+  };
 };

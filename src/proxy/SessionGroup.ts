@@ -7,10 +7,11 @@ import * as EventLoop from "../clock/EventLoop.js";
 import type { AccessLogMode } from "../config/Settings.js";
 import * as LogThrottle from "../log/LogThrottle.js";
 import type { Metrics } from "../metrics/Metrics.js";
+import type { CidrSet } from "../net/CidrSet.js";
 import { format, type SocketAddress } from "../net/SocketAddress.js";
 import type { Connection } from "../transport/Transport.js";
 import * as AccessLog from "./AccessLog.js";
-import { type Admission, denials, isDenial } from "./Admission.js";
+import { type Admission, type Denial, denials, isDenial } from "./Admission.js";
 import { ByteSlots } from "./ByteSlots.js";
 import { type ConnectionRecord, codeOf, isClean } from "./ConnectionRecord.js";
 import { DenialTally } from "./DenialTally.js";
@@ -25,6 +26,8 @@ export interface Options {
   readonly attempts: Attempts;
   /** Undefined where everybody may come. */
   readonly admission: Admission | undefined;
+  /** Peers whose connections begin with a PROXY header; undefined where there are none. */
+  readonly introducedFrom: CidrSet | undefined;
   /** Writes a log line. It does not fail. */
   readonly log: (line: Effect.Effect<void>) => Effect.Effect<void>;
   /** Monotonic milliseconds. */
@@ -98,6 +101,7 @@ export const make = ({
   accessLog: accessLogMode,
   admission,
   attempts,
+  introducedFrom,
   log,
   metrics,
   now,
@@ -118,11 +122,11 @@ export const make = ({
     /** Of those who wait for the last session to end; undefined while nobody does. */
     let lastEnded: Deferred.Deferred<void> | undefined;
 
-    const refusedLine = (client: Connection, why: string): Effect.Effect<void> =>
+    const refusedLine = (client: SocketAddress, why: string): Effect.Effect<void> =>
       refusedThrottle(
         Effect.suspend(() =>
           Effect.annotateLogs(Effect.logWarning("connection refused"), {
-            client: format(client.remote),
+            client: format(client),
             why,
             "refused in all": metrics.refusals,
           }),
@@ -143,10 +147,10 @@ export const make = ({
     };
 
     const recordOf = (session: Session, ending: Ending): ConnectionRecord => {
-      const { backend, backendConnections, bytes, client, connectMillis, retries } = session;
+      const { address, backend, backendConnections, bytes, connectMillis, retries } = session;
       const millis = now() - session.accepted;
       return {
-        client: client.remote,
+        client: address,
         backend,
         backendConnections,
         acceptedAt: wallClock() - millis,
@@ -177,7 +181,7 @@ export const make = ({
         for (const session of open) {
           yield {
             id: session.id,
-            client: session.client.remote,
+            client: session.address,
             backend: session.backend,
             ageMillis: at - session.accepted,
             received: session.bytes.received,
@@ -203,12 +207,10 @@ export const make = ({
       },
       (_session, record) => metrics.ended(codeOf(record), record.millis, record.received, record.sent),
       (_session, record) => registration.unsafePublish(record),
-      ({ client }, _record, ending) => {
+      ({ address }, _record, ending) => {
         if (ending._tag === "Refuse") {
           metrics.refused(ending.by);
-          return isDenial(ending.by)
-            ? turnedAwayLine(client.remote, ending.why)
-            : refusedLine(client, ending.why);
+          return isDenial(ending.by) ? turnedAwayLine(address, ending.why) : refusedLine(address, ending.why);
         }
         return ending.defect === undefined ? undefined : logDefect(ending.defect);
       },
@@ -219,7 +221,7 @@ export const make = ({
     ];
     if (admission !== undefined) {
       exitSteps.push((session) => {
-        if (session.admitted) admission.leave(session.client.remote.host);
+        if (session.admitted) admission.leave(session.address.host);
       });
     }
 
@@ -253,16 +255,30 @@ export const make = ({
       return released === undefined ? logged : Effect.ensuring(released, logged);
     };
 
-    const serve = (client: Connection): undefined => {
+    const serve = (client: Connection, awaitsHeader = false): undefined => {
       const session = begin(client);
       const fiber = fibers.acquire();
-      session.admitted = admission !== undefined;
+      session.awaitsHeader = awaitsHeader;
+      session.admitted = admission !== undefined && !awaitsHeader;
       open.add(session, fiber);
       fiber.serve(session);
     };
 
     const refuse: SessionGroup["unsafeRefuse"] = (client, by, why) =>
       end(begin(client), { _tag: "Refuse", by, why });
+
+    const denialOf = (host: string, awaitsHeader: boolean): Denial | undefined => {
+      if (!awaitsHeader) return admission?.admit(host, now());
+      // Whoever it brings has to pass the rest.
+      return admission?.denies(host) === true ? "denied" : undefined;
+    };
+
+    const receive: SessionGroup["unsafeServe"] = (client) => {
+      const { host } = client.remote;
+      const awaitsHeader = introducedFrom?.has(host) === true;
+      const denial = denialOf(host, awaitsHeader);
+      return denial === undefined ? serve(client, awaitsHeader) : refuse(client, denial, denials[denial]);
+    };
 
     const fibers = new SessionFibers(
       { attempt: attempts.attempt, end, logDefect: (cause) => log(logDefect(cause)) },
@@ -302,12 +318,7 @@ export const make = ({
           return registration.phaseChanged;
         }),
       unsafeServe:
-        admission === undefined
-          ? serve
-          : (client) => {
-              const denial = admission.admit(client.remote.host, now());
-              return denial === undefined ? serve(client) : refuse(client, denial, denials[denial]);
-            },
+        admission === undefined && introducedFrom === undefined ? (client) => serve(client) : receive,
       unsafeRefuse: refuse,
       cut: (reasonOf) =>
         Effect.flatMap(

@@ -112,6 +112,13 @@ class End implements Peer, Connection {
     this.#deliverEnd();
   };
 
+  /** Nobody takes what arrives any more; these bytes, which have been, are the first that will be taken again. */
+  hold(bytes: Uint8Array): void {
+    this.#receive = undefined;
+    this.#ended = undefined;
+    if (bytes.length > 0) this.#queue.unshift(bytes);
+  }
+
   arrive(bytes: Uint8Array): void {
     if (this.#dead) return;
     if (this.#receive === undefined) this.#queue.push(bytes);
@@ -256,6 +263,13 @@ const endOf = (connection: Connection): End => {
   throw new TypeError("a connection of another transport was given to the memory transport");
 };
 
+const joined = (one: Uint8Array, other: Uint8Array): Uint8Array => {
+  const both = new Uint8Array(one.length + other.length);
+  both.set(one);
+  both.set(other, one.length);
+  return both;
+};
+
 /** Runs the task after what runs now; answers how to prevent it. */
 const soon = (task: () => void): (() => void) => {
   let due = true;
@@ -311,6 +325,46 @@ const make = (network: Network): Effect.Effect<Context.Tag.Service<typeof Transp
         return typeof behaviour === "function" ? soon(answered) : connect(target, options, () => {}, failed);
       },
       connect,
+      head: (client, { lengthOf, most, timeoutMillis }, read, failed) => {
+        const end = endOf(client);
+        let bytes: Uint8Array = new Uint8Array();
+        let over = false;
+        let stop = (): void => {};
+        const settle = (rest: Uint8Array, tell: () => void): void => {
+          if (over) return;
+          over = true;
+          stop();
+          end.hold(rest);
+          tell();
+        };
+        const cancel = soon(() => {
+          stop = afterMillis(timeoutMillis, () => settle(bytes, () => failed("timeout")));
+          end.onData((more) => {
+            // All that had come before comes at once, also behind the head.
+            if (over) {
+              end.arrive(more);
+              return;
+            }
+            bytes = joined(bytes, more);
+            const so = bytes.subarray(0, most);
+            const length = lengthOf(so);
+            if (length < 0 || length > most) settle(bytes, () => read(so.slice()));
+            else if (length > 0 && length <= so.length) {
+              settle(bytes.subarray(length), () => read(so.slice(0, length)));
+            }
+          });
+          if (!over) {
+            end.onEnd((how) => {
+              settle(bytes, () => failed(how === "fin" ? "closed" : "reset"));
+              end.ended(how);
+            });
+          }
+        });
+        return () => {
+          cancel();
+          settle(bytes, () => {});
+        };
+      },
       relay: (client, backend, counts, ended) => {
         const relay = new MemoryRelay(endOf(client), endOf(backend), counts, ended);
         relay.start();

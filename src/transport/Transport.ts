@@ -34,9 +34,11 @@ import type { ListenError } from "../net/ListenError.js";
 import type { SocketAddress } from "../net/SocketAddress.js";
 import { type ConnectError, fail } from "./ConnectError.js";
 import { type ForwardCallbacks, forward, type RelayOutcome } from "./Forwarding.js";
+import { HeadError, type HeadFailure } from "./HeadError.js";
 
 export { ConnectError, type ConnectFailure, isLocal } from "./ConnectError.js";
 export { type ForwardCallbacks, forward, type RelayEnd, type RelayOutcome } from "./Forwarding.js";
+export { HeadError, type HeadFailure } from "./HeadError.js";
 
 /**
  * A TCP connection to a client or a backend. Its owner has to end it: by {@link Transport.relay}, `close` or `reset`.
@@ -177,6 +179,25 @@ export interface ProbeOptions {
 }
 
 /**
+ * What the beginning of a connection is.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface HeadOptions {
+  /** How long it may take to arrive, in milliseconds. */
+  readonly timeoutMillis: number;
+  /** The most bytes that it may have: 1 to 65,536. */
+  readonly most: number;
+  /**
+   * How many bytes of those that have come so far are the beginning: 0 while that cannot be said, more than have come
+   * where it is known before they have, and below 0 or above `most` where what comes is none. Must not throw, and must
+   * not keep the bytes.
+   */
+  readonly lengthOf: (bytes: Uint8Array) => number;
+}
+
+/**
  * How to connect. Two more options will be optional fields here: `source`, a local
  * address to connect from, and `preface`, bytes that are sent to the backend before the first byte of the client, and
  * which are not counted.
@@ -270,6 +291,13 @@ export interface Mechanism {
     failed: (error: ConnectError) => void,
     client?: Connection,
   ) => () => void;
+  /** Giving up leaves the client to the caller, as all ends of it do. */
+  readonly head: (
+    client: Connection,
+    options: HeadOptions,
+    read: (bytes: Uint8Array) => void,
+    failed: (failure: HeadFailure) => void,
+  ) => () => void;
   /** Giving up resets both. */
   readonly relay: (
     client: Connection,
@@ -302,8 +330,6 @@ class Resuming implements ForwardCallbacks<ConnectError> {
  * The verbs of a transport. All waits can be interrupted, inside an uninterruptible region too.
  *
  * Verbs that will be added, and how they fit, so that what is here need not change:
- * - `head` reads a bounded beginning of an accepted connection (a PROXY header). What it reads beyond that beginning
- *   stays with the connection: {@link relay} and {@link forward} deliver and count it before all else.
  * - `abort` ends a connection or a relay that no fiber waits for (one that a data thread runs, or that was adopted).
  *   Where a fiber waits, interrupting it does the same; before that there is {@link Connection.reset}.
  * - `exportRelay` names a running relay by its client, stops it between two bytes, and answers a record: both
@@ -362,6 +388,12 @@ export class Transport extends Context.Tag("zeitwork-load-balancer/Transport")<
       options: ConnectOptions,
     ) => Effect.Effect<Connection, ConnectError>;
     /**
+     * Reads the beginning of an accepted connection that has not been relayed, once: no byte behind it, which is left to
+     * {@link relay} and {@link forward}. What comes and is no such beginning is answered as far as it has come, and stays
+     * unread. The connection is the caller's before and after, also where this fails or is interrupted.
+     */
+    readonly head: (client: Connection, options: HeadOptions) => Effect.Effect<Uint8Array, HeadError>;
+    /**
      * Moves bytes both ways until both directions have ended, and ends both connections. Half-close is kept: a FIN
      * of one side is passed on once all bytes before it were delivered, and the other direction goes on. A reset of
      * one side becomes a reset of the other. A slow reader slows its sender: buffers are bounded. Bytes are counted
@@ -406,6 +438,7 @@ export const make = ({
   bringUpToDate,
   probe,
   connect,
+  head,
   relay,
   forward: elsewhere,
 }: Mechanism): Context.Tag.Service<typeof Transport> => ({
@@ -454,6 +487,15 @@ export const make = ({
         else connection.reset();
       };
     }),
+  head: (client, options) =>
+    waitFor((resume) =>
+      head(
+        client,
+        options,
+        (bytes) => resume(Effect.succeed(bytes)),
+        (reason) => resume(Effect.fail(new HeadError({ reason }))),
+      ),
+    ),
   relay: (client, backend, counts) =>
     waitFor((resume) => relay(client, backend, counts, (outcome) => resume(Effect.succeed(outcome)))),
   forward: (client, target, options, counts) =>

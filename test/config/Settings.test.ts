@@ -52,6 +52,7 @@ const durations = {
   HEALTH_CHECK_TIMEOUT: "healthCheckTimeout",
   CONNECT_TIMEOUT: "connectTimeout",
   DRAIN_TIMEOUT: "drainTimeout",
+  PROXY_PROTOCOL_TIMEOUT: "proxyProtocolTimeout",
 } as const;
 
 describe("Settings", () => {
@@ -83,6 +84,8 @@ describe("Settings", () => {
       LB_THREADS: "0",
       RESET_ON_CRASH: "true",
       ACCESS_LOG: "errors",
+      PROXY_PROTOCOL_FROM: "none",
+      PROXY_PROTOCOL_TIMEOUT: "5s",
       ALLOW_CLIENTS: "none",
       DENY_CLIENTS: "none",
       MAX_CONNECTIONS: "none",

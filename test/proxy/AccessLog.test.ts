@@ -28,6 +28,7 @@ const everyEnd: Readonly<Record<EndedBy, boolean>> = {
   "no-backend": false,
   "connect-failed": false,
   "at-capacity": false,
+  "proxy-header": false,
   denied: true,
   "client-limit": true,
   "client-rate": true,

@@ -29,6 +29,34 @@ const test = (
     return Effect.provide(body(network), MemoryTransport.layer(network));
   });
 
+/** What the beginning of each client of a port is read as; it is as long as its first byte says. */
+const beginnings = Effect.gen(function* () {
+  const transport = yield* Transport;
+  const heads: Array<string> = [];
+  const lengthOf = (bytes: Uint8Array): number => bytes[0] ?? 0;
+  const listener = yield* transport.listen({
+    host: undefined,
+    port: 0,
+    backlog: 1,
+    onAcceptError: () => {},
+    onConnection: (client) => {
+      const head = transport.head(client, { timeoutMillis: 1_000, most: 9, lengthOf }).pipe(
+        Effect.match({
+          onSuccess: (bytes) => Buffer.from(bytes).toString("latin1"),
+          onFailure: ({ reason }) => reason,
+        }),
+      );
+      const counts = { received: 0, sent: 0 };
+      Effect.runFork(
+        Effect.tap(head, (text) => Effect.sync(() => heads.push(text))).pipe(
+          Effect.zipRight(transport.forward(client, target, { timeoutMillis: 1_000 }, counts)),
+        ),
+      );
+    },
+  });
+  return { heads, port: listener.address.port };
+});
+
 /** A relay from a port to the target. */
 const relayed = (network: MemoryTransport.Network) =>
   Effect.gen(function* () {
@@ -70,6 +98,34 @@ describe("MemoryTransport", () => {
       assert.deepStrictEqual(yield* Fiber.join(fiber), { end: "client-closed", received: 5, sent: 6 });
       assert.deepStrictEqual(atClient, { text: "answer", end: "fin" });
       assert.deepStrictEqual(counts, { received: 5, sent: 6 });
+    }));
+
+  test("reads a beginning in pieces, and leaves what stands behind it, in its order, to what is relayed", (network) =>
+    Effect.gen(function* () {
+      const servers: Array<MemoryTransport.Peer> = [];
+      network.serve(target, (peer) => servers.push(peer));
+      const { heads, port } = yield* beginnings;
+      const client = network.dial(port);
+      for (const part of ["\x05he", "adA", "B", "C"]) client?.write(bytes(part));
+      client?.end();
+      yield* eventually(() => servers.length > 0);
+      const atServer = servers[0] === undefined ? assert.fail("nobody came") : listening(servers[0]);
+      yield* eventually(() => atServer.end !== "");
+      assert.deepStrictEqual(heads, ["\x05head"]);
+      assert.deepStrictEqual(atServer, { text: "ABC", end: "fin" });
+    }));
+
+  test("gives a beginning up at the deadline of the clock, and at the client's end", (network) =>
+    Effect.gen(function* () {
+      const { heads, port } = yield* beginnings;
+      network.dial(port)?.write(bytes("\x05he"));
+      network.dial(port)?.end();
+      network.dial(port)?.reset();
+      yield* eventually(() => heads.length === 2);
+      assert.deepStrictEqual(heads, ["closed", "reset"]);
+      yield* TestClock.adjust("1 second");
+      yield* eventually(() => heads.length === 3);
+      assert.strictEqual(heads[2], "timeout");
     }));
 
   test("makes a reset of one side one of the other", (network) =>

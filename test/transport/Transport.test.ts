@@ -32,6 +32,7 @@ const scripted = <A>(
       faults: () => 0,
       listen: () => Effect.die("not asked for"),
       probe: () => assert.fail("not asked for"),
+      head: () => assert.fail("not asked for"),
       connect: (_target, _options, made, failed) => {
         make = () => made(connection);
         fail = failed;

@@ -962,6 +962,146 @@ export const conformance = <E>(
       }).pipe(Effect.orDie),
     );
 
+    /** What became of the beginning of each client, which is as long as its first byte says, and of what was relayed then. */
+    const introduced = (timeoutMillis: number) =>
+      Effect.gen(function* () {
+        const transport = yield* Transport;
+        const backend = yield* collecting((socket) => socket.end());
+        const heads: Array<string> = [];
+        const outcomes: Array<RelayOutcome> = [];
+        const target = { host: "127.0.0.1", port: backend.port };
+        let seen = 0;
+        const lengthOf = (bytes: Uint8Array): number => {
+          seen = bytes.length;
+          return bytes[0] === 0 ? -1 : (bytes[0] ?? 0);
+        };
+        const run = (client: Connection) =>
+          transport.head(client, { timeoutMillis, most: 200, lengthOf }).pipe(
+            Effect.match({
+              onSuccess: (bytes) => Buffer.from(bytes).toString("latin1"),
+              onFailure: ({ reason }) => reason,
+            }),
+            Effect.tap((head) => Effect.sync(() => heads.push(head))),
+            Effect.zipRight(
+              transport.forward(client, target, { timeoutMillis: 60 * second }, { received: 0, sent: 0 }),
+            ),
+            Effect.map((outcome) => outcomes.push(outcome)),
+          );
+        const fibers: Array<Fiber.RuntimeFiber<unknown, unknown>> = [];
+        const listener = yield* Effect.orDie(
+          transport.listen({
+            ...listenOptions,
+            onConnection: (client) => fibers.push(Effect.runFork(run(client))),
+          }),
+        );
+        yield* Effect.addFinalizer(() => Fiber.interruptAll(fibers));
+        /** Of the client that came last: how many bytes of its beginning had come when that was last looked at. */
+        return { port: listener.address.port, backend, heads, outcomes, seen: () => seen };
+      });
+
+    test(
+      "the beginning of a connection is read without a byte of what stands behind it, which is relayed and counted",
+      Effect.gen(function* () {
+        const { backend, heads, outcomes, port } = yield* introduced(60 * second);
+        const client = yield* dial(port);
+        client.end(Buffer.concat([Buffer.from("\x05head"), megabyte]));
+        const { bytes, end } = yield* first(backend.received);
+        assert.deepStrictEqual(heads, ["\x05head"]);
+        assert.isTrue(bytes.equals(megabyte));
+        assert.strictEqual(end, "fin");
+        yield* eventually(() => outcomes.length === 1);
+        assert.strictEqual(outcomes[0]?.received, megabyte.length);
+      }),
+    );
+
+    test(
+      "a beginning that comes byte by byte is read when it is whole, and nothing but it",
+      Effect.gen(function* () {
+        const { backend, heads, port } = yield* introduced(60 * second);
+        const client = yield* dial(port);
+        client.setNoDelay(true);
+        for (const byte of Buffer.from("\x08headers and more")) {
+          client.write(Buffer.from([byte]));
+          yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 1)));
+        }
+        client.end();
+        const { bytes } = yield* first(backend.received);
+        assert.deepStrictEqual(heads, ["\x08headers"]);
+        assert.strictEqual(bytes.toString(), " and more");
+      }),
+    );
+
+    test(
+      "a beginning that does not come in time is given up, and what has come is relayed as ever",
+      Effect.gen(function* () {
+        const { backend, heads, outcomes, port } = yield* introduced(200);
+        const client = yield* dial(port);
+        client.write("\x09abc");
+        yield* eventually(() => heads.length === 1);
+        assert.deepStrictEqual(heads, ["timeout"]);
+        client.end("def");
+        const { bytes } = yield* first(backend.received);
+        assert.strictEqual(bytes.toString(), "\x09abcdef");
+        yield* eventually(() => outcomes.length === 1);
+        assert.strictEqual(outcomes[0]?.received, 7);
+      }),
+    );
+
+    test(
+      "what is no beginning is answered and stays unread",
+      Effect.gen(function* () {
+        const { backend, heads, port } = yield* introduced(60 * second);
+        const client = yield* dial(port);
+        client.end("\0no head");
+        const { bytes } = yield* first(backend.received);
+        assert.match(heads[0] ?? "", /^\0/);
+        assert.strictEqual(bytes.toString(), "\0no head");
+      }),
+    );
+
+    test(
+      "a client that ends or breaks off before its beginning is whole is told apart",
+      Effect.gen(function* () {
+        const { heads, port, seen } = yield* introduced(60 * second);
+        const ends = yield* dial(port);
+        ends.end("\x09abc");
+        yield* eventually(() => heads.length === 1);
+        const silent = yield* dial(port);
+        silent.end();
+        yield* eventually(() => heads.length === 2);
+        const breaks = yield* dial(port);
+        breaks.write("\x0aabcd");
+        yield* eventually(() => seen() === 5);
+        breaks.resetAndDestroy();
+        yield* eventually(() => heads.length === 3);
+        assert.deepStrictEqual(heads, ["closed", "closed", "reset"]);
+      }),
+    );
+
+    test(
+      "interrupting the wait for a beginning leaves the client to the caller, and nothing behind",
+      Effect.gen(function* () {
+        const transport = yield* Transport;
+        const accepted = yield* Deferred.make<Connection>();
+        const listener = yield* Effect.orDie(
+          transport.listen({
+            ...listenOptions,
+            onConnection: (client) => Deferred.unsafeDone(accepted, Exit.succeed(client)),
+          }),
+        );
+        const client = yield* dial(listener.address.port);
+        const end = receive(client);
+        const connection = yield* Deferred.await(accepted);
+        const waiting = yield* Effect.fork(
+          transport.head(connection, { timeoutMillis: 60 * second, most: 10, lengthOf: () => 0 }),
+        );
+        yield* Effect.yieldNow();
+        yield* Fiber.interrupt(waiting);
+        connection.close();
+        assert.strictEqual((yield* Effect.promise(() => end)).end, "fin");
+      }),
+    );
+
     test(
       "a listener with a limit serves no more than that at a time, and the next one once one has left",
       Effect.gen(function* () {

@@ -33,6 +33,7 @@ const memoryInfo = { words: 9, sendBuffer: 3, queued: 5 };
 const SHUT_WR = 1;
 const SIOCINQ = 0x541b;
 const MSG_MORE = 0x8000;
+const MSG_PEEK = 0x2;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const F_SETPIPE_SZ = 1031;
@@ -150,6 +151,7 @@ export const make = (koffi: Koffi, owned: Uint8Array = new Uint8Array(0)): Servi
       return result < 0 ? failed() : result;
     },
     read: (fd, block, offset, length) => checked(recv(fd, block.address + offset, length, 0)),
+    peek: (fd, block, length) => checked(recv(fd, block.address, length, MSG_PEEK)),
     unread: (fd) => {
       words[0] = 0;
       const result = ioctl(fd, SIOCINQ, scratch.address);

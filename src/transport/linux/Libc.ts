@@ -56,6 +56,11 @@ export interface Service {
    * follow: what comes later brings an event of its own (epoll(7), question 9).
    */
   readonly read: (fd: number, block: Block, offset: number, length: number) => Result;
+  /**
+   * As {@link read}, from the start of the block, and leaves what it reads to be read again (MSG_PEEK). Bytes that come
+   * later bring an event.
+   */
+  readonly peek: (fd: number, block: Block, length: number) => Result;
   /** How many bytes of a connection wait to be read (SIOCINQ). A pending error stays pending. */
   readonly unread: (fd: number) => Result;
   /** `more` keeps a small rest back for what must follow at once, bytes or FIN, to go along with it (MSG_MORE). */

@@ -21,8 +21,9 @@ import {
 import * as DataThreads from "../threads/DataThreads.js";
 import { Acceptor } from "./Acceptor.js";
 import { Connecting, type Destination, type Failure, timedOut } from "./Connecting.js";
-import { Engine } from "./Engine.js";
+import { copied, Engine } from "./Engine.js";
 import type { EventCounters } from "./EventCounter.js";
+import { Head } from "./Head.js";
 import { format, parse } from "./InetAddress.js";
 import {
   AF_INET,
@@ -282,6 +283,12 @@ export const make = (
         false,
       );
 
+    const head: Mechanism["head"] = (client, { lengthOf, most, timeoutMillis }, read, failed) => {
+      const reading = new Head(socketOf(client), Math.min(most, copied), lengthOf, read, failed);
+      reading.start(timeoutMillis);
+      return () => reading.cancel();
+    };
+
     const relay: Mechanism["relay"] = (client, backend, counts, ended) => {
       const running =
         ring === undefined
@@ -320,6 +327,7 @@ export const make = (
       deferAccept,
       probe,
       connect,
+      head,
       relay,
       ...(threads === undefined
         ? {}

@@ -110,6 +110,16 @@ export class Socket implements Connection, Watched {
     return result;
   }
 
+  /** Stops to watch. What is known of its readiness is forgotten: watching it again brings it. */
+  unwatch(): void {
+    if (this.#watching === 0) return;
+    this.#watching = 0;
+    this.engine.remove(this);
+    this.readable = false;
+    this.greedy = false;
+    this.ending = false;
+  }
+
   get watched(): boolean {
     return this.#watching !== 0;
   }

@@ -23,6 +23,9 @@ export const reset = (socket: Socket): void => {
 };
 
 export class NodeConnection implements Connection {
+  /** Bytes that were read from it before it is relayed. */
+  headLength = 0;
+
   constructor(
     readonly socket: Socket,
     readonly remote: SocketAddress,

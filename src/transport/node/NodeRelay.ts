@@ -32,6 +32,8 @@ export class NodeRelay {
     readonly counts: ByteCounts,
     readonly onEnd: (outcome: RelayOutcome) => void,
     readonly shared: Shared,
+    /** Bytes of the client's that were read before, and are not counted. */
+    readonly headLength = 0,
   ) {
     this.#attach(client, backend, "received", "client-closed", "client-reset");
     this.#attach(backend, client, "sent", "backend-closed", "backend-reset");
@@ -107,7 +109,7 @@ export class NodeRelay {
     this.onEnd({
       // Nothing is known after an abort alone, and nobody asks then.
       end: this.#ended ?? "client-reset",
-      received: this.client.bytesRead,
+      received: this.client.bytesRead - this.headLength,
       sent: this.backend.bytesRead,
     });
   }

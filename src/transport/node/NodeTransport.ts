@@ -22,6 +22,7 @@ import {
 } from "../Transport.js";
 import { LoopIterations } from "./LoopIterations.js";
 import { ignoreErrors, NodeConnection, reset } from "./NodeConnection.js";
+import { NodeHead } from "./NodeHead.js";
 import { NodeRelay, type Shared } from "./NodeRelay.js";
 import { WaitingClients } from "./WaitingClients.js";
 
@@ -39,8 +40,8 @@ const codeOf = (error: Error): string | undefined =>
   "code" in error && typeof error.code === "string" ? error.code : undefined;
 
 // Only connections that this transport made come back to it.
-const socketOf = (connection: Connection): net.Socket => {
-  if (connection instanceof NodeConnection) return connection.socket;
+const own = (connection: Connection): NodeConnection => {
+  if (connection instanceof NodeConnection) return connection;
   throw new TypeError("a connection of another transport was given to the node transport");
 };
 
@@ -262,8 +263,17 @@ const connectWithin =
 const relayWith =
   (shared: Shared): Mechanism["relay"] =>
   (client, backend, counts, ended) => {
-    const running = new NodeRelay(socketOf(client), socketOf(backend), counts, ended, shared);
+    const { headLength, socket } = own(client);
+    const running = new NodeRelay(socket, own(backend).socket, counts, ended, shared, headLength);
     return () => running.abort();
+  };
+
+const headWithin =
+  (deadlines: Deadlines): Mechanism["head"] =>
+  (client, { lengthOf, most, timeoutMillis }, read, failed) => {
+    const reading = new NodeHead(own(client), deadlines, most, lengthOf, read, failed);
+    reading.start(timeoutMillis);
+    return () => reading.cancel();
   };
 
 /** Finds resets that Node does not report. */
@@ -313,6 +323,7 @@ const make: Effect.Effect<Context.Tag.Service<typeof Transport>, never, Scope.Sc
           failed,
         ),
       connect,
+      head: headWithin(deadlines),
       relay: relayWith(shared),
     });
   },

@@ -32,6 +32,7 @@ const machine = () => {
     socketName: refuse,
     setOption: refuse,
     resetOnClose: refuse,
+    peek: refuse,
     unread: refuse,
     takeError: refuse,
     connectionInfo: refuse,

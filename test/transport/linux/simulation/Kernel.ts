@@ -632,6 +632,16 @@ export class Kernel {
       if (taken < length && knows) this.#endTold(peer, "by an event");
       return this.#called(`read ${fd}`, taken);
     },
+    peek: (fd, block, length) => {
+      this.#enter();
+      const socket = this.#get(fd, Tcp, "peek");
+      const trouble = this.#trouble(EINTR);
+      if (trouble < 0) return this.#called(`peek ${fd}`, trouble);
+      const there = socket.available(length, false);
+      if (there === 0) return this.#called(`peek ${fd}`, socket.empty());
+      if (socket.peer !== undefined) block.bytes.set(socket.peer.stream.bytes(socket.taken, there), 0);
+      return this.#called(`peek ${fd}`, there);
+    },
     unread: (fd) => {
       this.#enter();
       return this.#called(
