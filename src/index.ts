@@ -16,6 +16,7 @@ export { ipHash } from "./balancing/IpHash.js";
 export { leastConnections } from "./balancing/LeastConnections.js";
 export * as Load from "./balancing/Load.js";
 export * as Members from "./balancing/Members.js";
+export { random } from "./balancing/Random.js";
 export { roundRobin } from "./balancing/RoundRobin.js";
 export { InvalidOption } from "./config/InvalidOption.js";
 export * as Settings from "./config/Settings.js";

@@ -5,6 +5,7 @@ import { Record } from "effect";
 import type { Algorithm } from "./Algorithm.js";
 import { ipHash } from "./IpHash.js";
 import { leastConnections } from "./LeastConnections.js";
+import { random } from "./Random.js";
 import { roundRobin } from "./RoundRobin.js";
 
 /**
@@ -24,6 +25,7 @@ export const algorithms = {
   "round-robin": roundRobin,
   "least-connections": leastConnections,
   "ip-hash": ipHash,
+  random,
 } as const satisfies Readonly<Record<string, Algorithm>>;
 
 /**
