@@ -289,6 +289,7 @@ const program = (settings: Settings, inherited: number | undefined) =>
         algorithm: algorithms[settings.algorithm],
         rise: settings.healthCheckRise,
         fall: settings.healthCheckFall,
+        maxConnections: settings.maxConnectionsPerBackend,
       }),
       transport(settings),
     ]),

@@ -1,7 +1,7 @@
 /**
  * A backend: what discovery says of it, and what the balancer has seen of it.
  */
-import type { Member } from "../balancing/Members.js";
+import type { Member, Role } from "../balancing/Members.js";
 import { format, type SocketAddress } from "../net/SocketAddress.js";
 import type { Health } from "./Health.js";
 
@@ -18,6 +18,15 @@ export interface Instance {
   readonly name?: string | undefined;
   /** An IP address, not a name: resolving is part of discovering. */
   readonly address: SocketAddress;
+  /**
+   * Its share of the connections, relative to the others: a whole number from 0 to 256, 1 unless said otherwise. With 0 it
+   * gets no new connections.
+   */
+  readonly weight?: number | undefined;
+  /** The most connections it may have at a time: 1 to 1,000,000; as the registry's `maxConnections` unless said otherwise. */
+  readonly limit?: number | undefined;
+  /** A `backup` gets connections only while no primary one can; `primary` unless said otherwise. */
+  readonly role?: Role | undefined;
 }
 
 /**
@@ -53,6 +62,12 @@ export interface Steered {
  * @category models
  */
 export interface Backend extends Instance, Member {
+  /** What holds now: what discovery or an operator says. */
+  readonly weight: number;
+  readonly limit: number;
+  readonly role: Role;
+  /** The weight that discovery says. */
+  readonly listedWeight: number;
   /** Tells two backends apart that had the same slot one after the other, also where id and address are the same. */
   readonly incarnation: number;
   readonly health: Health;

@@ -31,6 +31,7 @@ import {
 import type { Subscribable } from "effect/Subscribable";
 import type { Algorithm, Client } from "../balancing/Algorithm.js";
 import { algorithms } from "../balancing/Algorithms.js";
+import { limitBounds } from "../balancing/Members.js";
 import * as EventLoop from "../clock/EventLoop.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
 import * as InvalidOption from "../config/InvalidOption.js";
@@ -58,6 +59,11 @@ export interface Options {
   readonly rise?: number;
   /** Failures in a row that take a backend down: 1 to 1000, 3 unless said otherwise. */
   readonly fall?: number;
+  /**
+   * The most connections of a backend of which discovery says nothing else: 1 to 1,000,000; no limit unless said
+   * otherwise. A backend that has so many is passed over.
+   */
+  readonly maxConnections?: number | undefined;
 }
 
 const checked = (options: Options) =>
@@ -72,6 +78,10 @@ const checked = (options: Options) =>
       options.fall ?? Settings.defaults.healthCheckFall,
       Settings.table.healthCheckFall.bounds,
     ),
+    maxConnections:
+      options.maxConnections === undefined
+        ? Effect.succeed(Infinity)
+        : InvalidOption.count("maxConnections", options.maxConnections, limitBounds),
   });
 
 /**
@@ -147,9 +157,9 @@ export const make = (
   options: Options,
 ): Effect.Effect<Context.Tag.Service<BackendRegistry>, InvalidOption.InvalidOption, Metrics | Scope.Scope> =>
   Effect.gen(function* () {
-    const thresholds = yield* checked(options);
+    const { maxConnections, ...thresholds } = yield* checked(options);
     const algorithm = options.algorithm ?? algorithms[Settings.defaults.algorithm];
-    const state = MutableRef.make(Pool.make(algorithm, thresholds));
+    const state = MutableRef.make(Pool.make(algorithm, thresholds, maxConnections));
     const metrics = yield* Metrics;
     const log = PoolLog.make();
     const events = yield* PubSub.sliding<PoolEvent>(256);
@@ -202,17 +212,31 @@ export const make = (
         },
       );
 
-    const takeOver = ({ arrivals, departures, invalid }: Listing.Changes) =>
+    const altered = (alterations: ReadonlyArray<Listing.Alteration>) =>
+      change((pool) => Pool.altered(pool, alterations));
+
+    const takeOver = ({ alterations, arrivals, departures, invalid }: Listing.Changes) =>
       Effect.gen(function* () {
         const first = state.current.phase === "starting";
         const come = (yield* EventLoop.mapInSlices(arrivals, stepSize, added)).flat();
+        const others = (yield* EventLoop.mapInSlices(alterations, stepSize, altered)).flat();
         const gone = (yield* EventLoop.mapInSlices(departures, stepSize, removed)).flat();
         if (come.length + gone.length > 0) yield* change((pool) => [Pool.relisted(pool), undefined]);
-        yield* log.listed({ added: come.length, removed: gone.length, first }, state.current);
+        yield* log.listed(
+          { added: come.length, removed: gone.length, altered: others.length, first },
+          state.current,
+        );
         yield* EventLoop.mapInSlices(come, stepSize, (slice) =>
           Effect.forEach(
             slice,
             (backend) => Effect.zipRight(log.added(backend), publish({ _tag: "Added", backend })),
+            { discard: true },
+          ),
+        );
+        yield* EventLoop.mapInSlices(others, stepSize, (slice) =>
+          Effect.forEach(
+            slice,
+            (backend) => Effect.zipRight(log.altered(backend), publish({ _tag: "Altered", backend })),
             { discard: true },
           ),
         );
@@ -230,7 +254,7 @@ export const make = (
         yield* serving;
         yield* log.invalid(invalid);
         yield* Deferred.succeed(firstDiscovery, undefined);
-        return { added: come, removed: gone, invalid };
+        return { added: come, removed: gone, altered: others, invalid };
       });
 
     // One after the other: what a list changes is compared with what the one before has left.
@@ -250,7 +274,9 @@ export const make = (
           ),
         ),
       discovered: (instances) =>
-        Effect.suspend(() => EventLoop.inSlices(Listing.compare(state.current.members, instances))).pipe(
+        Effect.suspend(() =>
+          EventLoop.inSlices(Listing.compare(state.current.members, instances, maxConnections)),
+        ).pipe(
           // A list is taken over as a whole, or not at all.
           Effect.flatMap((changes) => Effect.uninterruptible(takeOver(changes))),
           oneList.withPermits(1),

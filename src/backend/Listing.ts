@@ -1,11 +1,14 @@
 /**
  * What a list of instances changes in a pool. Pure; in slices, because a list may have many thousands of entries.
  */
-import type { Members } from "../balancing/Members.js";
+import { limitBounds, type Members, weightBounds } from "../balancing/Members.js";
 import * as Slots from "../balancing/Slots.js";
 import { isUnspecified } from "../net/IpAddress.js";
 import { isIpAddress } from "../net/SocketAddress.js";
 import { type Backend, type Instance, keyOf } from "./Backend.js";
+
+/** What instances are held to. */
+export { limitBounds, weightBounds };
 
 /**
  * An instance that cannot be a backend. The others stand.
@@ -16,7 +19,7 @@ import { type Backend, type Instance, keyOf } from "./Backend.js";
 export interface InvalidInstance {
   readonly instance: Instance;
   /** The first field that is wrong. */
-  readonly field: "id" | "name" | "host" | "port";
+  readonly field: "id" | "name" | "host" | "port" | "weight" | "limit" | "role";
   /** What is wrong with it, in words that can end a sentence. */
   readonly why: string;
 }
@@ -33,11 +36,23 @@ export interface Arrival {
   readonly leaving: Backend | undefined;
 }
 
+/**
+ * A listed backend of which the list says something else than before.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Alteration {
+  readonly instance: Instance;
+  readonly backend: Backend;
+}
+
 /** What a list changes. */
 export interface Changes {
   readonly arrivals: ReadonlyArray<Arrival>;
   /** Backends that are listed and shall not be any more. */
   readonly departures: ReadonlyArray<Backend>;
+  readonly alterations: ReadonlyArray<Alteration>;
   readonly invalid: ReadonlyArray<InvalidInstance>;
 }
 
@@ -72,6 +87,21 @@ const problemOfPort = (port: unknown): string | undefined =>
     ? undefined
     : `${String(port).slice(0, longestHost)} is not a whole number from 1 to 65535`;
 
+// What is wrong with a whole number that may be left out.
+const problemOfNumber = (
+  value: unknown,
+  { least, most }: { readonly least: number; readonly most: number },
+): string | undefined =>
+  value === undefined ||
+  (typeof value === "number" && Number.isInteger(value) && value >= least && value <= most)
+    ? undefined
+    : `${String(value).slice(0, longestHost)} is not a whole number from ${least} to ${most}`;
+
+const problemOfRole = (role: unknown): string | undefined =>
+  role === undefined || role === "primary" || role === "backup"
+    ? undefined
+    : `${String(role).slice(0, longestHost)} is neither primary nor backup`;
+
 /** What keeps an instance from being a backend; undefined where nothing does. */
 export const problemOf = (instance: Instance): Pick<InvalidInstance, "field" | "why"> | undefined => {
   const { address, id, name } = instance;
@@ -82,11 +112,24 @@ export const problemOf = (instance: Instance): Pick<InvalidInstance, "field" | "
   const ofHost = problemOfHost(address.host);
   if (ofHost !== undefined) return { field: "host", why: ofHost };
   const ofPort = problemOfPort(address.port);
-  return ofPort === undefined ? undefined : { field: "port", why: ofPort };
+  if (ofPort !== undefined) return { field: "port", why: ofPort };
+  const ofWeight = problemOfNumber(instance.weight, weightBounds);
+  if (ofWeight !== undefined) return { field: "weight", why: ofWeight };
+  const ofLimit = problemOfNumber(instance.limit, limitBounds);
+  if (ofLimit !== undefined) return { field: "limit", why: ofLimit };
+  const ofRole = problemOfRole(instance.role);
+  return ofRole === undefined ? undefined : { field: "role", why: ofRole };
 };
 
 /** Entries that are looked at in one step. */
 const entriesInAStep = 32;
+
+/** What an instance says of a backend beside who and where it is, where there is a limit for those that have none. */
+export const termsOf = ({ limit, role, weight }: Instance, limitOfOthers: number) => ({
+  listedWeight: weight ?? 1,
+  limit: limit ?? limitOfOthers,
+  role: role ?? ("primary" as const),
+});
 
 /**
  * What becomes of a pool's members by a list that says: exactly these. Of instances with the same id and address the
@@ -95,6 +138,7 @@ const entriesInAStep = 32;
 export const compare = function* (
   members: Members<Backend>,
   instances: ReadonlyArray<Instance>,
+  limitOfOthers: number,
 ): Generator<void, Changes> {
   const unseen = new Map<string, Backend>();
   for (const values of Slots.chunks(members.slots)) {
@@ -104,6 +148,7 @@ export const compare = function* (
   const seen = new Set<string>();
   const arrivals: Array<Arrival> = [];
   const invalid: Array<InvalidInstance> = [];
+  const alterations: Array<Alteration> = [];
   for (const [i, instance] of instances.entries()) {
     if (i % entriesInAStep === entriesInAStep - 1) yield;
     const problem = problemOf(instance);
@@ -116,9 +161,16 @@ export const compare = function* (
     seen.add(key);
     const known = unseen.get(key);
     unseen.delete(key);
-    if (known === undefined || known.leaving) arrivals.push({ instance, key, leaving: known });
+    if (known === undefined || known.leaving) {
+      arrivals.push({ instance, key, leaving: known });
+      continue;
+    }
+    const { limit, listedWeight, role } = termsOf(instance, limitOfOthers);
+    if (limit !== known.limit || listedWeight !== known.listedWeight || role !== known.role) {
+      alterations.push({ instance, backend: known });
+    }
   }
   const departures: Array<Backend> = [];
   for (const backend of unseen.values()) if (!backend.leaving) departures.push(backend);
-  return { arrivals, departures, invalid };
+  return { arrivals, departures, alterations, invalid };
 };

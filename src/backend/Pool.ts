@@ -15,7 +15,7 @@ import * as Health from "./Health.js";
 import * as Listing from "./Listing.js";
 
 export type { Block, Chunk, Slots } from "../balancing/Slots.js";
-export type { Arrival, InvalidInstance } from "./Listing.js";
+export type { Alteration, Arrival, InvalidInstance } from "./Listing.js";
 
 /**
  * `starting` until discovery has listed once.
@@ -47,9 +47,13 @@ export interface Pool {
   readonly incarnations: number;
   /** Lists so far that changed who is listed. */
   readonly lists: number;
+  /** The most connections of a backend of which discovery says nothing else; Infinity is none. */
+  readonly limit: number;
 
-  /** Hot: connections by slot, and who can take one more. */
+  /** Hot: connections of the primary backends by slot, and which of them can take one more. */
   readonly load: Load.Load;
+  /** Hot: the same of the backups, which are chosen from while no primary backend is eligible. */
+  readonly standby: Load.Load;
   /** Hot: what the algorithm remembers. */
   readonly state: unknown;
   /** Hot: the last results by slot. */
@@ -66,12 +70,12 @@ const notSteered = { admin: "enabled", steered: undefined } as const;
 const mostChosen = 10_000;
 
 /**
- * A pool without backends.
+ * A pool without backends. `limit` is the most connections of a backend of which discovery says nothing else.
  *
  * @since 0.2.0
  * @category constructors
  */
-export const make = (algorithm: Algorithm, thresholds: Health.Thresholds): Pool => ({
+export const make = (algorithm: Algorithm, thresholds: Health.Thresholds, limit = Infinity): Pool => ({
   members: Members.empty,
   algorithm,
   thresholds,
@@ -82,7 +86,9 @@ export const make = (algorithm: Algorithm, thresholds: Health.Thresholds): Pool 
   chosen: new Map(),
   incarnations: 0,
   lists: 0,
+  limit,
   load: Load.empty,
+  standby: Load.empty,
   state: algorithm.initial,
   runs: Slots.empty,
   failing: 0,
@@ -90,7 +96,7 @@ export const make = (algorithm: Algorithm, thresholds: Health.Thresholds): Pool 
 });
 
 /**
- * How many listed backends are up and enabled.
+ * How many listed backends are up and enabled, and of a weight above 0: the backups too, be they in service or not.
  *
  * @example
  * ```ts
@@ -139,14 +145,23 @@ export const current = (pool: Pool, { incarnation, slot }: Backend): Backend | u
   return now?.incarnation === incarnation ? now : undefined;
 };
 
+// Where the connections of a backend are counted.
+const loadOf = (pool: Pool, { role }: Backend): Load.Load => (role === "backup" ? pool.standby : pool.load);
+
+// Of a backend as it is now.
+const countOf = (pool: Pool, backend: Backend): number =>
+  Load.connections(loadOf(pool, backend), backend.slot);
+
 /**
  * Connections assigned to the backend and not yet released; 0 once it has gone.
  *
  * @since 0.2.0
  * @category getters
  */
-export const connections = (pool: Pool, backend: Backend): number =>
-  current(pool, backend) === undefined ? 0 : Load.connections(pool.load, backend.slot);
+export const connections = (pool: Pool, backend: Backend): number => {
+  const now = current(pool, backend);
+  return now === undefined ? 0 : countOf(pool, now);
+};
 
 const runOf = (pool: Pool, slot: number): Health.Run => Slots.get(pool.runs, slot) ?? Health.noRun;
 
@@ -163,22 +178,35 @@ export const lastCheck = (pool: Pool, backend: Backend): number | undefined =>
 const withConnections = (load: Load.Load, backend: Backend, count: number): Load.Load =>
   Load.set(load, backend.slot, count, backend.eligible && count < backend.limit, backend.weight);
 
+const vacated = (load: Load.Load, slot: number): Load.Load => Load.set(load, slot, 0, false, 1);
+
 // The pool with another value for a backend that is in it.
 const withBackend = (pool: Pool, backend: Backend): Pool => {
-  const count = Load.connections(pool.load, backend.slot);
+  const before = Members.get(pool.members, backend.slot) ?? backend;
+  const members = Members.replace(pool.members, backend);
+  const count = countOf(pool, before);
   const isOpen = backend.eligible && count < backend.limit;
-  return {
-    ...pool,
-    members: Members.replace(pool.members, backend),
-    load:
-      isOpen === Load.isOpen(pool.load, backend.slot)
-        ? pool.load
-        : Load.set(pool.load, backend.slot, count, isOpen),
-  };
+  const same =
+    backend.role === before.role &&
+    backend.weight === before.weight &&
+    isOpen === Load.isOpen(loadOf(pool, backend), backend.slot);
+  if (same) return { ...pool, members };
+  if (backend.role === "primary") {
+    const standby = before.role === "primary" ? pool.standby : vacated(pool.standby, backend.slot);
+    return { ...pool, members, load: withConnections(pool.load, backend, count), standby };
+  }
+  const load = before.role === "backup" ? pool.load : vacated(pool.load, backend.slot);
+  return { ...pool, members, load, standby: withConnections(pool.standby, backend, count) };
 };
 
 // For each connection. It names every field, because spreading costs several times as much.
-const withLoad = (pool: Pool, load: Load.Load, state: unknown, connections: number): Pool => ({
+const withLoad = (
+  pool: Pool,
+  backend: Backend,
+  count: number,
+  state: unknown,
+  connections: number,
+): Pool => ({
   members: pool.members,
   algorithm: pool.algorithm,
   thresholds: pool.thresholds,
@@ -189,7 +217,9 @@ const withLoad = (pool: Pool, load: Load.Load, state: unknown, connections: numb
   chosen: pool.chosen,
   incarnations: pool.incarnations,
   lists: pool.lists,
-  load,
+  limit: pool.limit,
+  load: backend.role === "primary" ? withConnections(pool.load, backend, count) : pool.load,
+  standby: backend.role === "backup" ? withConnections(pool.standby, backend, count) : pool.standby,
   state,
   runs: pool.runs,
   failing: pool.failing,
@@ -199,21 +229,27 @@ const withLoad = (pool: Pool, load: Load.Load, state: unknown, connections: numb
 const isFailing = (health: Health.Health, run: Health.Run): boolean => health.up && run.against > 0;
 
 // The pool without what it knows of a slot.
-const withoutBackend = (pool: Pool, { health, slot }: Backend): Pool => ({
+const withoutBackend = (pool: Pool, { health, role, slot }: Backend): Pool => ({
   ...pool,
   members: Members.remove(pool.members, slot),
-  load: Load.set(pool.load, slot, 0, false, 1),
+  load: role === "primary" ? vacated(pool.load, slot) : pool.load,
+  standby: role === "backup" ? vacated(pool.standby, slot) : pool.standby,
   runs: Slots.set(pool.runs, slot, undefined),
   failing: pool.failing - (isFailing(health, runOf(pool, slot)) ? 1 : 0),
 });
 
-const takesNew = (health: Health.Health, leaving: boolean, admin: Admin): boolean =>
-  health.up && !leaving && admin === "enabled";
+// Whether it may get new connections, and its weight, follow from the rest.
+const settled = (backend: Backend): Backend => {
+  const { admin, health, leaving, listedWeight: weight } = backend;
+  return { ...backend, weight, eligible: health.up && !leaving && admin === "enabled" && weight > 0 };
+};
 
-const withNew = (pool: Pool, { id, name, address }: Instance, key: string): readonly [Pool, Backend] => {
+const withNew = (pool: Pool, instance: Instance, key: string): readonly [Pool, Backend] => {
+  const { address, id, name } = instance;
   const incarnation = pool.incarnations + 1;
   const slot = Members.vacant(pool.members);
   const { admin, steered } = pool.chosen.get(key) ?? notSteered;
+  const { limit, listedWeight, role } = Listing.termsOf(instance, pool.limit);
   // Field by field: put together of several objects it would take four times as long, and a list has many thousands.
   const backend: Backend = {
     id,
@@ -223,9 +259,10 @@ const withNew = (pool: Pool, { id, name, address }: Instance, key: string): read
     endpoint: format(address),
     slot,
     incarnation,
-    weight: 1,
-    limit: Infinity,
-    role: "primary",
+    weight: listedWeight,
+    listedWeight,
+    limit,
+    role,
     eligible: false,
     health: Health.unknown,
     leaving: false,
@@ -264,7 +301,7 @@ export const added = (
       after = listed;
       backends.push(backend);
     } else if (now.leaving) {
-      const back = { ...now, leaving: false, eligible: takesNew(now.health, false, now.admin) };
+      const back = settled({ ...now, ...Listing.termsOf(instance, pool.limit), leaving: false });
       after = {
         ...withBackend(after, back),
         listed: after.listed + 1,
@@ -294,14 +331,36 @@ export const removed = (
     if (now === undefined || now.leaving) continue;
     backends.push(now);
     const rest =
-      Load.connections(after.load, now.slot) === 0
+      countOf(after, now) === 0
         ? withoutBackend(after, now)
-        : withBackend(after, { ...now, leaving: true, eligible: false });
+        : withBackend(after, settled({ ...now, leaving: true }));
     after = {
       ...rest,
       listed: after.listed - 1,
       unchecked: after.unchecked - (now.health.checked ? 0 : 1),
     };
+  }
+  return [after, backends];
+};
+
+/**
+ * Discovery says something else of these than before: another weight, limit or role. Answers them as they are then.
+ *
+ * @since 0.2.0
+ * @category transitions
+ */
+export const altered = (
+  pool: Pool,
+  alterations: ReadonlyArray<Listing.Alteration>,
+): readonly [Pool, ReadonlyArray<Backend>] => {
+  const backends: Array<Backend> = [];
+  let after = pool;
+  for (const { backend, instance } of alterations) {
+    const now = current(after, backend);
+    if (now === undefined || now.leaving) continue;
+    const other = settled({ ...now, ...Listing.termsOf(instance, pool.limit) });
+    after = withBackend(after, other);
+    backends.push(other);
   }
   return [after, backends];
 };
@@ -332,6 +391,8 @@ export const serving = (pool: Pool): Pool =>
 export interface DiscoveryChange {
   readonly added: ReadonlyArray<Backend>;
   readonly removed: ReadonlyArray<Backend>;
+  /** Those of which it says something else, as they are now. */
+  readonly altered: ReadonlyArray<Backend>;
   readonly invalid: ReadonlyArray<Listing.InvalidInstance>;
 }
 
@@ -349,14 +410,15 @@ export const discovered = (
   pool: Pool,
   instances: ReadonlyArray<Instance>,
 ): readonly [Pool, DiscoveryChange] => {
-  const slices = Listing.compare(pool.members, instances);
+  const slices = Listing.compare(pool.members, instances, pool.limit);
   let slice = slices.next();
   while (slice.done !== true) slice = slices.next();
-  const { arrivals, departures, invalid } = slice.value;
+  const { alterations, arrivals, departures, invalid } = slice.value;
   const [more, come] = added(pool, arrivals);
-  const [rest, gone] = removed(more, departures);
+  const [others, changed] = altered(more, alterations);
+  const [rest, gone] = removed(others, departures);
   const same = come.length + gone.length === 0;
-  return [serving(same ? rest : relisted(rest)), { added: come, removed: gone, invalid }];
+  return [serving(same ? rest : relisted(rest)), { added: come, removed: gone, altered: changed, invalid }];
 };
 
 /**
@@ -397,7 +459,7 @@ export const observed = (
           failing: pool.failing + (isFailing(health, next) ? 1 : 0) - (isFailing(now.health, run) ? 1 : 0),
         };
   if (health === now.health) return [counted, undefined];
-  const after = { ...now, health, eligible: takesNew(health, now.leaving, now.admin) };
+  const after = settled({ ...now, health });
   const first = !now.health.checked;
   return [
     {
@@ -447,7 +509,7 @@ export const assigned = (
   client: Client,
   tried: ReadonlyArray<Backend>,
 ): readonly [Pool, Assignment | undefined] => {
-  let load = pool.load;
+  let load = pool.members.primaries > 0 ? pool.load : pool.standby;
   for (const { incarnation, slot } of tried) {
     if (Members.get(pool.members, slot)?.incarnation === incarnation) {
       load = Load.set(load, slot, Load.connections(load, slot), false);
@@ -456,9 +518,9 @@ export const assigned = (
   const choice = choose(pool.algorithm, pool.members, load, pool.state, client);
   const backend = choice === undefined ? undefined : Members.get(pool.members, choice.slot);
   if (choice === undefined || backend === undefined) return [pool, undefined];
-  const count = Load.connections(pool.load, choice.slot) + 1;
+  const count = countOf(pool, backend) + 1;
   return [
-    withLoad(pool, withConnections(pool.load, backend, count), choice.state, pool.connections + 1),
+    withLoad(pool, backend, count, choice.state, pool.connections + 1),
     { backend, connections: count },
   ];
 };
@@ -472,9 +534,9 @@ export const assigned = (
 export const released = (pool: Pool, backend: Backend): Pool => {
   const now = current(pool, backend);
   if (now === undefined) return pool;
-  const count = Load.connections(pool.load, now.slot) - 1;
+  const count = countOf(pool, now) - 1;
   if (count < 0) return pool;
-  const after = withLoad(pool, withConnections(pool.load, now, count), pool.state, pool.connections - 1);
+  const after = withLoad(pool, now, count, pool.state, pool.connections - 1);
   return now.leaving && count === 0 ? withoutBackend(after, now) : after;
 };
 
@@ -492,7 +554,7 @@ export interface SteeringChange {
 // The pool with an operator's choice for one of its backends.
 const withChoice = (pool: Pool, now: Backend, admin: Admin, by: Steered): readonly [Pool, Backend] => {
   const steered = now.admin === admin ? now.steered : by;
-  const backend = { ...now, admin, steered, eligible: takesNew(now.health, now.leaving, admin) };
+  const backend = settled({ ...now, admin, steered });
   const chosen = new Map(pool.chosen);
   chosen.delete(now.key);
   if (admin !== "enabled") {

@@ -23,6 +23,8 @@ export type PoolEvent =
   | { readonly _tag: "Added"; readonly backend: Backend }
   /** Discovery lists it no longer. */
   | { readonly _tag: "Removed"; readonly backend: Backend }
+  /** Discovery says something else of it than before: its weight, its limit or its role. */
+  | { readonly _tag: "Altered"; readonly backend: Backend }
   | { readonly _tag: "Up"; readonly backend: Backend }
   | { readonly _tag: "Down"; readonly backend: Backend; readonly why: string }
   /** An operator has chosen what becomes of it. */

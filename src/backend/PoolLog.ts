@@ -17,6 +17,13 @@ const idOf = ({ instance }: InvalidInstance): string => String(instance.id).slic
 
 const annotations = (backend: Backend) => ({ backend: describe(backend) });
 
+/** What discovery says of a backend: a limit only where there is one. */
+const termsOf = ({ limit, listedWeight, role }: Backend) => ({
+  weight: listedWeight,
+  ...(limit === Infinity ? {} : { max_connections: limit }),
+  role,
+});
+
 const line = (message: string, fields: Readonly<Record<string, unknown>>, singly: boolean) =>
   Effect.annotateLogs(singly ? Effect.logInfo(message) : Effect.logDebug(message), fields);
 
@@ -24,14 +31,16 @@ const line = (message: string, fields: Readonly<Record<string, unknown>>, singly
 export interface ListSummary {
   readonly added: number;
   readonly removed: number;
+  readonly altered: number;
   /** It is the first. */
   readonly first: boolean;
 }
 
 export interface PoolLog {
-  /** A list is about to be taken over; for each of its changes {@link added} or {@link removed} follows. */
+  /** A list is about to be taken over; for each of its changes {@link added}, {@link altered} or {@link removed} follows. */
   readonly listed: (summary: ListSummary, pool: Pool.Pool) => Effect.Effect<void>;
   readonly added: (backend: Backend) => Effect.Effect<void>;
+  readonly altered: (backend: Backend) => Effect.Effect<void>;
   readonly removed: (backend: Backend, connections: number) => Effect.Effect<void>;
   /** Instances of a list that were left out. */
   readonly invalid: (instances: ReadonlyArray<InvalidInstance>) => Effect.Effect<void>;
@@ -70,9 +79,9 @@ export const make = (): PoolLog => {
   };
 
   return {
-    listed: ({ added, first, removed }, pool) => {
-      if (added + removed === 0) return Effect.void;
-      singly = !first && added + removed <= mostSingly;
+    listed: ({ added, altered, first, removed }, pool) => {
+      if (added + removed + altered === 0) return Effect.void;
+      singly = !first && added + removed + altered <= mostSingly;
       if (singly) return Effect.void;
       if (added > 0) {
         checkedSingly = false;
@@ -81,10 +90,12 @@ export const make = (): PoolLog => {
       return Effect.annotateLogs(Effect.logInfo("backends listed"), {
         added,
         removed,
+        ...(altered === 0 ? {} : { altered }),
         backends: pool.listed,
       });
     },
     added: (backend) => line("backend added", annotations(backend), singly),
+    altered: (backend) => line("backend altered", { ...annotations(backend), ...termsOf(backend) }, singly),
     removed: (backend, connections) =>
       line("backend removed", { ...annotations(backend), connections }, singly),
     invalid,

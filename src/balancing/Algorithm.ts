@@ -90,7 +90,7 @@ export interface Algorithm<State = unknown> {
  * @category errors
  */
 export class InvalidChoice extends Data.TaggedError("InvalidChoice")<{
-  readonly reason: "no-member" | "not-eligible" | "at-its-limit" | "passed-over";
+  readonly reason: "no-member" | "not-eligible" | "standing-by" | "at-its-limit" | "passed-over";
   /** The name of the algorithm. */
   readonly algorithm: string;
   readonly slot: number;
@@ -104,6 +104,8 @@ export class InvalidChoice extends Data.TaggedError("InvalidChoice")<{
         return `${chose} slot ${this.slot}, where there is no member`;
       case "not-eligible":
         return `${chose} ${this.member}, which is not eligible`;
+      case "standing-by":
+        return `${chose} ${this.member}, a backup, while a primary one is eligible`;
       case "at-its-limit":
         return `${chose} ${this.member}, which is at its limit of connections`;
       case "passed-over":
@@ -137,8 +139,10 @@ export const choose = <State>(
       ? "no-member"
       : !member.eligible
         ? "not-eligible"
-        : Load.connections(load, slot) >= member.limit
-          ? "at-its-limit"
-          : "passed-over";
+        : member.role !== Members.roleInService(members)
+          ? "standing-by"
+          : Load.connections(load, slot) >= member.limit
+            ? "at-its-limit"
+            : "passed-over";
   throw new InvalidChoice({ reason, algorithm: algorithm.name, slot, member: member?.key });
 };

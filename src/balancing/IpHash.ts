@@ -22,7 +22,7 @@ import { canonical } from "../net/IpAddress.js";
 import type { Algorithm } from "./Algorithm.js";
 import { hash, scramble } from "./Hash.js";
 import { connections, isOpen, type Load } from "./Load.js";
-import { get, type Member, type Members, toArray } from "./Members.js";
+import { get, type Member, type Members, roleInService, toArray } from "./Members.js";
 
 const bucketBits = 19;
 /**
@@ -373,8 +373,10 @@ const firstOf = (
   return first;
 };
 
-const eligibleOf = (members: Members): ReadonlyArray<Member> =>
-  toArray(members).filter(({ eligible }) => eligible);
+const eligibleOf = (members: Members): ReadonlyArray<Member> => {
+  const inService = roleInService(members);
+  return toArray(members).filter(({ eligible, role }) => eligible && role === inService);
+};
 
 // The same state, with those that joined the members since its table was built.
 const withJoined = (state: State, members: Members): State => {

@@ -13,6 +13,22 @@ import * as Slots from "./Slots.js";
 export type Role = "primary" | "backup";
 
 /**
+ * The weights that may be given: whole numbers in these bounds.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
+export const weightBounds = { least: 0, most: 256 } as const;
+
+/**
+ * The limits of connections that may be given: whole numbers in these bounds.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
+export const limitBounds = { least: 1, most: 1_000_000 } as const;
+
+/**
  * What an algorithm may know of a backend, besides its connections.
  *
  * @since 0.2.0
@@ -47,6 +63,8 @@ export interface Members<out A extends Member = Member> {
   readonly slots: Slots.Slots<A>;
   /** How many are eligible. */
   readonly eligible: number;
+  /** How many of these are primary. */
+  readonly primaries: number;
   /**
    * Equal for two values with the same eligible members in the same slots, with the same weights and roles; different
    * otherwise, but for one case in 2^51. What an algorithm has prepared holds while this stays the same.
@@ -60,7 +78,7 @@ export interface Members<out A extends Member = Member> {
  * @since 0.2.0
  * @category constructors
  */
-export const empty: Members<never> = { slots: Slots.empty, eligible: 0, fingerprint: 0 };
+export const empty: Members<never> = { slots: Slots.empty, eligible: 0, primaries: 0, fingerprint: 0 };
 
 // Below half of what a number holds exactly, so that a sum of two is exact as well.
 const modulus = 2 ** 51;
@@ -71,6 +89,9 @@ const print = ({ eligible, key, role, slot, weight }: Member): number => {
   const text = `${slot} ${weight} ${role} ${key}`;
   return (hash(text, 1) >>> 6) * 2 ** 25 + (hash(text, 2) >>> 7);
 };
+
+const isPrimary = (member: Member | undefined): boolean =>
+  member?.eligible === true && member.role === "primary";
 
 const changed = <A extends Member>(
   members: Members<A>,
@@ -83,9 +104,18 @@ const changed = <A extends Member>(
   return {
     slots: Slots.set(members.slots, slot, after),
     eligible: members.eligible + (after?.eligible ? 1 : 0) - (before?.eligible ? 1 : 0),
+    primaries: members.primaries + (isPrimary(after) ? 1 : 0) - (isPrimary(before) ? 1 : 0),
     fingerprint: (members.fingerprint + (come - gone) + modulus) % modulus,
   };
 };
+
+/**
+ * Which members connections are given to: the primary ones while one of them is eligible, otherwise the backups.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const roleInService = ({ primaries }: Members): Role => (primaries > 0 ? "primary" : "backup");
 
 /**
  * The member in a slot; undefined where there is none.

@@ -39,13 +39,29 @@ export const ago = (instant: string | null, now: string): string => {
   return seconds < 172_800 ? `${Math.floor(seconds / 3_600)} h` : `${Math.floor(seconds / 86_400)} d`;
 };
 
-const titles = ["ID", "ADDRESS", "STATE", "SINCE", "OPEN", "TOTAL", "FAILED", "CONNECT MS", "WHY"];
+const titles = [
+  "ID",
+  "ADDRESS",
+  "STATE",
+  "SINCE",
+  "ROLE",
+  "WEIGHT",
+  "MAX",
+  "OPEN",
+  "TOTAL",
+  "FAILED",
+  "CONNECT MS",
+  "WHY",
+];
 
 const row = (backend: Backend, now: string): ReadonlyArray<Cell> => [
   cell(backend.id),
   cell(backend.address),
   stateCell(backend),
   { text: ago(backend.since, now), align: "right" },
+  cell(backend.role),
+  figure(backend.weight),
+  figure(backend.max_connections),
   figure(backend.open),
   figure(backend.total),
   figure(backend.connect_failures, backend.connect_failures > 0 ? "yellow" : undefined),

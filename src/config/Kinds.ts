@@ -5,6 +5,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { isIPv6, SocketAddress as NodeSocketAddress } from "node:net";
 import { Duration, Either, Redacted } from "effect";
+import { limitBounds, weightBounds } from "../balancing/Members.js";
 import * as CidrSet from "../net/CidrSet.js";
 import * as IpAddress from "../net/IpAddress.js";
 import { format, isIpAddress, parse, type SocketAddress } from "../net/SocketAddress.js";
@@ -342,9 +343,61 @@ export const canonicalHost = (host: string): string => {
   return zone === undefined ? mapped : `${mapped}%${zone}`;
 };
 
-const readAddresses = (text: string): Either.Either<ReadonlyArray<SocketAddress>, string> => {
+/**
+ * An address of BACKENDS, and what stands behind it.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface ListedBackend extends SocketAddress {
+  readonly weight?: number;
+  /** The most connections at a time. */
+  readonly limit?: number;
+  readonly role?: "backup";
+}
+
+type Terms = Omit<ListedBackend, keyof SocketAddress>;
+
+const termWords = "weight=, max_connections= and backup";
+
+// One word behind an address: what it says, or what is wrong with it.
+const readTerm = (word: string): Terms | { readonly wrong: string } => {
+  if (word === "backup") return { role: "backup" };
+  const [, name = "", value = ""] = /^([^=]*)=(.*)$/.exec(word) ?? [];
+  const isLimit = name === "max_connections" || name === "max_conns";
+  if (name !== "weight" && !isLimit) {
+    return { wrong: `${quote(word)} is none of ${termWords}` };
+  }
+  const { least, most } = isLimit ? limitBounds : weightBounds;
+  const number = /^[0-9]{1,9}$/.test(value) ? Number(value) : Number.NaN;
+  if (!(number >= least && number <= most)) {
+    return { wrong: `${name} has to be a whole number from ${least} to ${most}` };
+  }
+  return isLimit ? { limit: number } : { weight: number };
+};
+
+const readTerms = (words: ReadonlyArray<string>): Terms | { readonly wrong: string } => {
+  let terms: Terms = {};
+  for (const word of words) {
+    const term = readTerm(word);
+    if ("wrong" in term) return term;
+    if (Object.keys(term).some((name) => name in terms)) return { wrong: `${quote(word)} says it twice` };
+    terms = { ...terms, ...term };
+  }
+  return terms;
+};
+
+const showBackend = ({ host, limit, port, role, weight }: ListedBackend): string =>
+  [
+    format({ host, port }),
+    ...(weight === undefined ? [] : [`weight=${weight}`]),
+    ...(limit === undefined ? [] : [`max_connections=${limit}`]),
+    ...(role === undefined ? [] : [role]),
+  ].join(" ");
+
+const readBackends = (text: string): Either.Either<ReadonlyArray<ListedBackend>, string> => {
   const seen = new Set<string>();
-  const addresses: Array<SocketAddress> = [];
+  const backends: Array<ListedBackend> = [];
   const wrongs: Array<string> = [];
   const items = text.split(",").map((item) => item.trim());
   for (const [i, item] of items.entries()) {
@@ -352,30 +405,35 @@ const readAddresses = (text: string): Either.Either<ReadonlyArray<SocketAddress>
       wrongs.push(`item ${i + 1} of ${items.length} is empty`);
       continue;
     }
-    const address = parse(item);
+    const [first = "", ...words] = item.split(/\s+/);
+    const address = parse(first);
     if ("wrong" in address) {
       wrongs.push(`${quote(item)}: ${address.wrong}`);
+      continue;
+    }
+    const terms = readTerms(words);
+    if ("wrong" in terms) {
+      wrongs.push(`${quote(item)}: ${terms.wrong}`);
       continue;
     }
     const key = format({ host: canonicalHost(address.host), port: address.port });
     if (seen.has(key)) wrongs.push(`${quote(item)} is there twice`);
     seen.add(key);
-    addresses.push(address);
+    backends.push({ ...address, ...terms });
   }
-  if (wrongs.length === 0) return Either.right(addresses);
+  if (wrongs.length === 0) return Either.right(backends);
   const more = wrongs.length > 10 ? [`and ${wrongs.length - 10} more`] : [];
   return Either.left([...wrongs.slice(0, 10), ...more].join("; "));
 };
 
-/** A list of addresses and names with their ports, each once. */
-export const addresses = (name: string, about: string) =>
-  withoutDefault<ReadonlyArray<SocketAddress>>({
+/** A list of addresses and names with their ports, each once, and what stands behind them. */
+export const backends = (name: string, about: string) =>
+  withoutDefault<ReadonlyArray<ListedBackend>>({
     name,
     about,
-    accepted:
-      "host:port or [v6]:port, separated by commas, each once, such as 10.0.0.1:3000,[2001:db8::5]:3000",
-    read: readAddresses,
-    show: (list) => list.map(format).join(","),
+    accepted: `host:port or [v6]:port, separated by commas, each once, and behind each, if need be, weight= (${weightBounds.least} to ${weightBounds.most}), max_connections= and backup, such as 10.0.0.1:3000 weight=3 max_connections=100,[2001:db8::5]:3000 backup`,
+    read: readBackends,
+    show: (list) => list.map(showBackend).join(","),
   });
 
 /** The largest file of addresses, in bytes: half a million entries and more. */

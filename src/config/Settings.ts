@@ -25,11 +25,12 @@
 import { isIPv4 } from "node:net";
 import { Config, ConfigError, Data, Duration, Effect, Either, LogLevel, Record } from "effect";
 import { type AlgorithmName, algorithmNames } from "../balancing/Algorithms.js";
+import { limitBounds } from "../balancing/Members.js";
 import * as Kinds from "./Kinds.js";
 import { leastAdminToken } from "./Token.js";
 import * as Variable from "./Variable.js";
 
-export type { Count, Rate } from "./Kinds.js";
+export type { Count, ListedBackend, Rate } from "./Kinds.js";
 export type { Readable, Variable } from "./Variable.js";
 
 /**
@@ -117,7 +118,7 @@ export const table = {
   ),
   operatorToken: Kinds.token("OPERATOR_TOKEN", "sent to the Operator as a bearer token; never logged", 1),
   /** At least one, IP addresses or names, each once; undefined when an Operator is to be asked. */
-  backends: Kinds.addresses(
+  backends: Kinds.backends(
     "BACKENDS",
     "a fixed list in place of an Operator; names are resolved again on each DISCOVERY_INTERVAL",
   ),
@@ -227,6 +228,12 @@ export const table = {
     "MAX_CONNECTIONS",
     "how many connections there may be at a time: further clients wait until one has ended, and are reset, a few each second, once none has for 10 seconds; unset, as many as the descriptors allow",
     { least: 1, most: 1_000_000 },
+  ),
+  /** Undefined where there is no limit. */
+  maxConnectionsPerBackend: Kinds.limit(
+    "MAX_CONNECTIONS_PER_BACKEND",
+    "how many connections a backend may have at a time: one that has so many is passed over, and when all are full clients are reset; what BACKENDS or the Operator says of a backend goes before it; unset, as many as come",
+    limitBounds,
   ),
   /** Undefined where there is no limit. */
   maxConnectionsPerClient: Kinds.limit(

@@ -36,6 +36,19 @@ export interface Skipped {
 }
 
 /**
+ * A value of an entry that is wrong and counts as absent. The entry stands.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Ignored {
+  /** The entry, as a message can name it. */
+  readonly entry: string;
+  /** Which value, and why, in words that can end a sentence. */
+  readonly why: string;
+}
+
+/**
  * A list of backends, as it was had.
  *
  * @since 0.1.0
@@ -44,6 +57,7 @@ export interface Skipped {
 export interface Answer {
   readonly instances: ReadonlyArray<Instance>;
   readonly skipped: ReadonlyArray<Skipped>;
+  readonly ignored?: ReadonlyArray<Ignored> | undefined;
 }
 
 /**

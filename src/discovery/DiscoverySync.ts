@@ -40,7 +40,14 @@ import * as Settings from "../config/Settings.js";
 import { printable } from "../log/ForeignText.js";
 import * as LogOnce from "../log/LogOnce.js";
 import { Metrics } from "../metrics/Metrics.js";
-import { type Answer, Discovery, DiscoveryError, type DiscoveryFailure, type Skipped } from "./Discovery.js";
+import {
+  type Answer,
+  Discovery,
+  DiscoveryError,
+  type DiscoveryFailure,
+  type Ignored,
+  type Skipped,
+} from "./Discovery.js";
 
 /**
  * @since 0.2.0
@@ -169,6 +176,18 @@ const makeSkippedLog = () =>
     more: (count) => Effect.annotateLogs(Effect.logWarning("more instances skipped"), { instances: count }),
   });
 
+/** Logs values that were not ignored in the answer before. */
+const makeIgnoredLog = () =>
+  LogOnce.make<Ignored>({
+    textOf: ({ entry, why }) => `${printable(entry, mostShown)}\n${printable(why, mostShown)}`,
+    line: ({ entry, why }) =>
+      Effect.annotateLogs(Effect.logWarning("value of an instance ignored"), {
+        instance: printable(entry, mostShown),
+        why: printable(why, mostShown),
+      }),
+    more: (count) => Effect.annotateLogs(Effect.logWarning("more values ignored"), { values: count }),
+  });
+
 const logRecovered = ({ failures, since }: Outage, at: number) =>
   Effect.logInfo("discovery has recovered").pipe(
     Effect.annotateLogs({ after: Duration.format(Duration.millis(Math.round(at - since))), failures }),
@@ -201,6 +220,7 @@ export const make = (
     const metrics = yield* Metrics;
     const state = yield* Ref.make(initial);
     const logSkipped = makeSkippedLog();
+    const logIgnored = makeIgnoredLog();
 
     const takeOver = (answer: Answer, pushed: boolean) =>
       Effect.gen(function* () {
@@ -270,6 +290,7 @@ export const make = (
     const onAnswer = (answer: Answer, pushed: boolean) =>
       Effect.gen(function* () {
         yield* logSkipped(answer.skipped);
+        yield* logIgnored(answer.ignored ?? []);
         yield* checked(source, answer);
         yield* takeOver(answer, pushed);
       });

@@ -6,10 +6,10 @@
  */
 import { Either } from "effect";
 import type { Instance } from "../backend/Backend.js";
-import { type InvalidInstance, problemOf } from "../backend/Listing.js";
+import { type InvalidInstance, limitBounds, problemOf, weightBounds } from "../backend/Listing.js";
 import { printable } from "../log/ForeignText.js";
 import { format, isIpAddress } from "../net/SocketAddress.js";
-import type { Answer, Skipped } from "./Discovery.js";
+import type { Answer, Ignored, Skipped } from "./Discovery.js";
 import { oversized } from "./JsonList.js";
 
 /** The port of an instance that does not say which. */
@@ -18,7 +18,7 @@ export const defaultPort = 8080;
 /** The longest entry that is read, in bytes. */
 export const longestEntry = 128 * 1024;
 
-/** How many skipped entries are named one by one. */
+/** How many skipped entries, and how many wrong values, are named one by one. */
 const mostSkipped = 1000;
 
 /** What the Operator calls the fields of an instance. */
@@ -27,6 +27,9 @@ const fields: Readonly<Record<InvalidInstance["field"], string>> = {
   name: "name",
   host: "ip_address",
   port: "default_port",
+  weight: "weight",
+  limit: "max_connections",
+  role: "backup",
 };
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -47,7 +50,54 @@ const inactive = (why: string): Either.Either<never, Refusal> => Either.left({ w
 const wrongType = (field: string, value: unknown, expected: string): string =>
   value === undefined ? `${field} is missing` : `${field} is not ${expected}`;
 
-const readEntry = (entry: unknown): Either.Either<Instance, Refusal> => {
+/** A value that may be left out: what it is, or why it counts as absent. */
+type Optional<A> = { readonly value: A | undefined } | { readonly wrong: string };
+
+const optionalNumber = (
+  field: string,
+  value: unknown,
+  { least, most }: { readonly least: number; readonly most: number },
+): Optional<number> => {
+  if (value === undefined || value === null) return { value: undefined };
+  return typeof value === "number" && Number.isInteger(value) && value >= least && value <= most
+    ? { value }
+    : { wrong: `${field} is not a whole number from ${least} to ${most}` };
+};
+
+const optionalRole = (backup: unknown): Optional<NonNullable<Instance["role"]>> => {
+  if (backup === undefined || backup === null) return { value: undefined };
+  return typeof backup === "boolean"
+    ? { value: backup ? "backup" : "primary" }
+    : { wrong: "backup is neither true nor false" };
+};
+
+/** A backend, and values of its entry that count as absent. */
+interface Entry {
+  readonly instance: Instance;
+  readonly wrongs: ReadonlyArray<string>;
+}
+
+/** The instance with what its entry says of how much it shall get. */
+const withTerms = (instance: Instance, { backup, max_connections, weight }: Fields): Entry => {
+  const terms = {
+    weight: optionalNumber("weight", weight, weightBounds),
+    limit: optionalNumber("max_connections", max_connections, limitBounds),
+    role: optionalRole(backup),
+  };
+  const wrongs = Object.values(terms).flatMap((term) => ("wrong" in term ? [term.wrong] : []));
+  const given = <A>(term: Optional<A>): A | undefined => ("value" in term ? term.value : undefined);
+  return {
+    instance: {
+      ...instance,
+      weight: given(terms.weight),
+      limit: given(terms.limit),
+      role: given(terms.role),
+    },
+    wrongs,
+  };
+};
+
+const readEntry = (entry: unknown): Either.Either<Entry, Refusal> => {
   if (entry === oversized) return malformed(`it is longer than ${longestEntry / 1024} KiB`);
   if (!isObject(entry)) return malformed("it is not an object");
   const { default_port, deleted_at, id, ip_address, state } = entry;
@@ -65,7 +115,7 @@ const readEntry = (entry: unknown): Either.Either<Instance, Refusal> => {
   const instance: Instance = { id, address: { host: ip_address, port: port === 0 ? defaultPort : port } };
   const problem = problemOf(instance);
   return problem === undefined
-    ? Either.right(instance)
+    ? Either.right(withTerms(instance, entry))
     : malformed(`${fields[problem.field]}: ${printable(problem.why, 120)}`);
 };
 
@@ -87,13 +137,19 @@ const nameOf = (entry: unknown, place: number): string => {
 export class OperatorList {
   readonly #instances = new Map<string, Instance>();
   readonly #skipped: Array<Skipped> = [];
+  readonly #ignored: Array<Ignored> = [];
   #unnamed = 0;
   #unnamedMalformed = false;
 
   add(entry: unknown, place: number): void {
     Either.match(readEntry(entry), {
       onLeft: ({ malformed, why }) => this.#skip(() => nameOf(entry, place), why, malformed),
-      onRight: (instance) => this.#list(instance),
+      onRight: ({ instance, wrongs }) => {
+        for (const why of wrongs) {
+          if (this.#ignored.length < mostSkipped) this.#ignored.push({ entry: nameOf(entry, place), why });
+        }
+        this.#list(instance);
+      },
     });
   }
 
@@ -108,7 +164,11 @@ export class OperatorList {
               malformed: this.#unnamedMalformed,
             },
           ];
-    return { instances: [...this.#instances.values()], skipped: [...this.#skipped, ...others] };
+    return {
+      instances: [...this.#instances.values()],
+      skipped: [...this.#skipped, ...others],
+      ignored: this.#ignored,
+    };
   }
 
   #list(instance: Instance): void {

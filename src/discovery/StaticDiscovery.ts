@@ -40,8 +40,11 @@ export type { LookupError, NameLookup } from "./NameLookup.js";
  * @category models
  */
 export interface Options {
-  /** Where the backends are: IP addresses, or names that stand for all the addresses they have. */
-  readonly backends: ReadonlyArray<SocketAddress>;
+  /**
+   * Where the backends are: IP addresses, or names that stand for all the addresses they have. Weight, limit and role of a
+   * name are those of each of its addresses.
+   */
+  readonly backends: ReadonlyArray<ListedBackend>;
   /**
    * How long a list waits for the first address of a name; for the other names it waits a second at most. One that takes
    * longer is looked up on. 3 s unless said otherwise.
@@ -50,6 +53,14 @@ export interface Options {
   /** How names are looked up; as this host is set up, unless something else is given. */
   readonly lookUp?: NameLookup.NameLookup;
 }
+
+/**
+ * An address and a port, and how much is to be given to what is there.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type ListedBackend = SocketAddress & Pick<Instance, "weight" | "limit" | "role">;
 
 /** How long a list waits for the rest of its names when it knows an address already. */
 const grace = Duration.seconds(1);
@@ -76,7 +87,7 @@ interface Name {
 }
 
 const checkBackends = (
-  backends: ReadonlyArray<SocketAddress>,
+  backends: ReadonlyArray<ListedBackend>,
 ): Effect.Effect<void, InvalidOption.InvalidOption> => {
   const wrong = backends.findIndex(
     ({ host, port }) =>
@@ -175,12 +186,13 @@ export const make = (
       for (const backend of backends) {
         const id = format(backend);
         const name = names.get(backend.host);
+        const { host, port, ...terms } = backend;
         if (name === undefined) {
-          instances.push({ id, address: backend });
+          instances.push({ id, address: { host, port }, ...terms });
           continue;
         }
         for (const host of name.addresses) {
-          instances.push({ id: `${id}@${host}`, name: id, address: { host, port: backend.port } });
+          instances.push({ id: `${id}@${host}`, name: id, address: { host, port }, ...terms });
         }
         if (name.failure === undefined) continue;
         const kept = name.addresses.length === 0 ? "" : "; the addresses it had are kept";

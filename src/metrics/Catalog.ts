@@ -193,6 +193,7 @@ export const catalog = {
 export const values = {
   refused: [
     "no-backend",
+    "backends-full",
     "connect-failed",
     "at-capacity",
     "proxy-header",

@@ -146,6 +146,15 @@ export const BackendStatus = Schema.Struct({
   }),
   why: Schema.NullOr(Schema.String).annotations({ description: "Why it is down." }),
   last_check: Schema.NullOr(Instant),
+  role: Schema.Literal("primary", "backup").annotations({
+    description: "A backup gets connections only while no primary backend can.",
+  }),
+  weight: Schema.Number.annotations({
+    description: "Its share of the connections relative to the others; with 0 it gets no new ones.",
+  }),
+  max_connections: Schema.NullOr(Count).annotations({
+    description: "The most connections that it may have at a time; null where there is no limit.",
+  }),
   open: Count.annotations({ description: "Connections open on it." }),
   peak: Count.annotations({ description: "The most connections it had at one time." }),
   total: Count.annotations({ description: "Connections made to it." }),
@@ -288,6 +297,7 @@ export const Event = Schema.Struct({
   kind: Schema.Literal(
     "added",
     "removed",
+    "altered",
     "up",
     "down",
     "steered",
@@ -299,7 +309,8 @@ export const Event = Schema.Struct({
     description: "`id (address)` of the backend concerned.",
   }),
   detail: Schema.optionalWith(Schema.String, { exact: true }).annotations({
-    description: "Why it is down, who steered it and to what, or the phase that begins.",
+    description:
+      "Why it is down, who steered it and to what, what discovery says of it now, or the phase that begins.",
   }),
   reason: Schema.optionalWith(Schema.String, { exact: true }).annotations({
     description: "Of refusals: why connections are reset.",

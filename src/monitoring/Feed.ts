@@ -13,6 +13,7 @@ import type { PoolEvent } from "../backend/PoolEvent.js";
 import * as EventLoop from "../clock/EventLoop.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
 import * as WallClock from "../clock/WallClock.js";
+import { quantity } from "../log/Quantity.js";
 import { Metrics } from "../metrics/Metrics.js";
 import type { Program } from "../metrics/ProcessGauges.js";
 import { Sessions } from "../proxy/Sessions.js";
@@ -39,6 +40,15 @@ const ofPool = (event: PoolEvent): EventFields => {
       return { kind: "added", backend: describe(event.backend) };
     case "Removed":
       return { kind: "removed", backend: describe(event.backend) };
+    case "Altered": {
+      const { limit, listedWeight, role } = event.backend;
+      const most = limit === Infinity ? "" : `, at most ${quantity(limit, "connection")}`;
+      return {
+        kind: "altered",
+        backend: describe(event.backend),
+        detail: `${role}, weight ${listedWeight}${most}`,
+      };
+    }
     case "Up":
       return { kind: "up", backend: describe(event.backend) };
     case "Down":

@@ -64,6 +64,7 @@ export const observe = (
 
 const reasons: Readonly<Record<string, string>> = {
   "no-backend": "no backend is healthy",
+  "backends-full": "all healthy backends are full",
   "connect-failed": "no backend can be connected to",
   "at-capacity": "there are as many connections as there can be",
   "proxy-header": "connections do not begin with a right PROXY header",

@@ -44,6 +44,8 @@ export const text = ({ backend = "", count = 0, detail, kind, reason = "", secon
       return `${backend} was discovered`;
     case "removed":
       return `${backend} is no longer listed`;
+    case "altered":
+      return `${backend} is listed otherwise: ${detail ?? ""}`;
     case "up":
       return `${backend} is up`;
     case "down":

@@ -67,10 +67,19 @@ export const columns: ReadonlyArray<Column> = [
     text: ({ since }, now) => Format.age(since, now),
   },
   figure(
+    "weight",
+    "Weight",
+    ({ weight }) => weight,
+    ({ weight }) => String(weight),
+  ),
+  figure(
     "open",
     "Open",
     ({ open }) => open,
-    ({ open }) => Format.count(open),
+    ({ max_connections, open }) =>
+      max_connections === null
+        ? Format.count(open)
+        : `${Format.count(open)} of ${Format.count(max_connections)}`,
   ),
   figure(
     "peak",

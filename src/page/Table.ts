@@ -32,6 +32,7 @@ const plain = Rows.columns.filter(({ name }) => name !== "backend" && name !== "
 const line = (first: Rows.Row, steer: (verb: Verb, row: Rows.Row) => void): Line => {
   let row = first;
   const address = first.address === first.id ? [] : [element("small", {}, first.address)];
+  const role = element("small");
   const badge = element("span", { class: "badge" });
   const why = element("small");
   const cells = plain.map((column) => ({
@@ -50,7 +51,7 @@ const line = (first: Rows.Row, steer: (verb: Verb, row: Rows.Row) => void): Line
   const tr = element(
     "tr",
     {},
-    element("th", { scope: "row" }, element("span", { class: "id" }, first.id), ...address),
+    element("th", { scope: "row" }, element("span", { class: "id" }, first.id), ...address, role),
     element("td", { class: "state" }, badge, why),
     ...cells.map(({ cell }) => cell),
     element("td", { class: "steering" }, ...buttons.map(({ button }) => button)),
@@ -62,6 +63,7 @@ const line = (first: Rows.Row, steer: (verb: Verb, row: Rows.Row) => void): Line
       const state = known ? next.state : "unknown";
       if (tr.dataset["state"] !== state) tr.dataset["state"] = state;
       setText(badge, state);
+      setText(role, next.role === "backup" ? "backup" : "");
       setText(why, reason(next));
       for (const { cell, name, text } of cells) {
         setText(cell, text(next, now));

@@ -22,6 +22,8 @@ export type EndedBy =
   | "backend-reset"
   /** The balancer: no backend was healthy. */
   | "no-backend"
+  /** The balancer: every healthy backend had as many connections as it may have. */
+  | "backends-full"
   /** The balancer: none of the backends that it may try could be connected to. */
   | "connect-failed"
   /** The balancer: it had as many connections as it can have, and none of them ended for long. */

@@ -88,7 +88,13 @@ export class Session implements ForwardOptions {
 export type CutReason = Extract<EndedBy, "disabled" | "backend-down" | "max-age">;
 
 /** Why a session is refused. */
-export type Refusal = "no-backend" | "connect-failed" | "at-capacity" | "proxy-header" | Denial;
+export type Refusal =
+  | "no-backend"
+  | "backends-full"
+  | "connect-failed"
+  | "at-capacity"
+  | "proxy-header"
+  | Denial;
 
 /** What follows from an attempt. */
 export type Decision =
@@ -219,6 +225,9 @@ export const make = ({
     Effect.flatMap(registry.pool, (pool): Effect.Effect<Decision> => {
       if (session.failed.length > 0) {
         return Effect.succeed(refuse("connect-failed", "no other healthy backend to try"));
+      }
+      if (Pool.healthy(pool) > 0) {
+        return Effect.succeed(refuse("backends-full", "all healthy backends are full"));
       }
       if (session.waited || pool.unchecked === 0) {
         return Effect.succeed(refuse("no-backend", "no healthy backend"));

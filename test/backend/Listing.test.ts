@@ -26,6 +26,12 @@ describe("an instance", () => {
     ["port", at("10.0.0.1", 0)],
     ["port", at("10.0.0.1", 80.5)],
     ["port", at("10.0.0.1", Number.NaN)],
+    ["weight", { ...good, weight: 257 }],
+    ["weight", { ...good, weight: -1 }],
+    ["weight", { ...good, weight: 1.5 }],
+    ["limit", { ...good, limit: 0 }],
+    ["limit", { ...good, limit: Number.POSITIVE_INFINITY }],
+    ["role", { ...good, role: "spare" as "backup" }],
   ] as const)("with a wrong %s cannot be a backend", (field, instance) => {
     assert.strictEqual(problemOf(instance)?.field, field);
   });
@@ -36,6 +42,8 @@ describe("an instance", () => {
     { ...good, id: "Zürich 1" },
     { ...good, name: `${"x".repeat(253)}:65535` },
     at("::1", 65535),
+    { ...good, weight: 0, limit: 1, role: "backup" as const },
+    { ...good, weight: 256, limit: 1_000_000, role: "primary" as const },
     at("fe80::1%eth0", 1),
   ])("with an id that can be printed, an IP address and a port can", (instance) => {
     assert.isUndefined(problemOf(instance));
@@ -45,7 +53,7 @@ describe("an instance", () => {
 describe("a list", () => {
   it("is compared in slices, and names each instance once", () => {
     const instances = Array.from({ length: 10_000 }, (_, i) => at(`10.0.${(i >> 8) & 255}.${i & 255}`, 80));
-    const slices = compare(empty, [...instances, ...instances, at("localhost", 80)]);
+    const slices = compare(empty, [...instances, ...instances, at("localhost", 80)], Infinity);
     let yields = 0;
     let slice = slices.next();
     for (; slice.done !== true; slice = slices.next()) yields += 1;

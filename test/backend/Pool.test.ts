@@ -288,7 +288,7 @@ describe("Pool", () => {
         ["c", "a", "b"].map((id) => instance(id)),
       );
       assert.strictEqual(after, pool);
-      assert.deepStrictEqual(change, { added: [], removed: [], invalid: [] });
+      assert.deepStrictEqual(change, { added: [], removed: [], altered: [], invalid: [] });
     });
 
     it("keeps round-robin's rotation through lists in another order", () => {

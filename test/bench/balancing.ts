@@ -14,10 +14,11 @@ import * as Pool from "../../src/backend/Pool.js";
 import type { Algorithm, Prepared } from "../../src/balancing/Algorithm.js";
 import { ipHash } from "../../src/balancing/IpHash.js";
 import { leastConnections } from "../../src/balancing/LeastConnections.js";
+import { random } from "../../src/balancing/Random.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
 import { Recorder } from "../../src/metrics/Recorder.js";
 
-const algorithms: ReadonlyArray<Algorithm> = [roundRobin, leastConnections, ipHash];
+const algorithms: ReadonlyArray<Algorithm> = [roundRobin, leastConnections, ipHash, random];
 const sizes = [100, 1_000, 10_000];
 const rounds = 25;
 const warmUpRounds = 5;
@@ -36,10 +37,19 @@ const longestBuildMillis = 150;
 const thresholds = { rise: 2, fall: 3 };
 const up: Observation = { by: "probe", began: 0, failure: undefined };
 
-const instances = (size: number) =>
+/** How heavy the n-th backend is. */
+type Weights = (n: number) => number;
+const weights: Readonly<Record<string, Weights>> = {
+  alike: () => 1,
+  // As many as there can be, in no order.
+  many: (n) => 1 + ((n * 167) & 255),
+};
+
+const instances = (size: number, weightOf: Weights = () => 1) =>
   Array.from({ length: size }, (_, i) => ({
     id: `web-${i}`,
     address: { host: `10.0.${i >> 8}.${i & 255}`, port: 3000 },
+    weight: weightOf(i),
   }));
 
 const clients = Array.from({ length: choices }, (_, i) => ({
@@ -68,8 +78,8 @@ const show = ({ low, median, high }: Spread): string =>
 /** Microseconds each, of as many as were done since a time. */
 const each = (since: number, count: number): number => ((performance.now() - since) * 1000) / count;
 
-const serving = (algorithm: Algorithm, size: number): Pool.Pool => {
-  let [pool] = Pool.discovered(Pool.make(algorithm, thresholds), instances(size));
+const serving = (algorithm: Algorithm, size: number, weightOf?: Weights, limit?: number): Pool.Pool => {
+  let [pool] = Pool.discovered(Pool.make(algorithm, thresholds, limit), instances(size, weightOf));
   for (const backend of Pool.backends(pool)) [pool] = Pool.observed(pool, backend, up, 0);
   return pool;
 };
@@ -93,8 +103,12 @@ interface Costs {
   readonly observe: Spread;
 }
 
-const poolCosts = (algorithm: Algorithm, size: number): Costs => {
-  let pool = serving(algorithm, size);
+// With weights there are limits as well, at which a part of the backends arrives.
+const limitFor = (size: number, weightOf: Weights): number | undefined =>
+  weightOf === weights["alike"] ? undefined : Math.ceil((1.5 * choices) / size);
+
+const poolCosts = (algorithm: Algorithm, size: number, weightOf: Weights): Costs => {
+  let pool = serving(algorithm, size, weightOf, limitFor(size, weightOf));
   const prepared = prepare(pool);
   if (prepared !== undefined) pool = Pool.prepared(pool, prepared[0]);
   const assign: Array<number> = [];
@@ -128,10 +142,10 @@ const poolCosts = (algorithm: Algorithm, size: number): Costs => {
 const turn = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)));
 
 /** One assignment and its release as Effects, in µs for the pair. */
-const registryCosts = (algorithm: Algorithm, size: number): Promise<Spread> =>
+const registryCosts = (algorithm: Algorithm, size: number, weightOf: Weights): Promise<Spread> =>
   Effect.gen(function* () {
     const registry = yield* BackendRegistry;
-    yield* registry.discovered(instances(size));
+    yield* registry.discovered(instances(size, weightOf));
     for (const backend of Pool.backends(yield* registry.pool)) yield* registry.observed(backend, up);
     // Until no table is being built any more: none that is takes this many turns.
     let last = algorithm.initial;
@@ -161,8 +175,9 @@ const registryCosts = (algorithm: Algorithm, size: number): Promise<Spread> =>
 /** The whole of a table's build and the longest of its slices, each slice by its median over the rounds. */
 const buildCosts = (
   size: number,
+  weightOf?: Weights,
 ): { readonly whole: Spread; readonly longest: number; readonly slices: number } => {
-  const pool = serving(ipHash, size);
+  const pool = serving(ipHash, size, weightOf);
   const wholes: Array<number> = [];
   const slices: Array<Array<number>> = [];
   for (let round = -2; round < 9; round++) {
@@ -215,24 +230,24 @@ const verdict = (what: string, value: number, limit: number, unit: string): void
 
 print(`Node ${process.version}; median µs of one (middle half), ${rounds} rounds of ${choices}`);
 print(
-  ["algorithm", "backends"].map((head) => head.padEnd(18)).join("") +
+  ["algorithm", "backends", "weights"].map((head) => head.padEnd(18)).join("") +
     ["choose+account", "release", "observe", "registry: both"].map((head) => head.padEnd(20)).join(""),
 );
 const verdicts: Array<() => void> = [];
 for (const algorithm of algorithms) {
   for (const size of sizes) {
-    const { assign, observe, release } = poolCosts(algorithm, size);
-    const both = await registryCosts(algorithm, size);
-    print(
-      algorithm.name.padEnd(18) +
-        String(size).padEnd(18) +
-        [assign, release, observe, both].map(show).join(""),
-    );
-    const target = targets.get(size);
-    if (target !== undefined) {
-      verdicts.push(() =>
-        verdict(`${algorithm.name}, ${size} backends, choose+account`, assign.median, target, "µs"),
+    for (const [name, weightOf] of Object.entries(weights)) {
+      const { assign, observe, release } = poolCosts(algorithm, size, weightOf);
+      const both = await registryCosts(algorithm, size, weightOf);
+      print(
+        [algorithm.name, size, name].map((cell) => String(cell).padEnd(18)).join("") +
+          [assign, release, observe, both].map(show).join(""),
       );
+      const target = targets.get(size);
+      if (target !== undefined) {
+        const what = `${algorithm.name}, ${size} backends, weights ${name}, choose+account`;
+        verdicts.push(() => verdict(what, assign.median, target, "µs"));
+      }
     }
   }
 }
@@ -248,6 +263,10 @@ for (const size of sizes) {
 print("");
 print("ip-hash's table, ms");
 for (const size of [1, 10, ...sizes]) {
+  const weighted = buildCosts(size, weights["many"]);
+  print(
+    `${String(size).padEnd(8)}many weights: whole ${show(weighted.whole)}longest ${weighted.longest.toFixed(2)}`,
+  );
   const { longest, slices, whole } = buildCosts(size);
   print(`${String(size).padEnd(8)}whole ${show(whole)}longest of ${slices} slices ${longest.toFixed(2)}`);
   verdicts.push(() => {

@@ -89,6 +89,7 @@ describe("Settings", () => {
       ALLOW_CLIENTS: "none",
       DENY_CLIENTS: "none",
       MAX_CONNECTIONS: "none",
+      MAX_CONNECTIONS_PER_BACKEND: "none",
       MAX_CONNECTIONS_PER_CLIENT: "none",
       MAX_CONNECTION_RATE_PER_CLIENT: "none",
       DRAIN_TIMEOUT: "30s",
@@ -308,8 +309,8 @@ describe("Settings", () => {
 
     it("tell what could have been chosen", () => {
       assert.include(
-        refusedAlone("LB_ALGORITHM", "random"),
-        "accepted: round-robin, least-connections, ip-hash",
+        refusedAlone("LB_ALGORITHM", "fastest"),
+        "accepted: round-robin, least-connections, ip-hash, random",
       );
       assert.include(refusedAlone("LOG_LEVEL", "trace"), "accepted: debug, info, warn, error, warning");
       assert.include(refusedAlone("ENVIRONMENT", "test"), "accepted: development, staging, production");
@@ -682,6 +683,36 @@ describe("Settings", () => {
   });
 
   describe("BACKENDS", () => {
+    it("takes nginx's words behind an address, and shows what it has read", () => {
+      const text =
+        "10.0.0.1:3000 weight=3 max_connections=100, web.internal:80  max_conns=7\tbackup ,[::1]:81 weight=0";
+      assert.deepStrictEqual(accepted({ BACKENDS: text }).backends, [
+        { host: "10.0.0.1", port: 3000, weight: 3, limit: 100 },
+        { host: "web.internal", port: 80, limit: 7, role: "backup" },
+        { host: "::1", port: 81, weight: 0 },
+      ]);
+      assert.strictEqual(
+        Settings.describe(accepted({ BACKENDS: text })).BACKENDS,
+        "10.0.0.1:3000 weight=3 max_connections=100,web.internal:80 max_connections=7 backup,[::1]:81 weight=0",
+      );
+    });
+
+    it.each([
+      ["weight=257", /weight has to be a whole number from 0 to 256/],
+      ["weight=-1", /weight has to be/],
+      ["weight=1.5", /weight has to be/],
+      ["weight=", /weight has to be/],
+      ["max_connections=0", /max_connections has to be a whole number from 1 to 1000000/],
+      ["max_conns=x", /max_conns has to be/],
+      ["weight=1 weight=2", /says it twice/],
+      ["max_conns=1 max_connections=2", /says it twice/],
+      ["down", /is none of weight=, max_connections= and backup/],
+      ["backup=1", /is none of/],
+      ["weight", /is none of/],
+    ])("refuses %s behind an address, and says why", (words, why) => {
+      assert.match(refusedAlone("BACKENDS", `10.0.0.1:80 ${words},10.0.0.2:80`), why);
+    });
+
     it("are addresses and names with their ports", () => {
       assert.deepStrictEqual(
         accepted({ BACKENDS: "10.0.0.1:80, [2001:db8::5]:3000 ,web.internal:81,10.0.0.1:81" }).backends,
@@ -712,6 +743,7 @@ describe("Settings", () => {
     });
 
     it("are refused when two spellings lead to one place, or an item is missing", () => {
+      refusedAlone("BACKENDS", "10.0.0.1:80 backup,10.0.0.1:80");
       refusedAlone("BACKENDS", "WEB:80,web:80");
       refusedAlone("BACKENDS", "[::1]:80,[0:0::1]:80");
       refusedAlone("BACKENDS", "10.0.0.1:80,");

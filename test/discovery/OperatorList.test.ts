@@ -155,4 +155,33 @@ describe("OperatorList", () => {
     assert.lengthOf(long.instances, 0);
     assert.isTrue(long.skipped.every(({ malformed, why }) => malformed && why.length < 200));
   });
+
+  it("takes weight, max_connections and backup; a wrong value counts as absent, and is named", () => {
+    const answer = read([
+      instance("a", { weight: 0, max_connections: 1, backup: true }),
+      instance("b", { weight: 256, max_connections: 1_000_000, backup: false }),
+      instance("c", { weight: null, max_connections: null, backup: null }),
+      instance("d"),
+      instance("e", { weight: "3", max_connections: 0, backup: "yes" }),
+      instance("f", { weight: 2.5, max_connections: 7 }),
+    ]);
+    assert.deepStrictEqual(
+      answer.instances.map(({ limit, role, weight }) => [weight, limit, role]),
+      [
+        [0, 1, "backup"],
+        [256, 1_000_000, "primary"],
+        [undefined, undefined, undefined],
+        [undefined, undefined, undefined],
+        [undefined, undefined, undefined],
+        [undefined, 7, undefined],
+      ],
+    );
+    assert.deepStrictEqual(answer.ignored, [
+      { entry: "e", why: "weight is not a whole number from 0 to 256" },
+      { entry: "e", why: "max_connections is not a whole number from 1 to 1000000" },
+      { entry: "e", why: "backup is neither true nor false" },
+      { entry: "f", why: "weight is not a whole number from 0 to 256" },
+    ]);
+    assert.deepStrictEqual(answer.skipped, []);
+  });
 });

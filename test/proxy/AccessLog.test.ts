@@ -26,6 +26,7 @@ const everyEnd: Readonly<Record<EndedBy, boolean>> = {
   "client-reset": false,
   "backend-reset": false,
   "no-backend": false,
+  "backends-full": false,
   "connect-failed": false,
   "at-capacity": false,
   "proxy-header": false,

@@ -197,6 +197,23 @@ describe("LoadBalancer", () => {
   );
 
   test(
+    "passes over a full backend, resets clients while all are full, and serves when one has a place again",
+    Effect.gen(function* () {
+      const [one, other] = yield* Effect.all([greeting("one"), greeting("other")]);
+      const started = yield* start({ ports: [one.port, other.port], maxConnections: 1 });
+      const [first, second] = yield* Effect.all([dial(started.port), dial(started.port)]);
+      const names = yield* Effect.all([said(first), said(second)]);
+      assert.sameMembers(names, ["one", "other"]);
+      assert.strictEqual((yield* reach(started.port)).end, "reset");
+      yield* eventually(() => codes(started.log).includes("backends-full/choosing"));
+      assert.strictEqual(started.metrics.refusalsByReason.get("backends-full"), 1);
+      first.destroy();
+      yield* until(Effect.map(connections(started.registry), (open) => open === 1));
+      assert.strictEqual(yield* said(yield* dial(started.port)), names[0]);
+    }),
+  );
+
+  test(
     "tries as many further backends as it may, then resets the client",
     Effect.gen(function* () {
       const dead = yield* Effect.replicateEffect(Ports.unused, 5);

@@ -22,6 +22,8 @@ export interface Settings {
   readonly options?: Partial<LoadBalancer.Options>;
   readonly transport?: Layer.Layer<Transport, unknown>;
   readonly level?: LogLevel.LogLevel;
+  /** Of each backend; no limit unless said otherwise. */
+  readonly maxConnections?: number;
 }
 
 const instance = (port: number) => ({ id: `b${port}`, address: { host: "127.0.0.1", port } });
@@ -33,6 +35,7 @@ export const start = ({
   options = {},
   transport = NodeTransport.layer,
   level = LogLevel.Info,
+  maxConnections,
 }: Settings) =>
   Effect.gen(function* () {
     const log = yield* CapturedLog.make;
@@ -41,7 +44,11 @@ export const start = ({
     const metrics = new Recorder();
     const sessions = yield* Sessions.make;
     const registry = yield* logged(
-      Effect.provideService(Registry.make({ algorithm: roundRobin, rise: 2, fall: 3 }), Metrics, metrics),
+      Effect.provideService(
+        Registry.make({ algorithm: roundRobin, rise: 2, fall: 3, maxConnections }),
+        Metrics,
+        metrics,
+      ),
     );
     const { added } = yield* logged(registry.discovered(ports.map(instance)));
     if (up) {
