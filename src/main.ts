@@ -252,6 +252,8 @@ const program = (settings: Settings, inherited: number | undefined) =>
         inherited,
         connectTimeout: settings.connectTimeout,
         connectRetries: settings.connectRetries,
+        idleTimeout: settings.idleTimeout,
+        halfClosedTimeout: settings.halfClosedTimeout,
         maxConnectionAge: settings.maxConnectionAge,
         onBackendDown: settings.onBackendDown,
         drainTimeout: settings.drainTimeout,

@@ -168,6 +168,16 @@ export const table = {
     { least: 0, most: 100 },
   ),
   /** Undefined is for ever. */
+  idleTimeout: Kinds.optionalDuration(
+    "IDLE_TIMEOUT",
+    "for how long a connection may be open without a byte that is read from either side or acknowledged by it: it is reset then; unset, for ever",
+  ),
+  /** Undefined is for ever. */
+  halfClosedTimeout: Kinds.optionalDuration(
+    "HALF_CLOSED_TIMEOUT",
+    "the same for a connection of which one side has sent FIN",
+  ),
+  /** Undefined is for ever. */
   maxConnectionAge: Kinds.optionalDuration(
     "MAX_CONNECTION_AGE",
     "how long a connection may be open, a tenth more or less, drawn for each: it is reset then, and its client comes again to whichever backend is to be had; unset, for ever",

@@ -17,4 +17,6 @@ export interface ByteCounts {
   received: number;
   /** To clients. */
   sent: number;
+  /** One side has sent FIN, and the other has not, or not yet. Set once, and of no meaning once the connection is over. */
+  halfClosed?: boolean;
 }

@@ -1,5 +1,5 @@
 /**
- * Byte counts of the open connections: a slot of two numbers for each, in typed arrays. The transport writes a slot
+ * Byte counts of the open connections, and who of them is half-closed: a slot of three numbers for each, in typed arrays. The transport writes a slot
  * while it relays; others read it when they ask. Nothing is summed up per chunk.
  *
  * There are as many slots as connections were ever open at one time, and a slot is used again and again.
@@ -7,6 +7,7 @@
 import type { ByteCounts } from "../net/ByteCounts.js";
 
 const slotsPerPage = 1024;
+const numbersPerSlot = 3;
 
 export class ByteSlot implements ByteCounts {
   readonly #page: Float64Array;
@@ -39,6 +40,15 @@ export class ByteSlot implements ByteCounts {
   set sent(bytes: number) {
     this.#page[this.#index + 1] = bytes;
   }
+
+  /** One side has sent FIN. */
+  get halfClosed(): boolean {
+    return this.#page[this.#index + 2] === 1;
+  }
+
+  set halfClosed(is: boolean) {
+    this.#page[this.#index + 2] = is ? 1 : 0;
+  }
 }
 
 export class ByteSlots {
@@ -50,6 +60,7 @@ export class ByteSlots {
     const slot = this.#free.pop() ?? this.#addPage();
     slot.received = 0;
     slot.sent = 0;
+    slot.halfClosed = false;
     return slot;
   }
 
@@ -59,10 +70,12 @@ export class ByteSlots {
   }
 
   #addPage(): ByteSlot {
-    const page = new Float64Array(2 * slotsPerPage);
+    const page = new Float64Array(numbersPerSlot * slotsPerPage);
     const first = this.#made;
     this.#made += slotsPerPage;
-    for (let i = slotsPerPage - 1; i > 0; i--) this.#free.push(new ByteSlot(page, 2 * i, first + i));
+    for (let i = slotsPerPage - 1; i > 0; i--) {
+      this.#free.push(new ByteSlot(page, numbersPerSlot * i, first + i));
+    }
     return new ByteSlot(page, 0, first);
   }
 }

@@ -42,6 +42,10 @@ export type EndedBy =
   | "disabled"
   /** The balancer: the backend went down, and ON_BACKEND_DOWN is `reset`. */
   | "backend-down"
+  /** The balancer: no byte went either way for IDLE_TIMEOUT. */
+  | "idle-timeout"
+  /** The balancer: one side had sent FIN, and no byte went either way for HALF_CLOSED_TIMEOUT. */
+  | "half-closed-timeout"
   /** The balancer: it was as old as MAX_CONNECTION_AGE lets it be. */
   | "max-age"
   /** The balancer: the data thread that relayed it ended by a fault. */

@@ -76,6 +76,13 @@ export interface Options {
   /** How many further backends are tried when one cannot be connected to: 0 to 100. */
   readonly connectRetries?: number;
   /**
+   * For how long a connection may be open without a byte that is read from either side or acknowledged by it; undefined is
+   * for ever.
+   */
+  readonly idleTimeout?: Duration.DurationInput | undefined;
+  /** The same for a connection of which one side has sent FIN. */
+  readonly halfClosedTimeout?: Duration.DurationInput | undefined;
+  /**
    * How long a connection may be open, a tenth more or less; undefined is for ever. The tenth is drawn for each, so that
    * those which began together do not end together.
    */
@@ -163,6 +170,8 @@ const checked = (options: Options) =>
       options.connectRetries ?? Settings.defaults.connectRetries,
       Settings.table.connectRetries.bounds,
     ),
+    idleMillis: InvalidOption.durationOrNone("idleTimeout", options.idleTimeout),
+    halfClosedMillis: InvalidOption.durationOrNone("halfClosedTimeout", options.halfClosedTimeout),
     maxAgeMillis: InvalidOption.durationOrNone("maxConnectionAge", options.maxConnectionAge),
     drainTimeoutMillis: InvalidOption.duration(
       "drainTimeout",
@@ -204,7 +213,9 @@ export const make = (
       connectRetries,
       connectTimeoutMillis,
       drainTimeoutMillis,
+      halfClosedMillis,
       host,
+      idleMillis,
       maxAgeMillis,
       maxConnections,
       maxPerClient,
@@ -299,7 +310,7 @@ export const make = (
       Effect.forkScoped,
     );
 
-    yield* TimeLimits.sweep({ maxAgeMillis }, group.cut);
+    yield* TimeLimits.sweep({ halfClosedMillis, idleMillis, maxAgeMillis }, transport, group.cut);
 
     yield* Effect.unlessEffect(
       Effect.logInfo("waiting for the first list of backends"),

@@ -85,7 +85,10 @@ export class Session implements ForwardOptions {
 }
 
 /** Why a session is ended before its time. */
-export type CutReason = Extract<EndedBy, "disabled" | "backend-down" | "max-age">;
+export type CutReason = Extract<
+  EndedBy,
+  "disabled" | "backend-down" | "max-age" | "idle-timeout" | "half-closed-timeout"
+>;
 
 /** Why a session is refused. */
 export type Refusal =

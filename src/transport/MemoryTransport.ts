@@ -225,7 +225,7 @@ class MemoryRelay {
     this.#move(this.backend, this.client, "sent", "backend-closed", "backend-reset");
   }
 
-  #move(from: End, to: End, counter: keyof ByteCounts, closed: RelayEnd, broken: RelayEnd): void {
+  #move(from: End, to: End, counter: "received" | "sent", closed: RelayEnd, broken: RelayEnd): void {
     from.onData((bytes) => {
       this.counts[counter] += bytes.length;
       this.#counts[counter] += bytes.length;
@@ -240,6 +240,7 @@ class MemoryRelay {
       }
       this.#first ??= closed;
       this.#finished.add(from);
+      this.counts.halfClosed = true;
       to.end();
       if (this.#finished.size === 2) this.#end(this.#first);
     });

@@ -273,6 +273,7 @@ export interface Mechanism {
   readonly listen: (options: ListenOptions) => Effect.Effect<Listener, ListenError, Scope.Scope>;
   readonly deferAccept?: ((descriptor: number, millis: number) => void) | undefined;
   readonly bringUpToDate?: ((client: Connection) => void) | undefined;
+  readonly unacknowledged?: ((client: Connection) => number) | undefined;
   /** Giving up leaves nothing behind. */
   readonly probe: (
     target: SocketAddress,
@@ -372,6 +373,12 @@ export class Transport extends Context.Tag("zeitwork-load-balancer/Transport")<
      */
     readonly bringUpToDate?: ((client: Connection) => void) | undefined;
     /**
+     * How many bytes were written to a client that is relayed, and to its backend, and were not acknowledged by them: by
+     * this a reader that takes bytes slowly is told from one that takes none, while none is read. 0 for a client that is
+     * not relayed. Undefined where it cannot be asked.
+     */
+    readonly unacknowledged?: ((client: Connection) => number) | undefined;
+    /**
      * Asks whether a connection could be made, and leaves none. It succeeds when the target's host has answered that
      * it could; the program that listens there may or may not see a connection that is gone at once.
      */
@@ -436,6 +443,7 @@ export const make = ({
   listen,
   deferAccept,
   bringUpToDate,
+  unacknowledged,
   probe,
   connect,
   head,
@@ -460,6 +468,7 @@ export const make = ({
     ),
   deferAccept,
   bringUpToDate,
+  unacknowledged,
   probe: (target, options) =>
     waitFor((resume) =>
       probe(

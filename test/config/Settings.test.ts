@@ -78,6 +78,8 @@ describe("Settings", () => {
       CONNECT_TIMEOUT: "5s",
       CONNECT_RETRIES: "2",
       SHUTDOWN_DELAY: "0s",
+      IDLE_TIMEOUT: "none",
+      HALF_CLOSED_TIMEOUT: "none",
       MAX_CONNECTION_AGE: "none",
       ON_BACKEND_DOWN: "keep",
       LB_TRANSPORT: "auto",

@@ -38,6 +38,8 @@ const everyEnd: Readonly<Record<EndedBy, boolean>> = {
   disabled: false,
   "backend-down": false,
   "max-age": false,
+  "idle-timeout": false,
+  "half-closed-timeout": false,
   defect: false,
 };
 const everyPhase: Readonly<Record<Phase, true>> = {

@@ -2,10 +2,10 @@
  * Connections that the balancer itself ends, over real sockets, on every transport.
  */
 import { assert, describe, it } from "@effect/vitest";
-import { Duration, Effect, Logger, type Scope } from "effect";
+import { Duration, Effect, Logger, Schedule, type Scope } from "effect";
 import * as Pool from "../../src/backend/Pool.js";
 import { failed } from "../support/Observations.js";
-import { dial, eventually, receive, serve } from "../support/Sockets.js";
+import { dial, eventually, receive, sendBulk, serve } from "../support/Sockets.js";
 import { codes, lines, type StartedBalancer, start, until } from "../support/StartedBalancer.js";
 import { blackHole } from "../support/StoppableServer.js";
 import { transports } from "../support/Transports.js";
@@ -34,9 +34,11 @@ const greeted = (port: number) =>
     return { client, received: Effect.promise(() => received) };
   });
 
-describe.each(Object.entries(transports))("on %s", (_, transport) => {
+describe.each(Object.entries(transports))("on %s", (name, transport) => {
+  const run = (body: Effect.Effect<void, unknown, Scope.Scope>) =>
+    Effect.orDie(Effect.provide(body, Logger.remove(Logger.defaultLogger)));
   const test = (title: string, body: Effect.Effect<void, unknown, Scope.Scope>) =>
-    it.scopedLive(title, () => Effect.orDie(Effect.provide(body, Logger.remove(Logger.defaultLogger))));
+    it.scopedLive(title, () => run(body));
 
   test(
     "a backend that goes down takes its connections with it, and no others, where that is asked for",
@@ -120,5 +122,78 @@ describe.each(Object.entries(transports))("on %s", (_, transport) => {
       const [line] = lines(started.log, "connection");
       assert.isAtLeast(Number(line?.annotations["duration_ms"]), 0.9 * 500);
     }),
+  );
+
+  test(
+    "a connection without a byte for IDLE_TIMEOUT is reset on both sides, and one with bytes goes on",
+    Effect.gen(function* () {
+      const echo = yield* serve((socket) => socket.write("hello") && socket.pipe(socket));
+      const started = yield* start({
+        ports: [echo.port],
+        transport,
+        options: { idleTimeout: Duration.seconds(1), drainTimeout: Duration.zero },
+      });
+      const busy = yield* greeted(started.port);
+      busy.client.on("data", (chunk) => busy.client.write(chunk));
+      busy.client.write("ping");
+      for (let n = 0; n < 2; n++) {
+        const idle = yield* greeted(started.port);
+        assert.strictEqual((yield* idle.received).end, "reset");
+      }
+      yield* until(Effect.map(started.registry.pool, ({ connections }) => connections === 1));
+      yield* eventually(() => echo.sockets.size === 1);
+      assert.deepStrictEqual(codes(started.log), ["idle-timeout/relaying", "idle-timeout/relaying"]);
+      assert.isFalse(busy.client.destroyed);
+    }),
+  );
+
+  test(
+    "a half-closed connection without a byte for HALF_CLOSED_TIMEOUT is reset, and one that is open goes on",
+    Effect.gen(function* () {
+      const server = yield* greeting;
+      const started = yield* start({
+        ports: [server.port],
+        transport,
+        options: { halfClosedTimeout: Duration.seconds(1), drainTimeout: Duration.zero },
+      });
+      const open = yield* greeted(started.port);
+      for (let n = 0; n < 2; n++) {
+        const half = yield* greeted(started.port);
+        half.client.end("no more from here");
+        assert.strictEqual((yield* half.received).end, "reset");
+      }
+      yield* until(Effect.map(started.registry.pool, ({ connections }) => connections === 1));
+      assert.deepStrictEqual(codes(started.log), [
+        "half-closed-timeout/relaying",
+        "half-closed-timeout/relaying",
+      ]);
+      assert.isFalse(open.client.destroyed);
+    }),
+  );
+
+  it.scopedLive.skipIf(name === "node")(
+    "a reader that takes bytes slowly is not idle, and one that takes none is",
+    () =>
+      run(
+        Effect.gen(function* () {
+          const server = yield* serve((socket) => sendBulk(socket, 256 * 1024 * 1024));
+          const started = yield* start({
+            ports: [server.port],
+            transport,
+            options: { idleTimeout: Duration.seconds(1), drainTimeout: Duration.zero },
+          });
+          const client = yield* dial(started.port);
+          client.pause();
+          // A little at a time: it takes far longer than the limit before there is room for more in the kernel's buffers.
+          const reading = Effect.sync(() => client.read(32 * 1024)).pipe(
+            Effect.repeat(Schedule.spaced("50 millis")),
+          );
+          yield* Effect.timeoutOption(reading, "5 seconds");
+          assert.deepStrictEqual(codes(started.log), []);
+          assert.isFalse(client.destroyed);
+          yield* eventually(() => codes(started.log).length > 0);
+          assert.deepStrictEqual(codes(started.log), ["idle-timeout/relaying"]);
+        }),
+      ),
   );
 });

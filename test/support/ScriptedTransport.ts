@@ -42,6 +42,8 @@ export const make = (forward: Forward): Effect.Effect<ScriptedTransport> =>
             () => close,
           ),
         forward,
+        bringUpToDate: () => {},
+        unacknowledged: () => 0,
       }),
       listening: Deferred.await(listening),
       accept: (...clients) =>

@@ -32,6 +32,7 @@ const SO_MEMINFO = 55;
 const memoryInfo = { words: 9, sendBuffer: 3, queued: 5 };
 const SHUT_WR = 1;
 const SIOCINQ = 0x541b;
+const SIOCOUTQ = 0x5411;
 const MSG_MORE = 0x8000;
 const MSG_PEEK = 0x2;
 const F_GETFL = 3;
@@ -155,6 +156,11 @@ export const make = (koffi: Koffi, owned: Uint8Array = new Uint8Array(0)): Servi
     unread: (fd) => {
       words[0] = 0;
       const result = ioctl(fd, SIOCINQ, scratch.address);
+      return result < 0 ? failed() : (words[0] ?? 0);
+    },
+    unacknowledged: (fd) => {
+      words[0] = 0;
+      const result = ioctl(fd, SIOCOUTQ, scratch.address);
       return result < 0 ? failed() : (words[0] ?? 0);
     },
     write: (fd, block, offset, length, more = false) =>

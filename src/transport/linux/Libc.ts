@@ -63,6 +63,8 @@ export interface Service {
   readonly peek: (fd: number, block: Block, length: number) => Result;
   /** How many bytes of a connection wait to be read (SIOCINQ). A pending error stays pending. */
   readonly unread: (fd: number) => Result;
+  /** How many bytes that were written to a connection its peer has not acknowledged (SIOCOUTQ). */
+  readonly unacknowledged: (fd: number) => Result;
   /** `more` keeps a small rest back for what must follow at once, bytes or FIN, to go along with it (MSG_MORE). */
   readonly write: (fd: number, block: Block, offset: number, length: number, more?: boolean) => Result;
   /**

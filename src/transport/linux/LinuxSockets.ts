@@ -329,6 +329,7 @@ export const make = (
       connect,
       head,
       relay,
+      unacknowledged: (client) => socketOf(client).owner?.unacknowledged?.() ?? 0,
       ...(threads === undefined
         ? {}
         : {

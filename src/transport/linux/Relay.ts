@@ -117,6 +117,10 @@ export class Relay implements Owner, Task {
     this.#end("client-reset", true);
   }
 
+  unacknowledged(): number {
+    return this.client.unacknowledged() + this.backend.unacknowledged();
+  }
+
   /** Resets both sides. */
   abort(): void {
     this.#tearDown(true);
@@ -220,6 +224,7 @@ export class Relay implements Owner, Task {
   /** Its sender has sent FIN, and all before it was read. */
   #ended(direction: Direction): void {
     direction.ended = true;
+    this.counts.halfClosed = true;
     this.#first ??= direction === this.#up ? "client-closed" : "backend-closed";
   }
 

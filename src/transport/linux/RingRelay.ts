@@ -113,6 +113,10 @@ export class RingRelay implements Owner, Completing {
     this.#leave("client-reset");
   }
 
+  unacknowledged(): number {
+    return this.client.unacknowledged() + this.backend.unacknowledged();
+  }
+
   /** Resets both sides. */
   abort(): void {
     if (this.#successor !== undefined) {
@@ -155,6 +159,7 @@ export class RingRelay implements Owner, Completing {
     if (buffer !== noBuffer) this.ring.recycle(buffer);
     if (result === 0) {
       direction.ended = true;
+      this.counts.halfClosed = true;
       this.#first ??= direction === this.#up ? "client-closed" : "backend-closed";
       if (this.#state === "running") this.#finish(direction);
     } else if (result === -ENOBUFS || result === -EAGAIN || result === -EINTR) {

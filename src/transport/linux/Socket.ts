@@ -54,6 +54,8 @@ export interface Owner {
   readonly onReady: (socket: Socket) => void;
   /** The socket was closed or reset from outside, or has to be after a fault: all that belongs to it ends. */
   readonly onLost: (socket: Socket, reset: boolean) => void;
+  /** Bytes that were written to both sides of a relay, and not acknowledged by them; where it is no relay, none. */
+  readonly unacknowledged?: () => number;
 }
 
 export class Socket implements Connection, Watched {
@@ -133,6 +135,11 @@ export class Socket implements Connection, Watched {
   /** Whether it has sent something that was not read yet. */
   hasSent(): boolean {
     return !this.closed && this.engine.libc.unread(this.fd) > 0;
+  }
+
+  /** Bytes that were written to it, and that its peer has not acknowledged. */
+  unacknowledged(): number {
+    return this.closed ? 0 : Math.max(0, this.engine.libc.unacknowledged(this.fd));
   }
 
   /**

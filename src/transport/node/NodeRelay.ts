@@ -41,7 +41,7 @@ export class NodeRelay {
     backend.resume();
   }
 
-  #attach(from: Socket, to: Socket, counter: keyof ByteCounts, closed: RelayEnd, broken: RelayEnd): void {
+  #attach(from: Socket, to: Socket, counter: "received" | "sent", closed: RelayEnd, broken: RelayEnd): void {
     if (from.destroyed) {
       // It broke between being connected and being relayed: its events are over.
       this.#open -= 1;
@@ -64,6 +64,7 @@ export class NodeRelay {
     from.on("drain", () => to.resume());
     from.on("end", () => {
       this.#ended ??= closed;
+      counts.halfClosed = true;
       halfClosed.add(this);
       // Node reports an end in place of a reset that comes right behind the last bytes, in the iteration in which it reads
       // them (or later, if it was paused then); a real end that comes alone it reads in a later one. A write of

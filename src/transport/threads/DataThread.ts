@@ -208,7 +208,7 @@ export class DataThread {
       },
       (from, to, onEnd) => {
         relaying = true;
-        this.#slots.connected(slot, this.#loop.now() - began);
+        this.#slots.connected(slot, this.#loop.now() - began, to.fd);
         const relay =
           ring === undefined
             ? new Relay(from, to, counted, onEnd)

@@ -27,6 +27,15 @@ const addressLength = 7;
 const connectMicros = 15;
 const notConnected = -1;
 
+/**
+ * What the data thread writes in place of what it has read there at the beginning: in that of the time-out, that one side
+ * has sent FIN; in that of the address's length, the backend's descriptor. What was there before is never negative, and
+ * what it writes always is.
+ */
+const halfClosed = timeoutMillis;
+const backend = addressLength;
+const isHalfClosed = -1;
+
 /** In bytes, from the start of a slot: a `sockaddr_in6` at most, of 28 bytes, which ends where {@link connectMicros} is. */
 const addressAt = 32;
 
@@ -78,8 +87,9 @@ export class Slots {
     return length;
   }
 
-  /** The data thread's: its backend is connected, and that took so many milliseconds. */
-  connected(slot: number, millis: number): void {
+  /** The data thread's: its backend is connected by this descriptor, and that took so many milliseconds. */
+  connected(slot: number, millis: number, descriptor: number): void {
+    this.#words[slot * (slotBytes / 4) + backend] = -1 - descriptor;
     // An hour and more is no time for a connect: 2 ** 31 microseconds are 35 minutes.
     this.#words[slot * (slotBytes / 4) + connectMicros] = Math.min(Math.round(1_000 * millis), 2 ** 31 - 1);
   }
@@ -91,14 +101,21 @@ export class Slots {
   }
 
   /**
-   * A number that grows whenever there is something new of a connection in its slot: that it is connected, or bytes. 0 at
-   * its beginning.
+   * A number that grows whenever there is something new of a connection in its slot: that it is connected, bytes, or a FIN.
+   * 0 at its beginning.
    */
   progress(slot: number): number {
     const at = slot * (slotBytes / 8);
-    // Both are whole and grow only; a half is told apart from them below 2 ** 52.
+    // Both are whole and grow only; a quarter is told apart from them below 2 ** 51.
     const bytes = (this.#counts[at + received] as number) + (this.#counts[at + sent] as number); // inside the array
-    return this.#word(slot, connectMicros) === notConnected ? bytes : bytes + 0.5;
+    const closed = this.#word(slot, halfClosed) === isHalfClosed ? bytes + 0.25 : bytes;
+    return this.#word(slot, connectMicros) === notConnected ? closed : closed + 0.5;
+  }
+
+  /** The backend's descriptor; undefined while it is not connected. */
+  backend(slot: number): number | undefined {
+    const word = this.#word(slot, backend);
+    return word < 0 ? -1 - word : undefined;
   }
 
   /** What it came to: what that means is told by the report. */
@@ -112,7 +129,7 @@ export class Slots {
 
   /** The byte counts of a slot, which the data thread writes and the main thread reads. */
   counts(slot: number): ByteCounts {
-    return new SlotMeter(this.#counts, slot * (slotBytes / 8));
+    return new SlotMeter(this.#counts, this.#words, slot * (slotBytes / 8));
   }
 
   /** Adds to counts what has been counted since `before`, which becomes what is counted now. */
@@ -120,6 +137,7 @@ export class Slots {
     const at = slot * (slotBytes / 8);
     const receivedNow = this.#counts[at + received] as number; // inside the array
     const sentNow = this.#counts[at + sent] as number; // inside the array
+    if (this.#word(slot, halfClosed) === isHalfClosed) counts.halfClosed = true;
     if (receivedNow !== before.received) {
       counts.received += receivedNow - before.received;
       before.received = receivedNow;
@@ -137,11 +155,22 @@ export class Slots {
 
 class SlotMeter implements ByteCounts {
   readonly #counts: Float64Array;
+  readonly #words: Int32Array;
   readonly #at: number;
 
-  constructor(counts: Float64Array, at: number) {
+  constructor(counts: Float64Array, words: Int32Array, at: number) {
     this.#counts = counts;
+    this.#words = words;
     this.#at = at;
+  }
+
+  get halfClosed(): boolean {
+    return this.#words[2 * this.#at + halfClosed] === isHalfClosed;
+  }
+
+  /** It can only be set. */
+  set halfClosed(is: boolean) {
+    if (is) this.#words[2 * this.#at + halfClosed] = isHalfClosed;
   }
 
   get received(): number {

@@ -65,6 +65,10 @@ export class HandedOver implements Owner {
   /** It is watched by the data thread alone. */
   onReady(): void {}
 
+  unacknowledged(): number {
+    return this.handle.unacknowledged(this);
+  }
+
   onLost(): void {
     this.#lost = true;
     this.handle.abort(this);
@@ -336,6 +340,16 @@ export class ThreadHandle {
     const millis = this.#slots.connectMillis(slot);
     if (millis !== undefined) handed.connected(millis);
     this.#slots.bringUpToDate(slot, counted, counts);
+  }
+
+  /**
+   * Bytes that neither side has acknowledged. Both descriptors are the data thread's: one that it has closed meanwhile may
+   * be another connection's by now, which is asked then. Nothing is done to it, and the report is on its way.
+   */
+  unacknowledged({ client, slot }: HandedOver): number {
+    const backend = this.#slots.backend(slot);
+    const { libc } = this.#engine;
+    return client.unacknowledged() + (backend === undefined ? 0 : Math.max(0, libc.unacknowledged(backend)));
   }
 
   #sweepLater(): void {

@@ -34,6 +34,7 @@ const machine = () => {
     resetOnClose: refuse,
     peek: refuse,
     unread: refuse,
+    unacknowledged: refuse,
     takeError: refuse,
     connectionInfo: refuse,
     setNonBlocking: refuse,

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest";
 import { FastCheck as fc } from "effect";
+import type { ByteCounts } from "../../../src/net/ByteCounts.js";
 import * as Slots from "../../../src/transport/threads/Slots.js";
 
 const count = 4;
@@ -67,7 +68,7 @@ describe("Slots", () => {
             const written = model[step.slot];
             if (written === undefined) continue;
             if ("micros" in step) {
-              data.connected(step.slot, step.micros / 1_000);
+              data.connected(step.slot, step.micros / 1_000, step.slot + 5);
               written.micros = step.micros;
             } else if ("result" in step) {
               data.setResult(step.slot, step.result);
@@ -83,10 +84,14 @@ describe("Slots", () => {
           for (const [at, written] of model.entries()) {
             if (written === undefined) continue;
             assert.strictEqual(data.client(at), written.client);
-            assert.strictEqual(data.timeoutMillis(at), written.timeout);
-            assert.strictEqual(data.address(at, read), written.address.length);
-            assert.deepStrictEqual([...read.subarray(0, written.address.length)], written.address);
             const { micros } = written;
+            // What connecting has read is not kept.
+            assert.strictEqual(main.backend(at), micros === undefined ? undefined : at + 5);
+            if (micros === undefined) {
+              assert.strictEqual(data.timeoutMillis(at), written.timeout);
+              assert.strictEqual(data.address(at, read), written.address.length);
+              assert.deepStrictEqual([...read.subarray(0, written.address.length)], written.address);
+            }
             assert.strictEqual(main.connectMillis(at), micros === undefined ? undefined : micros / 1_000);
             assert.strictEqual(main.result(at), written.result);
             const { received, sent } = main.counts(at);
@@ -121,7 +126,22 @@ describe("Slots", () => {
     const { data, main } = both();
     main.begin(0, 3, 5, new Uint8Array(16), 16);
     assert.isUndefined(main.connectMillis(0));
-    data.connected(0, 10 * 24 * 3_600_000);
+    data.connected(0, 10 * 24 * 3_600_000, 5);
     assert.isAbove(main.connectMillis(0) ?? 0, 30 * 60_000);
+  });
+
+  it("tell that one side has sent FIN, and forget it with the connection", () => {
+    const { data, main } = both();
+    const told = (): boolean => {
+      const counts: ByteCounts = { received: 0, sent: 0 };
+      main.bringUpToDate(1, { received: 0, sent: 0 }, counts);
+      return counts.halfClosed === true;
+    };
+    main.begin(1, 3, 5, new Uint8Array(16), 16);
+    assert.isFalse(told());
+    data.counts(1).halfClosed = true;
+    assert.isTrue(told());
+    main.begin(1, 3, 5, new Uint8Array(16), 16);
+    assert.isFalse(told());
   });
 });

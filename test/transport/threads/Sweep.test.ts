@@ -91,7 +91,7 @@ describe.runIf(process.platform === "linux")(
       sweep();
       assert.strictEqual(told, 0);
       for (let slot = 0; slot < connections; slot++) {
-        slots.connected(slot, 1);
+        slots.connected(slot, 1, 5);
         slots.counts(slot).received = slot;
       }
       assert.isAtMost(sweep(), 1_024);

@@ -649,6 +649,12 @@ export class Kernel {
         this.#get(fd, Tcp, "SIOCINQ").available(Number.POSITIVE_INFINITY, false),
       );
     },
+    unacknowledged: (fd) => {
+      this.#enter();
+      // What was written and has not arrived, and sometimes what has and was not acknowledged yet.
+      const { peer } = this.#get(fd, Tcp, "SIOCOUTQ");
+      return this.#called(`unacknowledged ${fd}`, peer === undefined ? 0 : this.random.between(0, 100_000));
+    },
     write: (fd, block, offset, length, more = false) => {
       this.#enter();
       const socket = this.#get(fd, Tcp, "write");

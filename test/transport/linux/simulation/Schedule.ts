@@ -29,6 +29,8 @@ interface Life {
   interrupt: (() => void) | undefined;
   /** What interruption does that comes when all is over, and the fiber has not heard of it. */
   late: (() => void) | undefined;
+  /** Asks what was not acknowledged, as may be done at any time; undefined before it is relayed. */
+  ask: (() => number) | undefined;
   ended: number;
   outcome: RelayOutcome | undefined;
   interrupted: boolean;
@@ -43,6 +45,7 @@ const begin = (client: Peer): Life => ({
   backend: undefined,
   interrupt: undefined,
   late: undefined,
+  ask: undefined,
   ended: 0,
   outcome: undefined,
   interrupted: false,
@@ -116,6 +119,7 @@ export const run = (seed: number, log?: Array<string>): void => {
       ring === undefined
         ? new Relay(client, server, life.counts, ended)
         : new RingRelay(ring, client, server, life.counts, ended);
+    life.ask = () => running.unacknowledged();
     life.interrupt = () => {
       life.interrupted = true;
       over(life);
@@ -200,6 +204,7 @@ export const run = (seed: number, log?: Array<string>): void => {
   // A loop that turns seldom has much to do in one turn.
   const laziness = random.pick([1, 1, 1, 10]);
   const interrupts = random.oneIn(4);
+  const asks = random.oneIn(4);
   const stalls = random.oneIn(8);
   // Not where descriptors are so few that eight spare pipes are all of them.
   const hogs = random.oneIn(8) && limit > 100;
@@ -224,6 +229,7 @@ export const run = (seed: number, log?: Array<string>): void => {
       case 1:
         return kernel.settle();
       case 2: {
+        if (asks && random.oneIn(4)) lives[random.below(Math.max(1, lives.length))]?.ask?.();
         if (!interrupts || !random.oneIn(20)) return false;
         const life = lives[random.below(Math.max(1, lives.length))];
         life?.interrupt?.();
