@@ -144,13 +144,22 @@ export const make = (
             handle.stop();
             return exited;
           }).pipe(
+            // A release is not interruptible: what has a deadline in it has to be made so.
+            Effect.interruptible,
             Effect.timeoutOption(stopTime),
             Effect.tap(
               Option.match({
                 onNone: () =>
-                  Effect.timeoutOption(
-                    Effect.promise(() => worker.terminate()),
-                    forceTime,
+                  Effect.interruptible(Effect.promise(() => worker.terminate())).pipe(
+                    Effect.timeoutTo({
+                      duration: forceTime,
+                      onSuccess: () => Effect.void,
+                      onTimeout: () =>
+                        Effect.logError(
+                          "a data thread cannot be ended, since a system call blocks it: the process may need another signal to end",
+                        ).pipe(Effect.annotateLogs({ thread: index })),
+                    }),
+                    Effect.flatten,
                   ),
                 onSome: () => Effect.void,
               }),

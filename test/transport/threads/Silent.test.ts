@@ -1,4 +1,5 @@
-import { rmSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { closeSync, constants, openSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { assert, describe, it } from "@effect/vitest";
 import { Effect, Fiber } from "effect";
@@ -88,6 +89,51 @@ describe("a data thread that takes no turns", () => {
         assert.lengthOf(
           log.lines.filter(({ message }) => message === "a data thread does not answer"),
           1,
+        );
+      }),
+    120_000,
+  );
+
+  it.scopedLive(
+    "and cannot be ended, because a system call blocks it, does not hold up the end of the transport",
+    () =>
+      Effect.gen(function* () {
+        const log = yield* CapturedLog.make;
+        const fifo = join(folder, "fifo");
+        assert.strictEqual(spawnSync("mkfifo", [fifo]).status, 0);
+        // Opening it to read waits for somebody who writes.
+        const path = join(folder, "stuck.mjs");
+        writeFileSync(
+          path,
+          `import { existsSync, openSync } from "node:fs";
+           const now = performance.now.bind(performance);
+           performance.now = () => { if (existsSync(${JSON.stringify(blocking)})) openSync(${JSON.stringify(fifo)}, "r"); return now(); };
+           await import(${JSON.stringify(file)});`,
+        );
+        // It goes on then, and ends.
+        yield* Effect.addFinalizer(() =>
+          Effect.sync(() => {
+            rmSync(blocking, { force: true });
+            try {
+              closeSync(openSync(fifo, constants.O_WRONLY | constants.O_NONBLOCK));
+            } catch {
+              // Nobody waits.
+            }
+          }),
+        );
+        yield* Effect.gen(function* () {
+          const transport = yield* Transport;
+          writeFileSync(blocking, "");
+          yield* eventually(() => transport.dataThreads?.().every(({ responsive }) => !responsive) ?? true);
+        }).pipe(
+          Effect.provide(layerThreads({ threads: 1, file: path })),
+          Effect.provide(log.layer),
+          Effect.orDie,
+        );
+        const lines = log.lines.filter(({ message }) => message.startsWith("a data thread cannot be ended"));
+        assert.deepStrictEqual(
+          lines.map(({ annotations, level }) => [annotations["thread"], level]),
+          [[0, "ERROR"]],
         );
       }),
     120_000,
