@@ -258,6 +258,7 @@ const program = (settings: Settings, inherited: number | undefined) =>
         onBackendDown: settings.onBackendDown,
         drainTimeout: settings.drainTimeout,
         proxyProtocolFrom: settings.proxyProtocolFrom,
+        proxyProtocolTo: settings.proxyProtocolTo,
         proxyProtocolTimeout: settings.proxyProtocolTimeout,
         allowClients: settings.allowClients,
         denyClients: settings.denyClients,
@@ -279,7 +280,11 @@ const program = (settings: Settings, inherited: number | undefined) =>
     (layer) => withShutdownDelay(layer, settings),
     (layer) => withReadiness(layer, settings),
     Layer.provide([
-      HealthChecker.layer({ interval: settings.healthCheckInterval, timeout: settings.healthCheckTimeout }),
+      HealthChecker.layer({
+        interval: settings.healthCheckInterval,
+        timeout: settings.healthCheckTimeout,
+        proxyProtocolTo: settings.proxyProtocolTo,
+      }),
       DiscoverySync.layer({ interval: settings.discoveryInterval }).pipe(
         Layer.orDie,
         Layer.provide(discovery(settings)),

@@ -59,6 +59,14 @@ export type EnvironmentName = "development" | "staging" | "production";
 export type TransportName = "auto" | "linux" | "io_uring" | "node";
 
 /**
+ * The version of the PROXY header that backends are sent, or none.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type ProxyProtocolTo = "off" | "v1" | "v2";
+
+/**
  * Which connections are in the access log: none, those that did not end in order, or all.
  *
  * @since 0.2.0
@@ -216,6 +224,12 @@ export const table = {
   proxyProtocolFrom: Kinds.cidrs(
     "PROXY_PROTOCOL_FROM",
     "where connections come from that must begin with a PROXY header, version 1 or 2: balancers in front of this one; the client that it names is the client for lists, limits, ip-hash, the log and the metrics",
+  ),
+  proxyProtocolTo: Kinds.oneOf<ProxyProtocolTo>(
+    "PROXY_PROTOCOL_TO",
+    "off",
+    "the version of the PROXY header that each backend is sent first, with the client's address and the one that it connected to; backends have to expect it",
+    ["off", "v1", "v2"],
   ),
   proxyProtocolTimeout: Kinds.duration(
     "PROXY_PROTOCOL_TIMEOUT",

@@ -36,6 +36,7 @@ import * as InvalidOption from "../config/InvalidOption.js";
 import * as Settings from "../config/Settings.js";
 import { Metrics } from "../metrics/Metrics.js";
 import * as Descriptors from "../net/Descriptors.js";
+import * as ProxyHeader from "../net/ProxyHeader.js";
 import { format, type SocketAddress } from "../net/SocketAddress.js";
 import { type ConnectError, isLocal, Transport } from "../transport/Transport.js";
 import * as OwnAddress from "./OwnAddress.js";
@@ -54,6 +55,8 @@ export interface Options {
   readonly interval?: Duration.DurationInput;
   /** How long one probe may take. 2 seconds unless said otherwise. */
   readonly timeout?: Duration.DurationInput;
+  /** Where backends expect a PROXY header of this version: a probe that they see begins with one that names nobody. */
+  readonly proxyProtocolTo?: Settings.ProxyProtocolTo;
   /** How many probes may be under way at a time. As many as the limit of descriptors leaves room for, at most 256. */
   readonly concurrency?: number;
 }
@@ -107,8 +110,9 @@ const byAddress = function* (pool: Pool.Pool): Generator<void, ReadonlyMap<strin
 export const probe = (
   address: SocketAddress,
   timeoutMillis: number,
+  preface?: Uint8Array,
 ): Effect.Effect<void, ConnectError, Transport> =>
-  Effect.flatMap(Transport, (transport) => transport.probe(address, { timeoutMillis }));
+  Effect.flatMap(Transport, (transport) => transport.probe(address, { timeoutMillis, preface }));
 
 const checked = (options: Options) =>
   Effect.all({
@@ -140,6 +144,8 @@ export const make = (
 > =>
   Effect.gen(function* () {
     const { concurrency, intervalMillis, timeoutMillis } = yield* checked(options);
+    const { proxyProtocolTo = Settings.defaults.proxyProtocolTo } = options;
+    const preface = proxyProtocolTo === "off" ? undefined : ProxyHeader.unknown(proxyProtocolTo);
     const registry = yield* BackendRegistry;
     const metrics = yield* Metrics;
     const now = yield* MonotonicClock.reader;
@@ -196,7 +202,7 @@ export const make = (
     const probeOnce = (target: Target) =>
       Effect.suspend(() => {
         const began = now();
-        const probed = Effect.matchEffect(probe(target.address, timeoutMillis), {
+        const probed = Effect.matchEffect(probe(target.address, timeoutMillis, preface), {
           onSuccess: () => found(target, began, undefined),
           onFailure: (error) => {
             const { message, reason } = error;

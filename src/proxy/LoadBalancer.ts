@@ -101,6 +101,8 @@ export interface Options {
    * client then; others are what follows from their address. A connection that begins with none is reset.
    */
   readonly proxyProtocolFrom?: CidrSet | undefined;
+  /** The version of the PROXY header that backends are sent first, with the client's address; none by default. */
+  readonly proxyProtocolTo?: Settings.ProxyProtocolTo;
   /** How long a PROXY header may take to arrive. */
   readonly proxyProtocolTimeout?: Duration.DurationInput;
   /** With it, all other clients are reset before a backend is chosen. */
@@ -244,6 +246,7 @@ export const make = (
       maxPerClient,
       ratePerClient,
     });
+    const { proxyProtocolTo = Settings.defaults.proxyProtocolTo } = options;
     const attempts = Session.make({
       registry,
       transport,
@@ -251,6 +254,7 @@ export const make = (
       now,
       connectTimeoutMillis,
       connectRetries,
+      introduceBy: proxyProtocolTo === "off" ? undefined : proxyProtocolTo,
       introductions:
         options.proxyProtocolFrom === undefined
           ? undefined

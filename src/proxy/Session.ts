@@ -10,6 +10,7 @@ import type { BackendRegistry } from "../backend/BackendRegistry.js";
 import * as Pool from "../backend/Pool.js";
 import * as LogThrottle from "../log/LogThrottle.js";
 import type { Metrics } from "../metrics/Metrics.js";
+import * as ProxyHeader from "../net/ProxyHeader.js";
 import { format, type SocketAddress } from "../net/SocketAddress.js";
 import {
   type ConnectError,
@@ -23,7 +24,6 @@ import {
 import { type Denial, denials } from "./Admission.js";
 import type { ByteSlot } from "./ByteSlots.js";
 import type { EndedBy, Phase } from "./ConnectionRecord.js";
-import * as ProxyHeader from "./ProxyHeader.js";
 
 const none: ReadonlyArray<Backend> = [];
 
@@ -57,6 +57,10 @@ export class Session implements ForwardOptions {
   awaitsHeader = false;
   /** The client: the peer, until a PROXY header names another. */
   address: SocketAddress;
+  /** What such a header says that the client connected to. */
+  destination: SocketAddress | undefined = undefined;
+  /** What backends are sent first. */
+  preface: Uint8Array | undefined = undefined;
   /** Why it is interrupted before its time; undefined when it is for the end of a drain. */
   cutBy: CutReason | undefined = undefined;
 
@@ -127,6 +131,8 @@ export interface Dependencies {
   readonly now: () => number;
   readonly connectTimeoutMillis: number;
   readonly connectRetries: number;
+  /** The version of the PROXY header that names the client to backends; undefined where they are sent none. */
+  readonly introduceBy: ProxyHeader.Version | undefined;
   /** Undefined where no session awaits a PROXY header. */
   readonly introductions: Introductions | undefined;
   /** The log level is debug: each choice is logged. */
@@ -165,6 +171,7 @@ export const make = ({
   connectRetries,
   connectTimeoutMillis,
   debug,
+  introduceBy,
   introductions,
   log,
   metrics,
@@ -200,6 +207,13 @@ export const make = ({
     session.assigned = true;
     session.retries = session.failed.length;
     metrics.backend(backend).assigned(connections);
+    if (introduceBy !== undefined) {
+      session.preface ??= ProxyHeader.encode(
+        introduceBy,
+        session.address,
+        session.destination ?? session.client.local,
+      );
+    }
     session.began = now();
     const forwarded = transport.forward(session.client, backend.address, session, session.bytes);
     return debug
@@ -314,7 +328,10 @@ export const make = ({
     if ("wrong" in header) {
       return Effect.succeed(refuse("proxy-header", `its PROXY header is wrong: ${header.wrong}`));
     }
-    if (header.addresses !== undefined) session.address = header.addresses.source;
+    if (header.addresses !== undefined) {
+      session.address = header.addresses.source;
+      session.destination = header.addresses.destination;
+    }
     const denial = admit?.(session);
     return denial === undefined ? attempt(session) : Effect.succeed(refuse(denial, denials[denial]));
   };

@@ -78,7 +78,10 @@ class End implements Peer, Connection {
   /** It was reset, by either side. */
   #dead = false;
 
-  constructor(readonly remote: SocketAddress) {}
+  constructor(
+    readonly remote: SocketAddress,
+    readonly local: SocketAddress,
+  ) {}
 
   readonly write = (bytes: Uint8Array): boolean => {
     if (this.#shut || this.#dead) return false;
@@ -143,8 +146,8 @@ class End implements Peer, Connection {
 }
 
 const pair = (client: SocketAddress, server: SocketAddress): readonly [End, End] => {
-  const near = new End(server);
-  const far = new End(client);
+  const near = new End(server, client);
+  const far = new End(client, server);
   near.other = far;
   far.other = near;
   return [near, far];
@@ -302,7 +305,7 @@ const make = (network: Network): Effect.Effect<Context.Tag.Service<typeof Transp
         return { address, close };
       });
 
-    const connect: Mechanism["connect"] = (target, { timeoutMillis }, made, failed) => {
+    const connect: Mechanism["connect"] = (target, { preface, timeoutMillis }, made, failed) => {
       const fail = (reason: ConnectError["reason"]) =>
         failed(new ConnectError({ reason, address: target, code: undefined }));
       const valid = isIpAddress(target.host) && target.port >= 1 && target.port <= 65_535;
@@ -313,6 +316,7 @@ const make = (network: Network): Effect.Effect<Context.Tag.Service<typeof Transp
       return soon(() => {
         const [near, far] = pair({ host: "127.0.0.1", port: network.nextPort() }, target);
         behaviour(far);
+        if (preface !== undefined) near.write(preface);
         made(near);
       });
     };

@@ -49,6 +49,8 @@ export { HeadError, type HeadFailure } from "./HeadError.js";
 export interface Connection {
   /** The peer. A client that came over IPv4 has its IPv4 address, on a listener for both families too. */
   readonly remote: SocketAddress;
+  /** The address of this host that it is connected to; undefined where that is not known, or no longer. */
+  readonly local?: SocketAddress | undefined;
   /** Ends it in order (FIN). Does nothing when it has ended. */
   readonly close: () => void;
   /** Ends it at once (RST), so that the peer cannot mistake it for an orderly end. Does nothing when it has ended. */
@@ -176,6 +178,8 @@ export class AcceptError extends Data.TaggedError("AcceptError")<{
 export interface ProbeOptions {
   /** How long the host may take to answer, in milliseconds. */
   readonly timeoutMillis: number;
+  /** Bytes that are sent where the program that listens there sees the probe: on Node's sockets. */
+  readonly preface?: Uint8Array | undefined;
 }
 
 /**
@@ -198,9 +202,7 @@ export interface HeadOptions {
 }
 
 /**
- * How to connect. Two more options will be optional fields here: `source`, a local
- * address to connect from, and `preface`, bytes that are sent to the backend before the first byte of the client, and
- * which are not counted.
+ * How to connect. One more option will be an optional field here: `source`, a local address to connect from.
  *
  * @since 0.2.0
  * @category models
@@ -208,6 +210,11 @@ export interface HeadOptions {
 export interface ConnectOptions {
   /** How long connecting may take, in milliseconds. */
   readonly timeoutMillis: number;
+  /**
+   * Bytes that are sent to the backend as soon as it is connected, before the first byte of the client, and are not
+   * counted: at most 65,536. It must not change.
+   */
+  readonly preface?: Uint8Array | undefined;
 }
 
 /**

@@ -87,6 +87,7 @@ describe("Settings", () => {
       RESET_ON_CRASH: "true",
       ACCESS_LOG: "errors",
       PROXY_PROTOCOL_FROM: "none",
+      PROXY_PROTOCOL_TO: "off",
       PROXY_PROTOCOL_TIMEOUT: "5s",
       ALLOW_CLIENTS: "none",
       DENY_CLIENTS: "none",

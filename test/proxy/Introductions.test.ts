@@ -1,11 +1,13 @@
 /**
- * Clients that are named by a PROXY header, over real sockets.
+ * PROXY headers over real sockets: those that name clients to the balancer, and those by which it names them to backends.
  */
 import { once } from "node:events";
 import { connect } from "node:net";
 import { assert, describe, it } from "@effect/vitest";
 import { Effect, Logger, type Scope } from "effect";
 import * as CidrSet from "../../src/net/CidrSet.js";
+import * as ProxyHeader from "../../src/net/ProxyHeader.js";
+import * as Ports from "../support/Ports.js";
 import { dial, eventually, receive, serve } from "../support/Sockets.js";
 import { lines, type StartedBalancer, start } from "../support/StartedBalancer.js";
 import { transports } from "../support/Transports.js";
@@ -96,6 +98,85 @@ describe.each(Object.entries(transports))("a PROXY header (%s)", (_name, transpo
         refused?.annotations["why"],
         "its PROXY header is wrong: the connection does not begin with one",
       );
+    }),
+  );
+});
+
+describe.each(Object.entries(transports))("PROXY headers to backends (%s)", (_name, transport) => {
+  /** A backend that says what it was sent first, however that came, and then sends all else back. */
+  const telling = (length: (bytes: Buffer) => number) =>
+    Effect.gen(function* () {
+      const headers: Array<Buffer> = [];
+      const { port } = yield* serve((socket) => {
+        let head: Buffer | undefined;
+        let bytes = Buffer.alloc(0);
+        socket.on("data", (chunk) => {
+          if (head !== undefined) {
+            socket.write(chunk);
+            return;
+          }
+          bytes = Buffer.concat([bytes, chunk]);
+          const end = length(bytes);
+          if (end === 0 || end > bytes.length) return;
+          head = bytes.subarray(0, end);
+          headers.push(head);
+          // It speaks first.
+          socket.write("welcome ");
+          socket.write(bytes.subarray(end));
+        });
+        socket.on("end", () => socket.end());
+      });
+      return { port, headers };
+    });
+
+  const said = (bytes: Buffer | undefined) => ProxyHeader.parse(bytes ?? Buffer.alloc(0));
+
+  for (const version of ["v1", "v2"] as const) {
+    test(
+      `name the client and where it connected to, before it says a word (${version})`,
+      Effect.gen(function* () {
+        const backend = yield* telling(ProxyHeader.lengthOf);
+        const { log, port } = yield* start({
+          ports: [backend.port],
+          transport,
+          options: { accessLog: "all", proxyProtocolTo: version },
+        });
+        const client = yield* dial(port);
+        const [welcome] = yield* Effect.promise(() => once(client, "data"));
+        assert.strictEqual(String(welcome), "welcome ");
+        assert.deepStrictEqual(said(backend.headers[0]), {
+          addresses: {
+            source: { host: "127.0.0.1", port: client.localPort ?? 0 },
+            destination: { host: "127.0.0.1", port },
+          },
+        });
+        assert.strictEqual(backend.headers[0]?.length, version === "v2" ? 28 : backend.headers[0]?.length);
+        const rest = receive(client);
+        client.end("hello");
+        assert.strictEqual((yield* Effect.promise(() => rest)).bytes.toString(), "hello");
+        yield* eventually(() => lines(log, "connection").length === 1);
+        assert.deepInclude(lines(log, "connection")[0]?.annotations, { received: 5, sent: 13 });
+      }),
+    );
+  }
+
+  test(
+    "pass on what a header that came in says, also to the backend that is tried after another",
+    Effect.gen(function* () {
+      const backend = yield* telling(ProxyHeader.lengthOf);
+      const { port } = yield* start({
+        ports: [yield* Ports.unused, backend.port],
+        transport,
+        options: { proxyProtocolFrom: cidrs("127.0.0.1"), proxyProtocolTo: "v2" },
+      });
+      const { bytes } = yield* exchange(port, "PROXY TCP6 2001:db8::9 2001:db8::1 4711 443\r\nhello");
+      assert.strictEqual(bytes.toString(), "welcome hello");
+      assert.deepStrictEqual(said(backend.headers[0]), {
+        addresses: {
+          source: { host: "2001:db8::9", port: 4711 },
+          destination: { host: "2001:db8::1", port: 443 },
+        },
+      });
     }),
   );
 });

@@ -1103,6 +1103,67 @@ export const conformance = <E>(
     );
 
     test(
+      "a preface reaches the backend as soon as it is connected, before all that the client sends, and is not counted",
+      Effect.gen(function* () {
+        const transport = yield* Transport;
+        const backend = yield* serve((socket) => socket.pipe(socket));
+        const target = { host: "127.0.0.1", port: backend.port };
+        const preface = Buffer.from("preface, and ");
+        const options = { timeoutMillis: 60 * second, preface };
+        const outcomes: Array<RelayOutcome> = [];
+        const ways = [
+          (client: Connection) => transport.forward(client, target, options, { received: 0, sent: 0 }),
+          (client: Connection) =>
+            Effect.flatMap(transport.connect(target, options), (made) =>
+              transport.relay(client, made, { received: 0, sent: 0 }),
+            ),
+        ];
+        let came = 0;
+        const listener = yield* Effect.orDie(
+          transport.listen({
+            ...listenOptions,
+            onConnection: (client) => {
+              const way = ways[came++ % 2] ?? assert.fail("there are two");
+              Effect.runFork(Effect.map(way(client), (outcome) => outcomes.push(outcome)));
+            },
+          }),
+        );
+        for (let i = 1; i <= 6; i++) {
+          const client = yield* dial(listener.address.port);
+          // The backend hears it, and answers, before the client has said a word.
+          const [answer] = yield* Effect.promise(() => once(client, "data"));
+          assert.strictEqual(String(answer), "preface, and ");
+          const rest = receive(client);
+          client.end("what the client says");
+          assert.strictEqual((yield* Effect.promise(() => rest)).bytes.toString(), "what the client says");
+          yield* eventually(() => outcomes.length === i);
+          assert.deepInclude(outcomes[i - 1], { end: "client-closed", received: 20, sent: 33 });
+        }
+      }),
+    );
+
+    test(
+      "tells which of this host's addresses a client is connected to",
+      Effect.gen(function* () {
+        const transport = yield* Transport;
+        const locals: Array<Connection["local"]> = [];
+        const listener = yield* Effect.orDie(
+          transport.listen({
+            ...listenOptions,
+            host: "0.0.0.0",
+            onConnection: (client) => {
+              locals.push(client.local);
+              client.reset();
+            },
+          }),
+        );
+        const client = net.connect({ host: "127.0.0.3", port: listener.address.port });
+        yield* Effect.promise(() => receive(client));
+        assert.deepStrictEqual(locals, [{ host: "127.0.0.3", port: listener.address.port }]);
+      }),
+    );
+
+    test(
       "a listener with a limit serves no more than that at a time, and the next one once one has left",
       Effect.gen(function* () {
         const transport = yield* Transport;

@@ -19,6 +19,7 @@ import {
   type Transport,
 } from "../Transport.js";
 import * as DataThreads from "../threads/DataThreads.js";
+import { longestPreface } from "../threads/Slots.js";
 import { Acceptor } from "./Acceptor.js";
 import { Connecting, type Destination, type Failure, timedOut } from "./Connecting.js";
 import { copied, Engine } from "./Engine.js";
@@ -43,6 +44,7 @@ import {
   TCP_NODELAY,
   writeAddress,
 } from "./Libc.js";
+import { sendPreface } from "./Preface.js";
 import { Relay } from "./Relay.js";
 import { ResetOnCrash } from "./ResetOnCrash.js";
 import type { Ring } from "./Ring.js";
@@ -244,7 +246,7 @@ export const make = (
 
     const connecting = (
       target: SocketAddress,
-      { timeoutMillis }: ConnectOptions,
+      { preface, timeoutMillis }: ConnectOptions,
       made: (socket: Socket) => void,
       failed: (error: ConnectError) => void,
       quickAcknowledge?: boolean,
@@ -255,8 +257,16 @@ export const make = (
         return () => {};
       }
       const onSettled = (result: Socket | Failure): void => {
-        if (result instanceof Socket) made(result);
-        else failed(errorOf(target, result));
+        if (!(result instanceof Socket)) {
+          failed(errorOf(target, result));
+          return;
+        }
+        const sent = preface === undefined ? 0 : sendPreface(result, preface);
+        if (sent === 0) made(result);
+        else {
+          result.end(true);
+          failed(errorOf(target, Math.abs(sent)));
+        }
       };
       const attempt =
         ring === undefined
@@ -274,7 +284,8 @@ export const make = (
     const probe: Mechanism["probe"] = (target, options, answered, failed) =>
       connecting(
         target,
-        options,
+        // Nobody sees it.
+        { timeoutMillis: options.timeoutMillis },
         (socket) => {
           socket.reset();
           answered();
@@ -315,7 +326,7 @@ export const make = (
     const forward: Mechanism["forward"] = (client, target, options, counts, callbacks) => {
       const socket = socketOf(client);
       const destination = socket.closed ? undefined : destinationOf(target);
-      return destination === undefined
+      return destination === undefined || (options.preface?.length ?? 0) > longestPreface
         ? undefined
         : threads?.forward(socket, destination, options, counts, new Translated(target, callbacks));
     };

@@ -6,6 +6,7 @@ import type { Places } from "../Places.js";
 import type { Connection } from "../Transport.js";
 import * as DeadPeer from "./DeadPeer.js";
 import { type Engine, readableAndWritable, roundMillis, type Watched } from "./Engine.js";
+import { format } from "./InetAddress.js";
 import {
   EPOLLERR,
   EPOLLIN,
@@ -13,6 +14,7 @@ import {
   EPOLLRDHUP,
   IPPROTO_TCP,
   type Result,
+  readAddress,
   type Service,
   SO_KEEPALIVE,
   SOL_SOCKET,
@@ -101,6 +103,13 @@ export class Socket implements Connection, Watched {
     this.#noDelay = accepted;
     if (accepted) engine.clients += 1;
     places?.take();
+  }
+
+  get local(): SocketAddress | undefined {
+    const { address, libc } = this.engine;
+    if (this.closed || libc.socketName(this.fd, address) < 0) return undefined;
+    const raw = readAddress(address);
+    return raw === undefined ? undefined : format(raw);
   }
 
   /** Watches for at least these events. Fails where the kernel is out of memory. */

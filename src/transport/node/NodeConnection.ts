@@ -2,6 +2,7 @@
  * A connection that is one of Node's sockets.
  */
 import type { Socket } from "node:net";
+import { canonical } from "../../net/IpAddress.js";
 import type { SocketAddress } from "../../net/SocketAddress.js";
 import type { Connection } from "../Transport.js";
 
@@ -32,6 +33,13 @@ export class NodeConnection implements Connection {
   ) {
     ignoreErrors(socket);
   }
+  get local(): SocketAddress | undefined {
+    const { localAddress, localPort } = this.socket;
+    return localAddress === undefined || localPort === undefined
+      ? undefined
+      : { host: canonical(localAddress), port: localPort };
+  }
+
   readonly close = (): void => this.socket.destroySoon();
   readonly reset = (): void => reset(this.socket);
 }

@@ -201,6 +201,7 @@ class Connecting implements Expiring {
   constructor(
     readonly target: SocketAddress,
     readonly deadlines: Deadlines,
+    readonly preface: Uint8Array | undefined,
     readonly made: (connection: Connection) => void,
     readonly failed: (error: ConnectError) => void,
   ) {
@@ -226,6 +227,7 @@ class Connecting implements Expiring {
 
   readonly #onConnect = (): void => {
     this.#settle();
+    if (this.preface !== undefined) this.socket.write(this.preface);
     this.made(new NodeConnection(this.socket, this.target));
   };
 
@@ -249,13 +251,13 @@ class Connecting implements Expiring {
 
 const connectWithin =
   (deadlines: Deadlines): Mechanism["connect"] =>
-  (target, { timeoutMillis }, made, failed) => {
+  (target, { preface, timeoutMillis }, made, failed) => {
     if (!isIpAddress(target.host) || !(target.port >= 1 && target.port <= 65_535)) {
       const error = new ConnectError({ reason: "invalid-address", address: target, code: undefined });
       const due = setImmediate(() => failed(error));
       return () => clearImmediate(due);
     }
-    const connecting = new Connecting(target, deadlines, made, failed);
+    const connecting = new Connecting(target, deadlines, preface, made, failed);
     deadlines.add(connecting, timeoutMillis);
     return connecting.cancel;
   };

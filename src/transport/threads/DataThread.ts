@@ -11,6 +11,7 @@ import { Engine, type Watched } from "../linux/Engine.js";
 import type { EventCounters } from "../linux/EventCounter.js";
 import { KernelRing, smallRing } from "../linux/KernelRing.js";
 import { addressSize, type Block, EPOLLIN, errnoName, type Service as LibcService } from "../linux/Libc.js";
+import { sendPreface } from "../linux/Preface.js";
 import { Relay } from "../linux/Relay.js";
 import { RingConnecting } from "../linux/RingConnecting.js";
 import { RingRelay } from "../linux/RingRelay.js";
@@ -193,8 +194,17 @@ export class DataThread {
     const giveUp = forward<Socket, Socket, Failure>(
       (made, refused) => {
         const onSettled = (settled: Socket | Failure): void => {
-          if (settled instanceof Socket) made(settled);
-          else refused(settled);
+          if (!(settled instanceof Socket)) {
+            refused(settled);
+            return;
+          }
+          const preface = this.#slots.preface(slot);
+          const sent = preface === undefined ? 0 : sendPreface(settled, preface);
+          if (sent === 0) made(settled);
+          else {
+            settled.end(true);
+            refused(Math.abs(sent));
+          }
         };
         const attempt =
           ring === undefined

@@ -13,6 +13,9 @@ import type { ByteCounts } from "../../net/ByteCounts.js";
 /** From one slot to the next, in bytes. */
 const slotBytes = 64;
 
+/** The longest preface that a slot has room for, in bytes. */
+export const longestPreface = 112;
+
 /** In 64-bit numbers, from the start of a slot. */
 const received = 0;
 const sent = 1;
@@ -21,6 +24,7 @@ const sent = 1;
 const client = 4;
 const timeoutMillis = 5;
 const result = 6;
+/** In its lowest byte; above it the length of the preface. */
 const addressLength = 7;
 
 /** What connecting took, in microseconds; {@link notConnected} until it is done. */
@@ -47,25 +51,37 @@ export class Slots {
   readonly #words: Int32Array;
   readonly #bytes: Uint8Array;
 
+  /** Where the prefaces begin: behind all slots. */
+  readonly #prefaces: number;
+
   static memory(count: number): SharedArrayBuffer {
-    // The system gives pages to it as they are first written.
-    return new SharedArrayBuffer(slotBytes * count);
+    // The system gives pages to it as they are first written: to prefaces none where there are none.
+    return new SharedArrayBuffer((slotBytes + longestPreface) * count);
   }
 
   constructor(memory: SharedArrayBuffer) {
     this.#counts = new Float64Array(memory);
     this.#words = new Int32Array(memory);
     this.#bytes = new Uint8Array(memory);
+    this.#prefaces = (memory.byteLength / (slotBytes + longestPreface)) * slotBytes;
   }
 
   /** The main thread's: what a connection begins with. `to` holds the address, of so many bytes, at its start. */
-  begin(slot: number, descriptor: number, millis: number, to: Uint8Array, length: number): void {
+  begin(
+    slot: number,
+    descriptor: number,
+    millis: number,
+    to: Uint8Array,
+    length: number,
+    preface?: Uint8Array,
+  ): void {
     const at = slot * (slotBytes / 4);
     this.#counts[slot * (slotBytes / 8) + received] = 0;
     this.#counts[slot * (slotBytes / 8) + sent] = 0;
     this.#words[at + client] = descriptor;
     this.#words[at + timeoutMillis] = millis;
-    this.#words[at + addressLength] = length;
+    this.#words[at + addressLength] = preface === undefined ? length : length + (preface.length << 8);
+    if (preface !== undefined) this.#bytes.set(preface, this.#prefaces + slot * longestPreface);
     this.#words[at + connectMicros] = notConnected;
     for (let i = 0; i < length; i++) this.#bytes[slot * slotBytes + addressAt + i] = to[i] ?? 0;
   }
@@ -80,9 +96,17 @@ export class Slots {
     return this.#word(slot, timeoutMillis);
   }
 
+  /** What the connection to the backend begins with; undefined where that is nothing. */
+  preface(slot: number): Uint8Array | undefined {
+    const length = this.#word(slot, addressLength) >> 8;
+    if (length === 0) return undefined;
+    const from = this.#prefaces + slot * longestPreface;
+    return this.#bytes.slice(from, from + length);
+  }
+
   /** Copies the address to the start of `to`, and answers its length. */
   address(slot: number, to: Uint8Array): number {
-    const length = this.#word(slot, addressLength);
+    const length = this.#word(slot, addressLength) & 0xff;
     for (let i = 0; i < length; i++) to[i] = this.#bytes[slot * slotBytes + addressAt + i] ?? 0;
     return length;
   }

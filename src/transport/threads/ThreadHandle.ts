@@ -246,7 +246,14 @@ export class ThreadHandle {
     this.size += 1;
     client.owner = handed;
     this.#ownership.enter(client.fd);
-    this.#slots.begin(slot, client.fd, Math.ceil(options.timeoutMillis), to.address.bytes, to.length);
+    this.#slots.begin(
+      slot,
+      client.fd,
+      Math.ceil(options.timeoutMillis),
+      to.address.bytes,
+      to.length,
+      options.preface,
+    );
     this.#order(slot, Protocol.begin);
     this.#progress[slot] = 0;
     if (!this.#sweeps) this.#sweepLater();

@@ -122,6 +122,30 @@ describe("Slots", () => {
     );
   });
 
+  it("have a preface beside the address, each its own, and none where there is none", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.option(fc.uint8Array({ minLength: 1, maxLength: 112 }), { nil: undefined }), {
+          minLength: 4,
+          maxLength: 4,
+        }),
+        (prefaces) => {
+          const { data, main } = both();
+          const address = (slot: number) => new Uint8Array(28).fill(slot + 1);
+          for (let slot = 3; slot >= 0; slot--) main.begin(slot, 3, 5, address(slot), 28, prefaces[slot]);
+          for (let slot = 0; slot < 4; slot++) {
+            assert.deepStrictEqual(data.preface(slot), prefaces[slot]);
+            const to = new Uint8Array(28);
+            assert.strictEqual(data.address(slot, to), 28);
+            assert.deepStrictEqual(to, address(slot));
+          }
+          main.begin(1, 3, 5, address(1), 28);
+          assert.isUndefined(data.preface(1));
+        },
+      ),
+    );
+  });
+
   it("tell of a connect that took longer than a word can say that it was long, and not that it was not made", () => {
     const { data, main } = both();
     main.begin(0, 3, 5, new Uint8Array(16), 16);

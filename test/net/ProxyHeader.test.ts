@@ -1,7 +1,7 @@
 import { SocketAddress as NodeSocketAddress } from "node:net";
 import { FastCheck as fc } from "effect";
 import { assert, describe, it } from "vitest";
-import { crc32c, lengthOf, longestHeader, parse } from "../../src/proxy/ProxyHeader.js";
+import { crc32c, encode, lengthOf, longestHeader, parse, unknown } from "../../src/net/ProxyHeader.js";
 
 const signature = Buffer.from("0d0a0d0a000d0a515549540a", "hex");
 
@@ -189,6 +189,41 @@ describe("a PROXY header", () => {
         parse(bytes);
       }),
     );
+  });
+
+  it("that was written is read again, in either version", () => {
+    const address = fc.record({
+      host: fc.oneof(
+        inet.map((bytes) => bytes.join(".")),
+        inet6.map(inet6Text),
+      ),
+      port,
+    });
+    fc.assert(
+      fc.property(
+        fc.constantFrom("v1" as const, "v2" as const),
+        address,
+        address,
+        (version, source, destination) => {
+          const bytes = encode(version, source, destination);
+          assert.strictEqual(lengthOf(bytes), bytes.length);
+          assert.deepStrictEqual(parse(bytes), { addresses: { source, destination } });
+        },
+      ),
+    );
+  });
+
+  it("that names nobody is written where one of the two is not known", () => {
+    const known = { host: "192.0.2.1", port: 1 };
+    assert.strictEqual(Buffer.from(encode("v1", known, undefined)).toString(), "PROXY UNKNOWN\r\n");
+    assert.deepStrictEqual(encode("v2", { host: "", port: 0 }, known), unknown("v2"));
+    for (const version of ["v1", "v2"] as const)
+      assert.deepStrictEqual(parse(unknown(version)), { addresses: undefined });
+  });
+
+  it("has the longest line in version 1 where both addresses are as long as they can be", () => {
+    const longest = { host: "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", port: 65_535 };
+    assert.isAtMost(encode("v1", longest, longest).length, 107);
   });
 
   it("has the CRC32C of RFC 3720", () => {

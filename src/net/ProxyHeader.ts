@@ -4,8 +4,9 @@
  * https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt
  */
 import { isIPv4, isIPv6, SocketAddress as NodeSocketAddress } from "node:net";
-import { canonical } from "../net/IpAddress.js";
-import type { SocketAddress } from "../net/SocketAddress.js";
+import { AddressReader } from "./AddressReader.js";
+import { canonical } from "./IpAddress.js";
+import type { SocketAddress } from "./SocketAddress.js";
 
 /** A line of version 1 has at most so many bytes, its end included. */
 const longestLine = 107;
@@ -169,4 +170,56 @@ export const parse = (bytes: Uint8Array): ProxyHeader | Wrong => {
   if (bytes.length >= line.length && begins(bytes, line)) return parseLine(bytes);
   if (bytes.length >= signature.length && begins(bytes, signature)) return parseBinary(bytes);
   return { wrong: "the connection does not begin with one" };
+};
+
+/** The version of a header. */
+export type Version = "v1" | "v2";
+
+/** The 16 bytes of an IPv6 address, or the 4 of an IPv4 one. */
+const bytesOf = (reader: AddressReader, host: string, family: 4 | 6): Buffer => {
+  const bytes = Buffer.alloc(family === 4 ? 4 : 16);
+  // In IPv6 an IPv4 address is mapped.
+  if (reader.read(host) === 4) {
+    bytes.writeUInt32BE(reader.words[0] as number, bytes.length - 4); // four
+    if (family === 6) bytes.writeUInt16BE(0xffff, 10);
+  } else for (let i = 0; i < 4; i++) bytes.writeUInt32BE(reader.words[i] as number, 4 * i); // four
+  return bytes;
+};
+
+const nobody: Readonly<Record<Version, Uint8Array>> = {
+  v1: Buffer.from("PROXY UNKNOWN\r\n"),
+  v2: Buffer.concat([signature, Buffer.from([0x20, 0, 0, 0])]),
+};
+
+/** A header that names nobody: UNKNOWN in version 1, LOCAL in version 2. */
+export const unknown = (version: Version): Uint8Array => nobody[version];
+
+/**
+ * A header that names the client, and the address that it connected to; one that names nobody where either is not known.
+ * Addresses of two families are both written in IPv6.
+ */
+export const encode = (
+  version: Version,
+  source: SocketAddress,
+  destination: SocketAddress | undefined,
+): Uint8Array => {
+  const reader = new AddressReader();
+  const families = [source.host, destination?.host ?? ""].map((host) => reader.read(host));
+  if (destination === undefined || families.includes(undefined)) return unknown(version);
+  const family = families.includes(6) ? 6 : 4;
+  if (version === "v2") {
+    const header = Buffer.from([0x21, family === 4 ? 0x11 : 0x21, 0, family === 4 ? 12 : 36]);
+    const ports = Buffer.alloc(4);
+    ports.writeUInt16BE(source.port, 0);
+    ports.writeUInt16BE(destination.port, 2);
+    const hosts = [source, destination].map(({ host }) => bytesOf(reader, host, family));
+    return Buffer.concat([signature, header, ...hosts, ports]);
+  }
+  const host = (address: SocketAddress): string =>
+    family === 6 && reader.read(address.host) === 4
+      ? `::ffff:${canonical(address.host)}`
+      : address.host.replace(/%.*$/, "");
+  return Buffer.from(
+    `PROXY TCP${family} ${host(source)} ${host(destination)} ${source.port} ${destination.port}\r\n`,
+  );
 };
