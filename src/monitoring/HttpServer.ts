@@ -203,7 +203,8 @@ const listener =
       if (socket.destroyed) return;
       const isHealth = health.test(request.url ?? "");
       connections.requested(socket, isHealth);
-      response.once("close", () => connections.answered(socket));
+      // Before the next request of the connection begins, which happens at this event too.
+      response.prependOnceListener("close", () => connections.answered(socket));
       if (isHealth) handler(request, response);
       else answers.add(() => (socket.destroyed ? undefined : handler(request, response)));
     });

@@ -170,6 +170,25 @@ describe("requests that are sent without waiting for answers", () => {
     }),
   );
 
+  it.scopedLive("have nothing written into an answer that is under way, also by one that is malformed", () =>
+    Effect.gen(function* () {
+      const { port } = yield* recording;
+      const socket = yield* dial(port);
+      let text = "";
+      socket.on("data", (chunk) => {
+        text += String(chunk);
+      });
+      socket.write(asked(["/first", "/endless"]));
+      yield* Effect.promise(async () => {
+        while (!text.endsWith("1\r\n.\r\n")) await once(socket, "data");
+      });
+      const before = text;
+      socket.write("no request\r\n\r\n");
+      yield* closed(socket);
+      assert.strictEqual(text, before);
+    }),
+  );
+
   it.scopedLive("close the connection when they are hundreds", () =>
     Effect.gen(function* () {
       const { begun, port } = yield* recording;
