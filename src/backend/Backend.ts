@@ -68,6 +68,8 @@ export interface Backend extends Instance, Member {
   readonly role: Role;
   /** The weight that discovery says. */
   readonly listedWeight: number;
+  /** The weight that an operator has chosen in place of it; undefined while none is chosen. */
+  readonly chosenWeight: number | undefined;
   /** Tells two backends apart that had the same slot one after the other, also where id and address are the same. */
   readonly incarnation: number;
   readonly health: Health;

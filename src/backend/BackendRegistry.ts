@@ -31,7 +31,7 @@ import {
 import type { Subscribable } from "effect/Subscribable";
 import type { Algorithm, Client } from "../balancing/Algorithm.js";
 import { algorithms } from "../balancing/Algorithms.js";
-import { limitBounds } from "../balancing/Members.js";
+import { limitBounds, weightBounds } from "../balancing/Members.js";
 import * as EventLoop from "../clock/EventLoop.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
 import * as InvalidOption from "../config/InvalidOption.js";
@@ -130,6 +130,15 @@ export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/Backend
      * no such backend.
      */
     readonly steer: (idOrName: string, admin: Admin, by: string) => Effect.Effect<ReadonlyArray<Backend>>;
+    /**
+     * An operator chooses the weight of the listed backends with this id or name, 0 to 256, in place of what discovery
+     * says; undefined gives that back. Otherwise as {@link steer}.
+     */
+    readonly weigh: (
+      idOrName: string,
+      weight: number | undefined,
+      by: string,
+    ) => Effect.Effect<ReadonlyArray<Backend>, InvalidOption.InvalidOption>;
     /** Clients are listened to at this address until the scope closes: a backend there would be the balancer itself. */
     readonly listening: (address: SocketAddress) => Effect.Effect<void, never, Scope.Scope>;
     /** Where clients are listened to. */
@@ -320,6 +329,16 @@ export const make = (
             yield* publish({ _tag: "Steered", backend, by });
           }
           return changes.map(({ backend }) => backend);
+        }),
+      weigh: (idOrName, weight, by) =>
+        Effect.gen(function* () {
+          if (weight !== undefined) yield* InvalidOption.count("weight", weight, weightBounds);
+          const backends = yield* change((pool) => Pool.weighed(pool, idOrName, weight));
+          for (const backend of backends) {
+            yield* log.weighed(backend, by);
+            yield* publish({ _tag: "Weighed", backend, by });
+          }
+          return backends;
         }),
       listening: (address) =>
         Effect.acquireRelease(

@@ -42,7 +42,7 @@ export interface Pool {
   /** Listed backends that no probe and no connect has said anything about yet. */
   readonly unchecked: number;
   /** What an operator has chosen, by the key of the backend: it holds when the backend leaves and comes back. */
-  readonly chosen: ReadonlyMap<string, Pick<Backend, "admin" | "steered">>;
+  readonly chosen: ReadonlyMap<string, Pick<Backend, "admin" | "steered" | "chosenWeight">>;
   /** Incarnations given out so far. */
   readonly incarnations: number;
   /** Lists so far that changed who is listed. */
@@ -64,7 +64,7 @@ export interface Pool {
   readonly connections: number;
 }
 
-const notSteered = { admin: "enabled", steered: undefined } as const;
+const notSteered = { admin: "enabled", steered: undefined, chosenWeight: undefined } as const;
 
 // Choices outlive their backends, so they need a bound of their own.
 const mostChosen = 10_000;
@@ -240,7 +240,8 @@ const withoutBackend = (pool: Pool, { health, role, slot }: Backend): Pool => ({
 
 // Whether it may get new connections, and its weight, follow from the rest.
 const settled = (backend: Backend): Backend => {
-  const { admin, health, leaving, listedWeight: weight } = backend;
+  const { admin, chosenWeight, health, leaving, listedWeight } = backend;
+  const weight = chosenWeight ?? listedWeight;
   return { ...backend, weight, eligible: health.up && !leaving && admin === "enabled" && weight > 0 };
 };
 
@@ -248,7 +249,7 @@ const withNew = (pool: Pool, instance: Instance, key: string): readonly [Pool, B
   const { address, id, name } = instance;
   const incarnation = pool.incarnations + 1;
   const slot = Members.vacant(pool.members);
-  const { admin, steered } = pool.chosen.get(key) ?? notSteered;
+  const { admin, chosenWeight, steered } = pool.chosen.get(key) ?? notSteered;
   const { limit, listedWeight, role } = Listing.termsOf(instance, pool.limit);
   // Field by field: put together of several objects it would take four times as long, and a list has many thousands.
   const backend: Backend = {
@@ -259,8 +260,9 @@ const withNew = (pool: Pool, instance: Instance, key: string): readonly [Pool, B
     endpoint: format(address),
     slot,
     incarnation,
-    weight: listedWeight,
+    weight: chosenWeight ?? listedWeight,
     listedWeight,
+    chosenWeight,
     limit,
     role,
     eligible: false,
@@ -552,18 +554,26 @@ export interface SteeringChange {
 }
 
 // The pool with an operator's choice for one of its backends.
-const withChoice = (pool: Pool, now: Backend, admin: Admin, by: Steered): readonly [Pool, Backend] => {
-  const steered = now.admin === admin ? now.steered : by;
-  const backend = settled({ ...now, admin, steered });
+const withChoice = (
+  pool: Pool,
+  before: Backend,
+  choice: Pick<Backend, "admin" | "steered" | "chosenWeight">,
+): readonly [Pool, Backend] => {
+  const { admin, chosenWeight, steered } = choice;
+  const backend = settled({ ...before, admin, steered, chosenWeight });
   const chosen = new Map(pool.chosen);
-  chosen.delete(now.key);
-  if (admin !== "enabled") {
-    chosen.set(now.key, { admin, steered });
+  chosen.delete(before.key);
+  if (admin !== "enabled" || chosenWeight !== undefined) {
+    chosen.set(before.key, { admin, steered, chosenWeight });
     const [oldest] = chosen.keys();
     if (chosen.size > mostChosen && oldest !== undefined) chosen.delete(oldest);
   }
   return [{ ...withBackend(pool, backend), chosen }, backend];
 };
+
+// The listed backends with this id, or with this name.
+const called = (pool: Pool, idOrName: string): ReadonlyArray<Backend> =>
+  backends(pool).filter(({ id, name }) => id === idOrName || name === idOrName);
 
 /**
  * An operator chooses what becomes of the listed backends with this id, or with this name; none where there is no such one.
@@ -581,13 +591,35 @@ export const steered = (
 ): readonly [Pool, ReadonlyArray<SteeringChange>] => {
   const changes: Array<SteeringChange> = [];
   let after = pool;
-  for (const now of backends(pool)) {
-    if (now.id !== idOrName && now.name !== idOrName) continue;
-    const [next, backend] = withChoice(after, now, admin, by);
+  for (const now of called(pool, idOrName)) {
+    const steered = now.admin === admin ? now.steered : by;
+    const [next, backend] = withChoice(after, now, { ...now, admin, steered });
     after = next;
     changes.push({ backend, before: now.admin });
   }
   return [after, changes];
+};
+
+/**
+ * An operator chooses the weight of the listed backends with this id, or with this name, in place of what discovery says;
+ * undefined gives that back. The choice stands as those of {@link steered} do. Answers the backends as they are then.
+ *
+ * @since 0.2.0
+ * @category transitions
+ */
+export const weighed = (
+  pool: Pool,
+  idOrName: string,
+  weight: number | undefined,
+): readonly [Pool, ReadonlyArray<Backend>] => {
+  const changed: Array<Backend> = [];
+  let after = pool;
+  for (const now of called(pool, idOrName)) {
+    const [next, backend] = withChoice(after, now, { ...now, chosenWeight: weight });
+    after = next;
+    changed.push(backend);
+  }
+  return [after, changed];
 };
 
 /**

@@ -29,4 +29,6 @@ export type PoolEvent =
   | { readonly _tag: "Down"; readonly backend: Backend; readonly why: string }
   /** An operator has chosen what becomes of it. */
   | { readonly _tag: "Steered"; readonly backend: Backend; readonly by: string }
+  /** An operator has chosen its weight, or given it back to discovery. */
+  | { readonly _tag: "Weighed"; readonly backend: Backend; readonly by: string }
   | { readonly _tag: "Phase"; readonly phase: Phase };

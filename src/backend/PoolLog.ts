@@ -46,6 +46,7 @@ export interface PoolLog {
   readonly invalid: (instances: ReadonlyArray<InvalidInstance>) => Effect.Effect<void>;
   /** A backend went up or down, and the pool is this now. */
   readonly transition: (transition: Pool.Transition, pool: Pool.Pool) => Effect.Effect<void>;
+  readonly weighed: (backend: Backend, by: string) => Effect.Effect<void>;
   readonly steered: (change: Pool.SteeringChange, by: string) => Effect.Effect<void>;
 }
 
@@ -111,6 +112,13 @@ export const make = (): PoolLog => {
             Effect.annotateLogs({ healthy: `${healthy} of ${quantity(pool.listed, "backend")}` }),
           ),
         );
+      }),
+    weighed: (backend, by) =>
+      Effect.annotateLogs(Effect.logInfo("backend's weight is chosen"), {
+        ...annotations(backend),
+        weight: backend.weight,
+        listed: backend.listedWeight,
+        by,
       }),
     steered: ({ backend, before }, by) =>
       Effect.annotateLogs(Effect.logInfo(`backend is ${backend.admin}`), {

@@ -59,6 +59,14 @@ const ofPool = (event: PoolEvent): EventFields => {
         backend: describe(event.backend),
         detail: `${event.backend.admin} by ${event.by}`,
       };
+    case "Weighed": {
+      const { chosenWeight, listedWeight } = event.backend;
+      return {
+        kind: "steered",
+        backend: describe(event.backend),
+        detail: `${chosenWeight === undefined ? `weight ${listedWeight} again` : `weight ${chosenWeight}`} by ${event.by}`,
+      };
+    }
     case "Phase":
       return { kind: "phase", detail: event.phase };
   }

@@ -472,6 +472,37 @@ describe("BackendRegistry", () => {
     }).pipe(Effect.provide(registry(RoundRobin.roundRobin))),
   );
 
+  it.effect("gives a backend the weight that an operator chooses, until that is given back", () =>
+    Effect.gen(function* () {
+      const { discovered, weigh } = yield* BackendRegistry;
+      const events = yield* Stream.toPull(yield* Effect.flatMap(BackendRegistry, ({ events }) => events));
+      const listed = (weight: number) =>
+        discovered([{ id: "a", address: { host: "10.0.0.1", port: 80 }, weight }]);
+      const weightOf = Effect.map(backendOf("a"), ({ listedWeight, weight }) => [weight, listedWeight]);
+      yield* listed(3);
+      assert.deepStrictEqual(yield* weightOf, [3, 3]);
+      assert.lengthOf(yield* weigh("a", 7, "10.0.0.9"), 1);
+      assert.deepStrictEqual(yield* weightOf, [7, 3]);
+      yield* listed(4);
+      assert.deepStrictEqual(yield* weightOf, [7, 4], "whatever discovery says");
+      yield* discover("b");
+      yield* listed(4);
+      assert.deepStrictEqual(yield* weightOf, [7, 4], "also when it comes back");
+      yield* weigh("a", undefined, "10.0.0.9");
+      assert.deepStrictEqual(yield* weightOf, [4, 4]);
+      assert.deepStrictEqual(yield* weigh("nobody", 1, "10.0.0.9"), []);
+      for (const wrong of [-1, 257, 1.5, Number.NaN]) {
+        assert.strictEqual((yield* Effect.flip(weigh("a", wrong, "10.0.0.9")))._tag, "InvalidOption");
+      }
+      const seen: Array<string> = [];
+      while (seen.length < 7) for (const { _tag } of yield* events) seen.push(_tag);
+      assert.deepStrictEqual(
+        seen.filter((tag) => tag === "Weighed" || tag === "Altered"),
+        ["Weighed", "Altered", "Weighed"],
+      );
+    }).pipe(Effect.scoped, Effect.provide(registry(RoundRobin.roundRobin))),
+  );
+
   it.effect("says since when an operator's choice holds, and who made it", () =>
     Effect.gen(function* () {
       const { steer } = yield* BackendRegistry;

@@ -54,6 +54,8 @@ describe.each(Object.values(algorithms))("weights, limits and roles, with $name"
     terms: { readonly weight: number; readonly limit: number; readonly role: Role };
     up: boolean;
     admin: Admin;
+    /** In place of that of the terms. */
+    weight: number | undefined;
     listed: boolean;
     open: number;
   }
@@ -89,13 +91,22 @@ describe.each(Object.values(algorithms))("weights, limits and roles, with $name"
         admin: fc.constantFrom<Array<Admin>>("enabled", "enabled", "draining", "disabled"),
       }),
     },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        _tag: fc.constant("Weighed" as const),
+        which: fc.nat(),
+        weight: fc.constantFrom(undefined, 0, 2, 256),
+      }),
+    },
     { weight: 10, arbitrary: fc.record({ _tag: fc.constant("Assigned" as const), tries: fc.nat(2) }) },
     { weight: 6, arbitrary: fc.record({ _tag: fc.constant("Released" as const), which: fc.nat() }) },
     { weight: 1, arbitrary: fc.record({ _tag: fc.constant("Prepared" as const) }) },
   );
 
-  const eligible = ({ admin, listed, terms, up }: Life): boolean =>
-    listed && up && admin === "enabled" && terms.weight > 0;
+  const weightOf = ({ terms, weight }: Life): number => weight ?? terms.weight;
+  const eligible = (life: Life): boolean =>
+    life.listed && life.up && life.admin === "enabled" && weightOf(life) > 0;
 
   // A model that looks at all of them each time.
   const openIn = (lives: ReadonlyArray<Life>): ReadonlyArray<Life> => {
@@ -111,6 +122,7 @@ describe.each(Object.values(algorithms))("weights, limits and roles, with $name"
         let pool = Pool.make(algorithm, thresholds, limitOfOthers);
         const lives = new Map<string, Life>();
         const chosen = new Map<string, Admin>();
+        const weights = new Map<string, number | undefined>();
         const open: Array<{ readonly backend: Backend; readonly life: Life }> = [];
         const nth = (which: number): Backend | undefined => {
           const all = Pool.backends(pool);
@@ -129,7 +141,8 @@ describe.each(Object.values(algorithms))("weights, limits and roles, with $name"
                 if (life !== undefined) Object.assign(life, { terms: now, listed: true });
                 else {
                   const admin = chosen.get(key) ?? "enabled";
-                  lives.set(key, { key, terms: now, up: false, admin, listed: true, open: 0 });
+                  const weight = weights.get(key);
+                  lives.set(key, { key, terms: now, up: false, admin, weight, listed: true, open: 0 });
                 }
               }
               for (const life of lives.values()) {
@@ -151,6 +164,14 @@ describe.each(Object.values(algorithms))("weights, limits and roles, with $name"
               [pool] = Pool.steered(pool, backend.id, step.admin, { at: 0, by: "me" });
               chosen.set(backend.key, step.admin);
               (lives.get(backend.key) ?? assert.fail()).admin = step.admin;
+              break;
+            }
+            case "Weighed": {
+              const backend = nth(step.which);
+              if (backend === undefined) break;
+              [pool] = Pool.weighed(pool, backend.id, step.weight);
+              weights.set(backend.key, step.weight);
+              (lives.get(backend.key) ?? assert.fail()).weight = step.weight;
               break;
             }
             case "Assigned": {
@@ -195,7 +216,7 @@ describe.each(Object.values(algorithms))("weights, limits and roles, with $name"
             assert.strictEqual(backend.eligible, eligible(life));
             assert.strictEqual(backend.limit, life.terms.limit);
             assert.strictEqual(backend.role, life.terms.role);
-            assert.strictEqual(backend.weight, life.terms.weight);
+            assert.strictEqual(backend.weight, weightOf(life));
           }
         }
         for (const { backend } of open) pool = Pool.released(pool, backend);
