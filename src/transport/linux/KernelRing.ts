@@ -230,14 +230,8 @@ export class KernelRing implements Ring, Source {
   }
 
   send(completing: Completing, operation: number, fd: number, buffer: number, length: number): void {
-    const at = this.#begin(
-      IORING_OP_SEND,
-      fd,
-      this.#buffers.addressOf(buffer),
-      length,
-      completing.slot,
-      operation,
-    );
+    const at = this.#begin(IORING_OP_SEND, fd, 0, length, completing.slot, operation);
+    this.#buffers.writeAddress(buffer, this.#sqes, at + sqe.address);
     this.#sqes[at + sqe.operationFlags] = MSG_DONTWAIT | MSG_NOSIGNAL;
   }
 

@@ -42,6 +42,26 @@ const SPLICE_F_MOVE = 1;
 const SPLICE_F_NONBLOCK = 2;
 
 /**
+ * A block whose address is one number on V8's heap for good. V8 keeps a field that has only ever held floating-point
+ * numbers unboxed, and makes a number of 16 bytes of it wherever it is handed to a call: four times a request. A field
+ * that has held anything else is not kept so.
+ */
+class Pinned implements Block {
+  readonly address: number;
+
+  constructor(
+    readonly bytes: Uint8Array,
+    address: number,
+  ) {
+    this.address = undefined as unknown as number; // for V8 alone: nobody sees it
+    this.address = address;
+  }
+}
+
+/** The address of a byte of a block; of its first, mostly, for which no number is made. */
+const placeIn = ({ address }: Block, offset: number): number => (offset === 0 ? address : address + offset);
+
+/**
  * Throws where the process does not have one of the functions.
  *
  * `owned` has a byte for each descriptor's number, 1 for one that was opened by these calls and not closed yet; a number
@@ -82,7 +102,7 @@ export const make = (koffi: Koffi, owned: Uint8Array = new Uint8Array(0)): Servi
   const allocate = (size: number): Block => {
     // A small typed array of its own would be on V8's heap, where things move; an ArrayBuffer's memory does not.
     const bytes = new Uint8Array(new ArrayBuffer(size));
-    return { bytes, address: Number(koffi.address(bytes)) };
+    return new Pinned(bytes, Number(koffi.address(bytes)));
   };
   const scratch = allocate(16);
   const words = new Int32Array(scratch.bytes.buffer);
@@ -151,7 +171,7 @@ export const make = (koffi: Koffi, owned: Uint8Array = new Uint8Array(0)): Servi
       const result = close(fd);
       return result < 0 ? failed() : result;
     },
-    read: (fd, block, offset, length) => checked(recv(fd, block.address + offset, length, 0)),
+    read: (fd, block, offset, length) => checked(recv(fd, placeIn(block, offset), length, 0)),
     peek: (fd, block, length) => checked(recv(fd, block.address, length, MSG_PEEK)),
     unread: (fd) => {
       words[0] = 0;
@@ -164,7 +184,7 @@ export const make = (koffi: Koffi, owned: Uint8Array = new Uint8Array(0)): Servi
       return result < 0 ? failed() : (words[0] ?? 0);
     },
     write: (fd, block, offset, length, more = false) =>
-      checked(send(fd, block.address + offset, length, more ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL)),
+      checked(send(fd, placeIn(block, offset), length, more ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL)),
     sendRoom: (fd) => {
       memory[memoryInfo.words] = 4 * memoryInfo.words;
       const result = getsockopt(
@@ -275,7 +295,7 @@ export const makeUring = (
   const pagesOf = (memory: Uint8Array, size: number): Block => {
     const start = Number(koffi.address(memory));
     const skip = (pageSize - (start % pageSize)) % pageSize;
-    return { bytes: memory.subarray(skip, skip + size), address: start + skip };
+    return new Pinned(memory.subarray(skip, skip + size), start + skip);
   };
   const allocatePages = (size: number): Block =>
     pagesOf(new Uint8Array(new ArrayBuffer(size + pageSize)), size);

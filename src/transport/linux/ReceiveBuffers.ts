@@ -25,6 +25,8 @@ export class ReceiveBuffers {
   readonly #uring: Uring;
   readonly #count: number;
   readonly #buffers: Block;
+  /** The address of each, in two words, the lower first. As a number it would be made anew for each operation. */
+  readonly #addresses: Uint32Array;
   /** The queue in which the kernel finds those that are its own. */
   readonly #queue: Block;
   readonly #words: Uint32Array;
@@ -36,6 +38,12 @@ export class ReceiveBuffers {
     this.#uring = uring;
     this.#count = count;
     this.#buffers = uring.allocateBuffers(count * size);
+    this.#addresses = new Uint32Array(2 * count);
+    for (let i = 0; i < count; i++) {
+      const address = this.#buffers.address + i * size;
+      this.#addresses[2 * i] = address >>> 0;
+      this.#addresses[2 * i + 1] = address / 2 ** 32;
+    }
     this.#queue = uring.allocatePages(4 * bufferWords * count);
     this.#words = words(this.#queue);
     this.#halves = new Uint16Array(this.#words.buffer, this.#words.byteOffset, 2 * this.#words.length);
@@ -54,8 +62,11 @@ export class ReceiveBuffers {
     return result;
   }
 
-  addressOf(buffer: number): number {
-    return this.#buffers.address + buffer * size;
+  /** Writes the address of one into words of the kernel's. */
+  writeAddress(buffer: number, to: Uint32Array, at: number): void {
+    // Inside the array: the kernel names no others.
+    to[at] = this.#addresses[2 * buffer] as number;
+    to[at + 1] = this.#addresses[2 * buffer + 1] as number;
   }
 
   /** Its first bytes, for as long as it is not given back. */
@@ -67,9 +78,7 @@ export class ReceiveBuffers {
   /** Gives it back to the kernel. */
   recycle(buffer: number): void {
     const at = (this.#tail & (this.#count - 1)) * bufferWords;
-    const address = this.addressOf(buffer);
-    this.#words[at + bufferEntry.address] = address >>> 0;
-    this.#words[at + bufferEntry.address + 1] = address / 2 ** 32;
+    this.writeAddress(buffer, this.#words, at + bufferEntry.address);
     this.#words[at + bufferEntry.length] = size;
     // Half a word: beside the first entry's is the tail.
     this.#halves[2 * (at + bufferEntry.id)] = buffer;

@@ -14,7 +14,8 @@ interface Timer {
 const longestWait = 1_000;
 
 export class BlockingLoop {
-  readonly #timers = new Set<Timer>();
+  /** A handful: the engine's round, and one for all deadlines. */
+  readonly #timers: Array<Timer> = [];
   #soon: Array<() => void> = [];
   #next: Array<() => void> = [];
 
@@ -34,19 +35,20 @@ export class BlockingLoop {
     now: () => this.now(),
     after: (millis, task) => {
       const timer = { at: this.now() + millis, task };
-      this.#timers.add(timer);
-      return { cancel: () => this.#timers.delete(timer) };
+      this.#timers.push(timer);
+      return { cancel: () => this.#remove(timer) };
     },
   };
 
   /** Runs what is due, and answers how long the thread may wait in the kernel then, in whole milliseconds. */
   turn(): number {
-    // A handful: the engine's round, and one for all deadlines.
     this.enters("timers");
     const now = this.now();
-    for (const timer of this.#timers) {
-      if (timer.at > now) continue;
-      this.#timers.delete(timer);
+    // From the last on: a task may set and cancel others, and what is passed over by that is due in the next turn, at once.
+    for (let i = this.#timers.length - 1; i >= 0; i--) {
+      const timer = this.#timers[i];
+      if (timer === undefined || timer.at > now) continue;
+      this.#remove(timer);
       timer.task();
     }
     const due = this.#next;
@@ -59,5 +61,10 @@ export class BlockingLoop {
     let wait = longestWait;
     for (const { at } of this.#timers) wait = Math.min(wait, Math.ceil(at - this.now()));
     return Math.max(0, wait);
+  }
+
+  #remove(timer: Timer): void {
+    const at = this.#timers.indexOf(timer);
+    if (at >= 0) this.#timers.splice(at, 1);
   }
 }
