@@ -78,7 +78,12 @@ export const countOrNone = (
 ): Effect.Effect<number | undefined, InvalidOption> =>
   value === undefined ? Effect.succeed(undefined) : count(option, value, bounds);
 
-/** The most that may come in a time. */
+/**
+ * The most that may come in a time.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
 export const mostOfRate = 1_000_000;
 
 /**
