@@ -5,7 +5,7 @@
 import type { Algorithm } from "./Algorithm.js";
 import * as Bits from "./Bits.js";
 import { hash, scramble } from "./Hash.js";
-import { type Load, ratio } from "./Load.js";
+import { type Load, ratio, type WeightClass } from "./Load.js";
 
 /** A member that was drawn: its slot, and the stretch of all weights, put end to end, that is its own. */
 interface Drawn {
@@ -15,19 +15,21 @@ interface Drawn {
 }
 
 // The member at this place on all weights put end to end, class by class and in the order of slots.
-const at = ({ classes }: Load, place: number): Drawn | undefined => {
+const at = ({ classes, weights }: Load, place: number): Drawn | undefined => {
   let from = 0;
-  for (const [i, { open, slots, weight }] of classes.entries()) {
-    const end = from + open * weight;
-    if (place >= end && i < classes.length - 1) {
-      from = end;
-      continue;
-    }
-    // Rounding may lead past the last one.
-    const index = Math.min(open - 1, Math.floor((place - from) / weight));
-    return { slot: Bits.nth(slots, index), from: from + index * weight, weight };
+  let i = 0;
+  // A plain loop: this one is passed through twice for each connection, with up to as many classes as weights.
+  for (; i < classes.length - 1; i++) {
+    const end = from + (classes[i] as WeightClass).open * (weights[i] as number); // i is within.
+    if (place < end) break;
+    from = end;
   }
-  return undefined;
+  const found = classes[i];
+  if (found === undefined) return undefined;
+  const { open, slots, weight } = found;
+  // Rounding may lead past the last one.
+  const index = Math.min(open - 1, Math.floor((place - from) / weight));
+  return { slot: Bits.nth(slots, index), from: from + index * weight, weight };
 };
 
 const golden = 0x9e3779b9;
