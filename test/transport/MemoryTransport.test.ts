@@ -97,7 +97,7 @@ describe("MemoryTransport", () => {
       server.end();
       assert.deepStrictEqual(yield* Fiber.join(fiber), { end: "client-closed", received: 5, sent: 6 });
       assert.deepStrictEqual(atClient, { text: "answer", end: "fin" });
-      assert.deepStrictEqual(counts, { received: 5, sent: 6 });
+      assert.deepStrictEqual<unknown>(counts, { received: 5, sent: 6, halfClosed: true });
     }));
 
   test("reads a beginning in pieces, and leaves what stands behind it, in its order, to what is relayed", (network) =>

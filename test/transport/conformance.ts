@@ -210,7 +210,11 @@ export const conformance = <E>(
         assert.strictEqual(received.end, "fin");
         yield* eventually(() => relay.outcomes.length === 1);
         assert.strictEqual(relay.outcomes[0]?.end, "backend-closed");
-        assert.deepStrictEqual(relay.counts, { received: megabyte.length, sent: "greeting".length });
+        assert.deepStrictEqual(relay.counts, {
+          received: megabyte.length,
+          sent: "greeting".length,
+          halfClosed: true,
+        });
       }),
     );
 
