@@ -6,18 +6,21 @@
 /** Clients that are told apart between two lines. */
 export const mostClients = 1_000;
 
-/** What a line says. */
+/** What a line says of those who were turned away since the line before. */
 export interface Summary {
   /** Turned away since the last line. */
   readonly count: number;
   /** Who was turned away most often of the first thousand that were, and how often. */
   readonly mostFrom: string;
   readonly ofThese: number;
+  /** Why the last of them was. */
+  readonly why: string;
 }
 
 export class DenialTally {
   readonly #counts = new Map<string, number>();
   #count = 0;
+  #why = "";
   #summarised = Number.NEGATIVE_INFINITY;
 
   constructor(
@@ -26,22 +29,28 @@ export class DenialTally {
   ) {}
 
   /** A client is turned away at a monotonic time. Answers what is to be said, if anything is now. */
-  add(host: string, now: number): Summary | undefined {
+  add(host: string, why: string, now: number): Summary | undefined {
     this.#count += 1;
+    this.#why = why;
     const count = this.#counts.get(host);
     if (count !== undefined) this.#counts.set(host, count + 1);
     else if (this.#counts.size < mostClients) this.#counts.set(host, 1);
-    if (now - this.#summarised < this.intervalMillis) return undefined;
+    return this.rest(now);
+  }
+
+  /** What was not said yet, where the last summary is long enough ago; undefined for nothing. */
+  rest(now: number): Summary | undefined {
+    if (this.#count === 0 || now - this.#summarised < this.intervalMillis) return undefined;
     this.#summarised = now;
-    let mostFrom = host;
+    let mostFrom = "";
     let ofThese = 0;
-    for (const [each, of] of this.#counts) {
+    for (const [host, of] of this.#counts) {
       if (of > ofThese) {
-        mostFrom = each;
+        mostFrom = host;
         ofThese = of;
       }
     }
-    const summary = { count: this.#count, mostFrom, ofThese };
+    const summary = { count: this.#count, mostFrom, ofThese, why: this.#why };
     this.#count = 0;
     this.#counts.clear();
     return summary;

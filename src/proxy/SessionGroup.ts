@@ -14,7 +14,7 @@ import * as AccessLog from "./AccessLog.js";
 import { type Admission, type Denial, denials, isDenial } from "./Admission.js";
 import { ByteSlots } from "./ByteSlots.js";
 import { type ConnectionRecord, codeOf, isClean } from "./ConnectionRecord.js";
-import { DenialTally } from "./DenialTally.js";
+import { DenialTally, type Summary } from "./DenialTally.js";
 import { OpenSessions } from "./OpenSessions.js";
 import { type Attempts, type CutReason, type Refusal, Session } from "./Session.js";
 import { type Ending, SessionFibers } from "./SessionFibers.js";
@@ -133,18 +133,25 @@ export const make = ({
         ),
       );
 
-    const turnedAwayLine = ({ host }: SocketAddress, why: string): Effect.Effect<void> | undefined => {
-      const summary = tally.add(host, now());
-      return summary === undefined
+    const turnedAwayLine = (summary: Summary | undefined): Effect.Effect<void> | undefined =>
+      summary === undefined
         ? undefined
         : Effect.annotateLogs(Effect.logWarning("clients turned away"), {
             count: summary.count,
             "most from": summary.mostFrom,
             "of these": summary.ofThese,
-            "why the last": why,
+            "why the last": summary.why,
             "refused in all": metrics.refusals,
           });
-    };
+    if (admission !== undefined) {
+      // What came since the last line, where nobody comes any more who would have it said.
+      yield* Effect.suspend(() => turnedAwayLine(tally.rest(now())) ?? Effect.void).pipe(
+        log,
+        Effect.delay(logInterval),
+        Effect.forever,
+        Effect.forkScoped,
+      );
+    }
 
     const recordOf = (session: Session, ending: Ending): ConnectionRecord => {
       const { address, backend, backendConnections, bytes, connectMillis, retries } = session;
@@ -210,7 +217,9 @@ export const make = ({
       ({ address }, _record, ending) => {
         if (ending._tag === "Refuse") {
           metrics.refused(ending.by);
-          return isDenial(ending.by) ? turnedAwayLine(address, ending.why) : refusedLine(address, ending.why);
+          return isDenial(ending.by)
+            ? turnedAwayLine(tally.add(address.host, ending.why, now()))
+            : refusedLine(address, ending.why);
         }
         return ending.defect === undefined ? undefined : logDefect(ending.defect);
       },

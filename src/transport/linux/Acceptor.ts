@@ -55,7 +55,7 @@ const ofTheConnection: ReadonlySet<Result> = new Set(
   ].map((errno) => -errno),
 );
 
-/** All places of the listener are taken: no errno, so that nobody takes it for one. */
+/** In place of a negated errno: all places of the listener are taken. It is below every one of them. */
 const noPlace: Result = -65_536;
 
 export class Acceptor implements Watched {
