@@ -146,7 +146,8 @@ export interface Table {
 }
 
 /**
- * The eligible members that a table leaves out, and the fingerprint of the members that this is true of.
+ * The eligible members that a table does not have as they are now (those that joined, those that weigh something else now,
+ * and those whose slot had another member), and the fingerprint of the members that this is true of.
  *
  * @since 0.2.0
  * @category models
@@ -159,7 +160,7 @@ export interface Joined {
 }
 
 /**
- * What ip-hash remembers: a table, and who joined since it was built. All of it follows from the members of some moment,
+ * What ip-hash remembers: a table, and which members it does not have as they are now. All of it follows from the members of some moment,
  * and none of it from the clients that were placed.
  *
  * @since 0.2.0
