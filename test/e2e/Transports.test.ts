@@ -106,10 +106,12 @@ describe.runIf(process.platform === "linux")("LB_TRANSPORT", () => {
         (yield* program.get("/status")).body,
       );
       assert.deepStrictEqual(threads.map(({ name }) => name).sort(), ["data thread 0", "data thread 1"]);
-      for (const { cpu_seconds, turns } of threads) {
-        assert.isAbove(Number(cpu_seconds), 0);
-        assert.isAbove(turns, 0);
-      }
+      for (const { cpu_seconds } of threads) assert.isAbove(Number(cpu_seconds), 0);
+      // One that had no connection may not have taken a turn yet.
+      assert.isAtLeast(
+        threads.reduce((sum, { turns }) => sum + turns, 0),
+        8,
+      );
       yield* program.signal("SIGTERM");
       assert.deepStrictEqual(yield* program.ended, { code: 0, signal: null });
     }),
