@@ -82,18 +82,13 @@ const problemOfHost = (host: unknown): string | undefined => {
   return isUnspecified(host) ? `${host} is the unspecified address` : undefined;
 };
 
-const problemOfPort = (port: unknown): string | undefined =>
-  typeof port === "number" && Number.isInteger(port) && port >= 1 && port <= 65535
-    ? undefined
-    : `${String(port).slice(0, longestHost)} is not a whole number from 1 to 65535`;
+const portBounds = { least: 1, most: 65_535 };
 
-// What is wrong with a whole number that may be left out.
 const problemOfNumber = (
   value: unknown,
   { least, most }: { readonly least: number; readonly most: number },
 ): string | undefined =>
-  value === undefined ||
-  (typeof value === "number" && Number.isInteger(value) && value >= least && value <= most)
+  typeof value === "number" && Number.isInteger(value) && value >= least && value <= most
     ? undefined
     : `${String(value).slice(0, longestHost)} is not a whole number from ${least} to ${most}`;
 
@@ -104,18 +99,18 @@ const problemOfRole = (role: unknown): string | undefined =>
 
 /** What keeps an instance from being a backend; undefined where nothing does. */
 export const problemOf = (instance: Instance): Pick<InvalidInstance, "field" | "why"> | undefined => {
-  const { address, id, name } = instance;
+  const { address, id, limit, name, weight } = instance;
   const ofId = problemOfText(id, longestId);
   if (ofId !== undefined) return { field: "id", why: ofId };
   const ofName = name === undefined ? undefined : problemOfText(name, longestName);
   if (ofName !== undefined) return { field: "name", why: ofName };
   const ofHost = problemOfHost(address.host);
   if (ofHost !== undefined) return { field: "host", why: ofHost };
-  const ofPort = problemOfPort(address.port);
+  const ofPort = problemOfNumber(address.port, portBounds);
   if (ofPort !== undefined) return { field: "port", why: ofPort };
-  const ofWeight = problemOfNumber(instance.weight, weightBounds);
+  const ofWeight = weight === undefined ? undefined : problemOfNumber(weight, weightBounds);
   if (ofWeight !== undefined) return { field: "weight", why: ofWeight };
-  const ofLimit = problemOfNumber(instance.limit, limitBounds);
+  const ofLimit = limit === undefined ? undefined : problemOfNumber(limit, limitBounds);
   if (ofLimit !== undefined) return { field: "limit", why: ofLimit };
   const ofRole = problemOfRole(instance.role);
   return ofRole === undefined ? undefined : { field: "role", why: ofRole };

@@ -160,8 +160,8 @@ export interface Joined {
 }
 
 /**
- * What ip-hash remembers: a table, and which members it does not have as they are now. All of it follows from the members of some moment,
- * and none of it from the clients that were placed.
+ * What ip-hash remembers: a table, and which members it does not have as they are now. All of it follows from the members
+ * of some moment, and none of it from the clients that were placed.
  *
  * @since 0.2.0
  * @category models
