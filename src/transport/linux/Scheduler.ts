@@ -35,7 +35,8 @@ export class Scheduler {
   readonly #wakeup: Wakeup;
   readonly #faults: CallbackFaults;
   readonly #sources: Array<Source> = [];
-  readonly #beforeInput = new Set<() => void>();
+  /** Replaced where it changes: it is gone through in every turn. */
+  #beforeInput: ReadonlyArray<() => void> = [];
   /** Tasks in the order of their turns: those of `#current` from `#at` on, then those of `#next`. */
   #current: Array<Task> = [];
   #at = 0;
@@ -63,9 +64,9 @@ export class Scheduler {
 
   /** Runs it at the beginning of every turn, before anything that has come is handled. It must not throw. Answers how to end that. */
   beforeInput(run: () => void): () => void {
-    this.#beforeInput.add(run);
+    this.#beforeInput = [...this.#beforeInput, run];
     return () => {
-      this.#beforeInput.delete(run);
+      this.#beforeInput = this.#beforeInput.filter((one) => one !== run);
     };
   }
 

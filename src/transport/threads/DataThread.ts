@@ -252,7 +252,7 @@ export class DataThread {
     else this.#announce(slot, kind);
   }
 
-  /** For the main thread to take when it looks: it is woken for it only later, see {@link Protocol.lookMillis}. */
+  /** For the main thread to take when it looks: it is woken for it only later, see {@link Protocol.reportDelayMillis}. */
   #report(slot: number, kind: number): void {
     this.#reports.put(Protocol.word(slot, kind));
     this.#unannouncedSince ??= this.#loop.now();
@@ -272,7 +272,7 @@ export class DataThread {
   /** Wakes the main thread where reports have waited long enough. Answers in how many milliseconds that will be. */
   #untilAnnounced(): number {
     if (this.#unannouncedSince === undefined) return Number.POSITIVE_INFINITY;
-    const left = this.#unannouncedSince + Protocol.lookMillis - this.#loop.now();
+    const left = this.#unannouncedSince + Protocol.reportDelayMillis - this.#loop.now();
     if (this.#reports.length === 0) this.#unannouncedSince = undefined;
     else if (left > 0) return Math.ceil(left);
     else this.#wakeMain();

@@ -60,7 +60,7 @@ export const ofThread = 2;
  * looks whenever it handles input, before it accepts anybody: while clients come and go it is woken by who comes, and
  * what it then chooses by is exact. A wake-up for each end would be a third of what the main thread does for a connection.
  */
-export const lookMillis = 1;
+export const reportDelayMillis = 1;
 
 export const ready = 0;
 /** It caught an exception: the text stands in {@link Memory.faults}. */

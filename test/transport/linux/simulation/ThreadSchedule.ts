@@ -412,7 +412,7 @@ export const run = (seed: number, log?: Array<string>): void => {
           running ||
           sleepsUntil === undefined ||
           // The time that calls of another thread took is taken back: its clock is a little behind then.
-          sleepMillis <= Protocol.lookMillis + 1,
+          sleepMillis <= Protocol.reportDelayMillis + 1,
         () => "a report waits, and nothing wakes the main thread",
       );
     }
