@@ -55,6 +55,16 @@ export interface Steered {
 }
 
 /**
+ * The weight that an operator chose, when and by whom.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface ChosenWeight extends Steered {
+  readonly weight: number;
+}
+
+/**
  * A backend of the pool. It changes rarely: its connections and its last check, which change all the time, are asked of the
  * pool (`Pool.connections`, `Pool.lastCheck`).
  *
@@ -69,7 +79,7 @@ export interface Backend extends Instance, Member {
   /** The weight that discovery says. */
   readonly listedWeight: number;
   /** The weight that an operator has chosen in place of it; undefined while none is chosen. */
-  readonly chosenWeight: number | undefined;
+  readonly chosenWeight: ChosenWeight | undefined;
   /** Tells two backends apart that had the same slot one after the other, also where id and address are the same. */
   readonly incarnation: number;
   readonly health: Health;

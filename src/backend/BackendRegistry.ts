@@ -333,7 +333,8 @@ export const make = (
       weigh: (idOrName, weight, by) =>
         Effect.gen(function* () {
           if (weight !== undefined) yield* InvalidOption.count("weight", weight, weightBounds);
-          const backends = yield* change((pool) => Pool.weighed(pool, idOrName, weight));
+          const at = yield* MonotonicClock.now;
+          const backends = yield* change((pool) => Pool.weighed(pool, idOrName, weight, { at, by }));
           for (const backend of backends) {
             yield* log.weighed(backend, by);
             yield* publish({ _tag: "Weighed", backend, by });

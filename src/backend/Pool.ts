@@ -241,7 +241,7 @@ const withoutBackend = (pool: Pool, { health, role, slot }: Backend): Pool => ({
 // Whether it may get new connections, and its weight, follow from the rest.
 const settled = (backend: Backend): Backend => {
   const { admin, chosenWeight, health, leaving, listedWeight } = backend;
-  const weight = chosenWeight ?? listedWeight;
+  const weight = chosenWeight?.weight ?? listedWeight;
   return { ...backend, weight, eligible: health.up && !leaving && admin === "enabled" && weight > 0 };
 };
 
@@ -260,7 +260,7 @@ const withNew = (pool: Pool, instance: Instance, key: string): readonly [Pool, B
     endpoint: format(address),
     slot,
     incarnation,
-    weight: chosenWeight ?? listedWeight,
+    weight: chosenWeight?.weight ?? listedWeight,
     listedWeight,
     chosenWeight,
     limit,
@@ -602,7 +602,8 @@ export const steered = (
 
 /**
  * An operator chooses the weight of the listed backends with this id, or with this name, in place of what discovery says;
- * undefined gives that back. The choice stands as those of {@link steered} do. Answers the backends as they are then.
+ * undefined gives that back. The choice stands as those of {@link steered} do, and to choose the same once more changes
+ * nothing. Answers the backends as they are then.
  *
  * @since 0.2.0
  * @category transitions
@@ -611,11 +612,14 @@ export const weighed = (
   pool: Pool,
   idOrName: string,
   weight: number | undefined,
+  by: Steered,
 ): readonly [Pool, ReadonlyArray<Backend>] => {
   const changed: Array<Backend> = [];
   let after = pool;
   for (const now of called(pool, idOrName)) {
-    const [next, backend] = withChoice(after, now, { ...now, chosenWeight: weight });
+    const chosenWeight = weight === undefined ? undefined : { ...by, weight };
+    const same = now.chosenWeight?.weight === weight;
+    const [next, backend] = withChoice(after, now, same ? now : { ...now, chosenWeight });
     after = next;
     changed.push(backend);
   }

@@ -113,13 +113,17 @@ export const make = (): PoolLog => {
           ),
         );
       }),
-    weighed: (backend, by) =>
-      Effect.annotateLogs(Effect.logInfo("backend's weight is chosen"), {
+    weighed: (backend, by) => {
+      const { chosenWeight, listedWeight, weight } = backend;
+      const message =
+        chosenWeight === undefined ? "backend has its listed weight" : "backend's weight is chosen";
+      return Effect.annotateLogs(Effect.logInfo(message), {
         ...annotations(backend),
-        weight: backend.weight,
-        listed: backend.listedWeight,
+        weight,
+        listed: listedWeight,
         by,
-      }),
+      });
+    },
     steered: ({ backend, before }, by) =>
       Effect.annotateLogs(Effect.logInfo(`backend is ${backend.admin}`), {
         ...annotations(backend),

@@ -16,6 +16,7 @@ import {
   Schedule,
   Schema,
 } from "effect";
+import { weightBounds } from "../balancing/Members.js";
 import { type Settings, variables } from "../config/Settings.js";
 import type { Discovery } from "../discovery/Discovery.js";
 import { printable } from "../log/ForeignText.js";
@@ -23,7 +24,7 @@ import { Status } from "../monitoring/Api.js";
 import type { Delay, IgnoredSignals } from "../process/Signals.js";
 import type { Transport } from "../transport/Transport.js";
 import * as Check from "./Check.js";
-import { type Command, type Given, misuse, type Option, type Path, parse } from "./Command.js";
+import { type Argument, type Command, type Given, misuse, type Option, type Path, parse } from "./Command.js";
 import { CommandError, EX_USAGE, settings } from "./CommandError.js";
 import * as Completions from "./Completions.js";
 import * as Help from "./Help.js";
@@ -143,8 +144,21 @@ const status = (given: Given): Run =>
     );
   });
 
-const steer = (choice: Remote.Choice, given: Given): Run =>
+/** The weight that was typed. */
+const weightOf = (text: string): Effect.Effect<number | null, CommandError> => {
+  const { least, most } = weightBounds;
+  const weight = text === "null" ? null : Number(text);
+  return weight === null || (/^\d+$/.test(text) && weight >= least && weight <= most)
+    ? Effect.succeed(weight)
+    : new CommandError({
+        message: `WEIGHT ${printable(text)}: accepted: a whole number from ${least} to ${most}, or null, which gives it back to discovery`,
+        code: EX_USAGE,
+      });
+};
+
+const steer = (choosing: Effect.Effect<Remote.Choice, CommandError>, given: Given): Run =>
   Effect.gen(function* () {
+    const choice = yield* choosing;
     const { adminToken } = (yield* settings).settings;
     const from = yield* locate(given);
     const backend = yield* Remote.steer(from, adminToken, choice, given.arguments[0] ?? "");
@@ -156,16 +170,38 @@ const steer = (choice: Remote.Choice, given: Given): Run =>
     );
   });
 
-const steering = (choice: Remote.Choice, about: string): Command<Run> => ({
+const backendId: Argument = {
+  name: "ID",
+  about: "The id of a listed backend, or its beginning where no other begins so.",
+};
+
+const steering = (choice: Exclude<Remote.Choice, object>, about: string): Command<Run> => ({
   name: choice,
   about,
   options: [url, json],
+  arguments: [backendId],
+  commands: [],
+  run: (given) => steer(Effect.succeed(choice), given),
+});
+
+const weighing: Command<Run> = {
+  name: "weight",
+  about: "Another weight for this backend than the listed one, or that one again.",
+  options: [url, json],
   arguments: [
-    { name: "ID", about: "The id of a listed backend, or its beginning where no other begins so." },
+    backendId,
+    {
+      name: "WEIGHT",
+      about: `Its share relative to the others, ${weightBounds.least} to ${weightBounds.most}; with 0 it gets no new connections. null gives it back to discovery.`,
+    },
   ],
   commands: [],
-  run: (given) => steer(choice, given),
-});
+  run: (given) =>
+    steer(
+      Effect.map(weightOf(given.arguments[1] ?? ""), (weight) => ({ weight })),
+      given,
+    ),
+};
 
 /** Every command. */
 const commands = (parts: Parts): Command<Run> => ({
@@ -202,6 +238,7 @@ const commands = (parts: Parts): Command<Run> => ({
         steering("drain", "No new connections for this backend; those it has run on."),
         steering("disable", "No new connections for this backend; those it has are reset."),
         steering("enable", "Normal again."),
+        weighing,
       ],
     },
     {

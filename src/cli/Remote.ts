@@ -16,7 +16,8 @@ import { CommandError, EX_USAGE } from "./CommandError.js";
 /** How long one answer may take. */
 const patience = Duration.seconds(5);
 
-export type Choice = "drain" | "enable" | "disable";
+/** What becomes of a backend; of a weight, null gives it back to discovery. */
+export type Choice = "drain" | "enable" | "disable" | { readonly weight: number | null };
 
 /** Where the balancer that has these settings is asked, from the same host. */
 export const urlOf = ({ healthBindAddress, healthPort }: Settings): string => {
@@ -101,7 +102,11 @@ export const steer = (
     otherwise: Effect.Effect<typeof SteeredBackend.Type, CommandError, HttpClient.HttpClient>,
   ) =>
     MonitoringClient.make({ url, adminToken }).pipe(
-      Effect.flatMap((client) => client.steering[choice]({ path: { id: exact } })),
+      Effect.flatMap(({ steering }) =>
+        typeof choice === "string"
+          ? steering[choice]({ path: { id: exact } })
+          : steering.weight({ path: { id: exact }, payload: choice }),
+      ),
       inTime(url),
       Effect.catchAll((error) => {
         switch (error._tag) {
@@ -117,6 +122,8 @@ export const steer = (
             });
           case "UnknownBackend":
             return otherwise;
+          case "InvalidRequest":
+            return new CommandError({ message: printable(error.message, 200), code: 1 });
           default:
             return commandErrorOf(url, error);
         }

@@ -20,6 +20,7 @@ import * as HttpApiSchema from "@effect/platform/HttpApiSchema";
 import * as HttpApiSecurity from "@effect/platform/HttpApiSecurity";
 import * as OpenApi from "@effect/platform/OpenApi";
 import { Record, Schema } from "effect";
+import { weightBounds } from "../backend/Listing.js";
 
 const Count = Schema.Int.pipe(Schema.nonNegative());
 
@@ -152,6 +153,11 @@ export const BackendStatus = Schema.Struct({
   weight: Schema.Number.annotations({
     description: "Its share of the connections relative to the others; with 0 it gets no new ones.",
   }),
+  listed_weight: Schema.Number.annotations({ description: "The weight that discovery says." }),
+  weighed_by: Schema.NullOr(Schema.String).annotations({
+    description: "The address from which its weight was chosen; null while it has the listed one.",
+  }),
+  weighed_since: Schema.NullOr(Instant).annotations({ description: "When that was." }),
   max_connections: Schema.NullOr(Count).annotations({
     description: "The most connections that it may have at a time; null where there is no limit.",
   }),
@@ -398,6 +404,25 @@ export class UnknownBackend extends Schema.TaggedError<UnknownBackend>(
   }
 }
 
+const invalidRequest = Schema.Struct({
+  error: Schema.String,
+  reason: Schema.Literal("invalid-request"),
+}).annotations({ identifier: "InvalidRequest" });
+
+/**
+ * 400: what was sent is not what this path accepts. The message says what is.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class InvalidRequest extends Schema.TaggedError<InvalidRequest>(
+  "zeitwork-load-balancer/InvalidRequest",
+)("InvalidRequest", invalidRequest) {
+  override get message(): string {
+    return this.error;
+  }
+}
+
 /**
  * How an error is answered: as its fields without the tag, which is for programs. HTTP has the status for that.
  */
@@ -416,6 +441,10 @@ const answered = {
     Schema.attachPropertySignature(unknownBackend, "_tag", "UnknownBackend"),
     UnknownBackend,
   ),
+  invalidRequest: Schema.compose(
+    Schema.attachPropertySignature(invalidRequest, "_tag", "InvalidRequest"),
+    InvalidRequest,
+  ),
 };
 
 /**
@@ -433,6 +462,18 @@ export class Steering extends HttpApiMiddleware.Tag<Steering>()("zeitwork-load-b
 }) {}
 
 const Id = Schema.Struct({ id: Schema.String });
+
+/**
+ * The body of `POST /backends/{id}/weight`.
+ *
+ * @since 0.2.0
+ * @category schemas
+ */
+export const ChosenWeight = Schema.Struct({
+  weight: Schema.NullOr(Schema.Int.pipe(Schema.between(weightBounds.least, weightBounds.most))).annotations({
+    description: "Its share relative to the others; null gives it back to discovery.",
+  }),
+}).annotations({ identifier: "ChosenWeight" });
 
 const steering = <Name extends string>(name: Name, summary: string) =>
   HttpApiEndpoint.post(name, `/backends/:id/${name}`)
@@ -505,6 +546,11 @@ export const Api = HttpApi.make("monitoring")
       .add(steering("drain", "No new connections for this backend; those it has run on"))
       .add(steering("disable", "No new connections for this backend; those it has are reset"))
       .add(steering("enable", "Normal again"))
+      .add(
+        steering("weight", "Another weight than the listed one, or that one again")
+          .setPayload(ChosenWeight)
+          .addError(answered.invalidRequest, { status: 400 }),
+      )
       .middleware(Steering),
   )
   .annotate(OpenApi.Title, "zeitwork-load-balancer monitoring")

@@ -16,8 +16,10 @@ export const stateOf = ({ admin, healthy, last_check }: Backend): State => {
   return last_check === null ? "unchecked" : "down";
 };
 
-/** What the state alone does not say: who chose it, and why the backend is down. */
-export const reason = ({ admin, steered_by, why }: Backend): string => {
-  const by = steered_by === null ? [] : [`by ${steered_by}`];
-  return [...by, ...(why === null ? [] : [admin === "enabled" ? why : `down: ${why}`])].join("; ");
-};
+/** What the state alone does not say: who chose it, why the backend is down, and who chose its weight. */
+export const reason = ({ admin, listed_weight, steered_by, weighed_by, why }: Backend): string =>
+  [
+    ...(steered_by === null ? [] : [`by ${steered_by}`]),
+    ...(why === null ? [] : [admin === "enabled" ? why : `down: ${why}`]),
+    ...(weighed_by === null ? [] : [`weight by ${weighed_by} (listed: ${listed_weight})`]),
+  ].join("; ");

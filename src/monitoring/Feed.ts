@@ -64,7 +64,7 @@ const ofPool = (event: PoolEvent): EventFields => {
       return {
         kind: "steered",
         backend: describe(event.backend),
-        detail: `${chosenWeight === undefined ? `weight ${listedWeight} again` : `weight ${chosenWeight}`} by ${event.by}`,
+        detail: `${chosenWeight === undefined ? `weight ${listedWeight} again` : `weight ${chosenWeight.weight}`} by ${event.by}`,
       };
     }
     case "Phase":

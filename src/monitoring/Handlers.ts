@@ -3,12 +3,14 @@
  */
 import type * as HttpApi from "@effect/platform/HttpApi";
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
+import * as HttpIncomingMessage from "@effect/platform/HttpIncomingMessage";
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest";
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
 import * as OpenApi from "@effect/platform/OpenApi";
-import { Effect, Iterable, Layer, Stream } from "effect";
+import { Effect, Either, Iterable, Layer, Option, Schema, Stream } from "effect";
 import type { Admin, Backend } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
+import { weightBounds } from "../backend/Listing.js";
 import * as Pool from "../backend/Pool.js";
 import * as EventLoop from "../clock/EventLoop.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
@@ -18,9 +20,10 @@ import * as Exposition from "../metrics/Exposition.js";
 import { Metrics } from "../metrics/Metrics.js";
 import { loopDelays, type Program } from "../metrics/ProcessGauges.js";
 import { Sessions } from "../proxy/Sessions.js";
-import { Api, NotReady, NotServing, UnknownBackend } from "./Api.js";
+import { Api, ChosenWeight, InvalidRequest, NotReady, NotServing, UnknownBackend } from "./Api.js";
 import { Feed } from "./Feed.js";
 import * as Gauges from "./Gauges.js";
+import { hasBody, largestBody } from "./HttpServer.js";
 import * as Json from "./Json.js";
 import * as Rendering from "./Rendering.js";
 import { clientOf } from "./SteeringAuth.js";
@@ -47,6 +50,9 @@ const respond = (
 };
 
 const json = "application/json";
+
+const decodeJson = Schema.decodeUnknownEither(Schema.parseJson());
+const decodeWeight = Schema.decodeUnknownEither(ChosenWeight);
 
 /** An API with the groups of {@link Api}: itself, or one of a team's own that they were added to. */
 export type Described<Id extends string> =
@@ -129,17 +135,44 @@ const live = <Id extends string>(api: Described<Id>) =>
     ),
   );
 
+const acceptedWeight = `a whole number from ${weightBounds.least} to ${weightBounds.most}, or null, which gives it back to discovery`;
+
+const invalid = (error: string) => new InvalidRequest({ error, reason: "invalid-request" });
+
+/** The weight that a request asks for; undefined gives it back. */
+const weightIn = (
+  request: HttpServerRequest.HttpServerRequest,
+): Effect.Effect<number | undefined, InvalidRequest> =>
+  // The end of a request without a body may have been said already, and would be waited for.
+  (hasBody(request.headers) ? request.text : Effect.succeed("")).pipe(
+    // The server of this module has seen to that; a team's own may not have.
+    HttpIncomingMessage.withMaxBodySize(Option.some(largestBody)),
+    Effect.mapError(() => invalid(`the body cannot be read, or has more than ${largestBody} bytes`)),
+    Effect.flatMap((text) => {
+      const body = decodeJson(text);
+      if (Either.isLeft(body)) return invalid('the body is not JSON: send {"weight": 2}');
+      const { right } = body;
+      if (typeof right !== "object" || right === null || !("weight" in right)) {
+        return invalid('the body has no weight: send {"weight": 2}');
+      }
+      return Either.match(decodeWeight(right), {
+        onLeft: () =>
+          invalid(`weight ${printable(JSON.stringify(right.weight), 50)}: accepted: ${acceptedWeight}`),
+        onRight: ({ weight }) => Effect.succeed(weight ?? undefined),
+      });
+    }),
+  );
+
 const steering = <Id extends string>(api: Described<Id>) =>
   HttpApiBuilder.group(api, "steering", (handlers) =>
     Effect.gen(function* () {
-      const { pool, steer } = yield* BackendRegistry;
+      const { pool, steer, weigh } = yield* BackendRegistry;
       const metrics = yield* Metrics;
       const sessions = yield* Sessions;
       const converter = yield* WallClock.make;
-      const chosen = (id: string, admin: Admin) =>
+      const chosen = (id: string, choose: (by: string) => Effect.Effect<ReadonlyArray<Backend>>) =>
         Effect.gen(function* () {
-          const by = yield* clientOf;
-          const [backend, ...others] = yield* steer(id, admin, by);
+          const [backend, ...others] = yield* Effect.flatMap(clientOf, choose);
           if (backend === undefined) {
             return yield* new UnknownBackend({
               error: `no backend with the id ${JSON.stringify(printable(id))} is listed; GET /backends lists them`,
@@ -153,10 +186,19 @@ const steering = <Id extends string>(api: Described<Id>) =>
             Views.backendStatus(now, steered, metrics, bytes(steered.key), toEpoch);
           return { ...statusOf(backend), others: others.map(statusOf) };
         });
+      const steered = (id: string, admin: Admin) => chosen(id, (by) => steer(id, admin, by));
       return handlers
-        .handle("drain", ({ path }) => chosen(path.id, "draining"))
-        .handle("disable", ({ path }) => chosen(path.id, "disabled"))
-        .handle("enable", ({ path }) => chosen(path.id, "enabled"));
+        .handle("drain", ({ path }) => steered(path.id, "draining"))
+        .handle("disable", ({ path }) => steered(path.id, "disabled"))
+        .handle("enable", ({ path }) => steered(path.id, "enabled"))
+        .handleRaw("weight", ({ path, request }) =>
+          Effect.gen(function* () {
+            const weight = yield* weightIn(request);
+            // The weight is within its bounds.
+            const weighed = (by: string) => Effect.orDie(weigh(path.id, weight, by));
+            return HttpServerResponse.unsafeJson(yield* chosen(path.id, weighed));
+          }),
+        );
     }),
   );
 

@@ -39,8 +39,8 @@ export interface Options {
 
 /** Request line and headers together, in bytes. */
 const largestHeader = 8 * 1024;
-/** No request has a use for a body: one up to this size is read and ignored, a larger one is refused. */
-const largestBody = 16 * 1024;
+/** A request's body, in bytes: a larger one is refused. Where nobody has a use for it, it is read and ignored. */
+export const largestBody = 16 * 1024;
 /**
  * What the kernel may hold until it is accepted; it caps this at net.core.somaxconn. Beyond that it drops who arrives, and
  * that client tries again only after a second, then after three: a burst of viewers must not do that to a probe of health.
@@ -70,6 +70,9 @@ interface Refusal {
   readonly status: number;
   readonly error: string;
 }
+
+/** Whether the handler has a use for a request's body. All of it is there when the handler is called. */
+export type TakesBody = (request: Http.IncomingMessage) => boolean;
 
 /** What is answered whatever the others do. */
 const health = /^\/(?:health|livez|readyz)(?:\?|$)/;
@@ -138,16 +141,16 @@ const refuseSocket = (socket: Duplex, { error, status }: Refusal, more = ""): vo
   );
 };
 
+/** That a request has a body, by its headers (RFC 9112, 6). */
+export const hasBody = (headers: Readonly<Record<string, unknown>>): boolean =>
+  headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
+
 /** Reads the body of a request to its end and forgets it, then calls back; or answers that it is too large. */
 const withoutBody = (
   request: Http.IncomingMessage,
   response: Http.ServerResponse,
   then: () => void,
 ): void => {
-  if (request.headers["transfer-encoding"] === undefined && request.headers["content-length"] === undefined) {
-    then();
-    return;
-  }
   let read = 0;
   const onData = (chunk: Buffer): void => {
     read += chunk.length;
@@ -156,6 +159,35 @@ const withoutBody = (
     refuse(response, tooLarge);
   };
   request.on("data", onData).once("end", then);
+};
+
+/**
+ * The same for one whose body has a use: it calls back when all of it has come, and whoever reads the request then gets it
+ * from its beginning. A handler that read by itself would be under way, and hold its place, for as long as the client sends.
+ */
+const withBody = (request: Http.IncomingMessage, response: Http.ServerResponse, then: () => void): void => {
+  const chunks: Array<Buffer> = [];
+  let read = 0;
+  const onReadable = (): void => {
+    // Reading on at the end of the stream would have it end before the handler listens.
+    while (request.readableLength > 0) {
+      // Bytes, for as long as no encoding was set.
+      const chunk = request.read() as Buffer;
+      chunks.push(chunk);
+      read += chunk.length;
+    }
+    if (read <= largestBody && !request.complete) return;
+    request.off("readable", onReadable);
+    if (read > largestBody) {
+      refuse(response, tooLarge);
+    } else if (read === 0) {
+      refuse(response, refused(400, "the body of the request is empty"));
+    } else {
+      request.unshift(Buffer.concat(chunks));
+      then();
+    }
+  };
+  request.on("readable", onReadable);
 };
 
 /**
@@ -188,6 +220,7 @@ const inTurn = (): ((listener: Http.RequestListener) => Http.RequestListener) =>
 const listener =
   (
     handler: Http.RequestListener,
+    takesBody: TakesBody,
     connections: HttpConnections<Socket>,
     answers: AnswerQueue,
   ): Http.RequestListener =>
@@ -198,7 +231,7 @@ const listener =
       return;
     }
     request.url = originForm(request.url ?? "");
-    withoutBody(request, response, () => {
+    const answer = (): void => {
       const { socket } = request;
       if (socket.destroyed) return;
       const isHealth = health.test(request.url ?? "");
@@ -207,10 +240,18 @@ const listener =
       response.prependOnceListener("close", () => connections.answered(socket));
       if (isHealth) handler(request, response);
       else answers.add(() => (socket.destroyed ? undefined : handler(request, response)));
-    });
+    };
+    if (!hasBody(request.headers)) answer();
+    else if (takesBody(request)) withBody(request, response, answer);
+    else withoutBody(request, response, answer);
   };
 
-const create = (handler: Http.RequestListener, limits: Limits, onExcess: () => void): Http.Server => {
+const create = (
+  handler: Http.RequestListener,
+  takesBody: TakesBody,
+  limits: Limits,
+  onExcess: () => void,
+): Http.Server => {
   const connections = new HttpConnections<Socket>(
     limits,
     (socket) => socket.writableLength > 0,
@@ -228,7 +269,7 @@ const create = (handler: Http.RequestListener, limits: Limits, onExcess: () => v
       // It is asked for here, since Node's own answer has no body.
       requireHostHeader: false,
     },
-    turns(listener(handler, connections, answers)),
+    turns(listener(handler, takesBody, connections, answers)),
   );
   server.timeout = silentMillis;
   const closeExcess = (): void => {
@@ -282,12 +323,13 @@ const close = (server: Http.Server): Effect.Effect<void> =>
 const listen = (
   { deferAccept, host, limits = limitsByDescriptors(), port }: Options,
   handler: Http.RequestListener,
+  takesBody: TakesBody,
   beforeClose: Effect.Effect<void>,
   onExcess: () => void,
 ): Effect.Effect<SocketAddress, ListenError, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.async<Http.Server, ListenError>((resume) => {
-      const server = create(handler, limits, onExcess);
+      const server = create(handler, takesBody, limits, onExcess);
       const onError = (error: NodeJS.ErrnoException): void => {
         const address = { host: host ?? "::", port };
         resume(Effect.fail(new ListenError({ reason: failureOf(error.code), address, code: error.code })));
@@ -322,11 +364,12 @@ export const make = (
   options: Options,
   handler: Http.RequestListener,
   beforeClose: Effect.Effect<void>,
+  takesBody: TakesBody = () => false,
 ): Effect.Effect<SocketAddress, ListenError, Scope.Scope> =>
   Effect.flatMap(FiberSet.makeRuntime<never>(), (run) => {
     const throttle = LogThrottle.make(logInterval);
     const onExcess = () => {
       run(throttle(Effect.logWarning("monitoring has too many connections: some are closed")));
     };
-    return listen(options, handler, beforeClose, onExcess);
+    return listen(options, handler, takesBody, beforeClose, onExcess);
   });

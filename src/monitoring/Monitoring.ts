@@ -85,6 +85,8 @@ const openApi = HttpServerResponse.unsafeJson(Handlers.openApi);
 interface Path {
   readonly pattern: RegExp;
   readonly methods: ReadonlySet<string>;
+  /** It is described with a body. */
+  readonly takesBody: boolean;
   /** The methods, as the `allow` header lists them. */
   readonly allow: string;
 }
@@ -101,16 +103,22 @@ const paths: ReadonlyArray<Path> = [
   return {
     pattern: new RegExp(`^${path.replace(/[.]/g, "\\.").replace(/\{[^}]+\}/g, "[^/]+")}$`),
     methods: new Set(methods),
+    takesBody: Object.values(item ?? {}).some((operation) => operation?.requestBody !== undefined),
     allow: methods.join(", "),
   };
 });
+
+const pathOf = (url: string): string => url.split("?", 1)[0] ?? "";
+
+const takesBody: HttpServer.TakesBody = ({ method, url = "" }) =>
+  method === "POST" && paths.some((path) => path.takesBody && path.pattern.test(pathOf(url)));
 
 const ofPage = { methods: new Set(["GET", "HEAD"]), allow: "GET, HEAD" };
 
 /** What comes before and after the described answers: the same short JSON for every request that has none. */
 const guarded = <R>(app: HttpApp.Default<never, R>, page: Page.Page) =>
   Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
-    const path = request.url.split("?", 1)[0] ?? "";
+    const path = pathOf(request.url);
     const shown = page.get(path);
     const known = shown === undefined ? paths.find(({ pattern }) => pattern.test(path)) : ofPage;
     if (known === undefined)
@@ -247,7 +255,7 @@ const make = (options: Options) =>
     yield* InvalidOption.ipAddress("host", options.host);
     yield* InvalidOption.port("port", options.port);
     const { app, end } = yield* build(options);
-    const address = yield* HttpServer.make(options, yield* NodeHttpServer.makeHandler(app), end);
+    const address = yield* HttpServer.make(options, yield* NodeHttpServer.makeHandler(app), end, takesBody);
     yield* Effect.logInfo("monitoring").pipe(Effect.annotateLogs({ address: format(address) }));
     return Monitoring.of({ address });
   });

@@ -118,8 +118,8 @@ const statusesOf = <E>(messages: Stream.Stream<Message, E>): Stream.Stream<typeo
 /**
  * One function for each endpoint, with its answers and errors typed: `client.health()`, `client.live.status()`,
  * `client.steering.drain({ path: { id } })`. What the server refuses is an error of `MonitoringApi`, for `catchTag`:
- * `NotServing`, `NotReady`, `Unauthorized`, `SteeringOff`, `UnknownBackend`. Beside them are the streams `messages` and
- * `statuses`.
+ * `NotServing`, `NotReady`, `Unauthorized`, `SteeringOff`, `UnknownBackend`, `InvalidRequest`. Beside them are the
+ * streams `messages` and `statuses`.
  *
  * @since 0.2.0
  * @category constructors

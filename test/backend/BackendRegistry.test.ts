@@ -503,6 +503,26 @@ describe("BackendRegistry", () => {
     }).pipe(Effect.scoped, Effect.provide(registry(RoundRobin.roundRobin))),
   );
 
+  it.effect("says since when a chosen weight holds, and who chose it", () =>
+    Effect.gen(function* () {
+      const { weigh } = yield* BackendRegistry;
+      yield* discover("a", "b");
+      const chosen = Effect.fnUntraced(function* (weight: number | undefined, by: string) {
+        yield* TestClock.adjust("5 seconds");
+        yield* weigh("a", weight, by);
+        return (yield* backendOf("a")).chosenWeight;
+      });
+      assert.deepStrictEqual(yield* chosen(2, "10.0.0.8"), { weight: 2, at: 5_000, by: "10.0.0.8" });
+      assert.deepStrictEqual(yield* chosen(2, "10.0.0.9"), { weight: 2, at: 5_000, by: "10.0.0.8" });
+      assert.deepStrictEqual(yield* chosen(3, "10.0.0.9"), { weight: 3, at: 15_000, by: "10.0.0.9" });
+      yield* discover("b");
+      yield* discover("a", "b");
+      assert.deepInclude((yield* backendOf("a")).chosenWeight, { at: 15_000 }, "also when it comes back");
+      assert.isUndefined(yield* chosen(undefined, "10.0.0.9"));
+      assert.isUndefined((yield* backendOf("b")).chosenWeight);
+    }).pipe(Effect.provide(registry(RoundRobin.roundRobin))),
+  );
+
   it.effect("says since when an operator's choice holds, and who made it", () =>
     Effect.gen(function* () {
       const { steer } = yield* BackendRegistry;

@@ -169,7 +169,7 @@ describe.each(Object.values(algorithms))("weights, limits and roles, with $name"
             case "Weighed": {
               const backend = nth(step.which);
               if (backend === undefined) break;
-              [pool] = Pool.weighed(pool, backend.id, step.weight);
+              [pool] = Pool.weighed(pool, backend.id, step.weight, { at: 0, by: "me" });
               weights.set(backend.key, step.weight);
               (lives.get(backend.key) ?? assert.fail()).weight = step.weight;
               break;

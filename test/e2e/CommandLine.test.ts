@@ -307,6 +307,35 @@ describe("load-balancer backends", () => {
     }),
   );
 
+  it.scopedLive("gives a backend another weight, and its listed one again", () =>
+    Effect.gen(function* () {
+      const backend = yield* named("a");
+      const { here, program } = yield* running({
+        BACKENDS: `${listOf(backend)} weight=3`,
+        ADMIN_TOKEN: token,
+      });
+      yield* program.healthy(1);
+      const id = `127.0.0.1:${backend.port}`;
+      for (const [weight, healthy, shown] of [
+        ["2", 1, / primary +2 .* weight by 127\.0\.0\.1 \(listed: 3\)$/],
+        ["0", 0, / primary +0 .* weight by 127\.0\.0\.1 \(listed: 3\)$/],
+        ["null", 1, / primary +3 [ \d.-]*$/],
+      ] as const) {
+        const { code, complaint, out } = yield* run(["backends", "weight", id, weight], here);
+        assert.deepStrictEqual([code, complaint], [0, ""]);
+        assert.match(lineOf(out, id), shown);
+        yield* program.healthy(healthy);
+      }
+      for (const wrong of ["257", "-1", "1.5", "much", " 2"]) {
+        const { code, complaint } = yield* run(["backends", "weight", id, "--", wrong], here);
+        assert.strictEqual(code, 64);
+        assert.include(complaint, `WEIGHT ${wrong}: accepted: a whole number from 0 to 256, or null`);
+      }
+      const unknown = yield* run(["backends", "weight", "nobody", "2"], here);
+      assert.deepStrictEqual([unknown.code, /no backend nobody/.test(unknown.complaint)], [1, true]);
+    }),
+  );
+
   it.scopedLive("takes the beginning of an id, where no other begins so", () =>
     Effect.gen(function* () {
       const [one, two, three] = [yield* named("a"), yield* named("b"), yield* named("c")];
@@ -405,6 +434,7 @@ describe("load-balancer", () => {
     ["--nope"],
     ["status", "--nope"],
     ["backends", "drain"],
+    ["backends", "weight", "a"],
     ["status", "--url", "there"],
     ["--completions", "sh"],
   ]) {

@@ -199,3 +199,132 @@ describe("requests that are sent without waiting for answers", () => {
     }),
   );
 });
+
+describe("the body of a request", () => {
+  /** A server whose handler reads the bodies of requests to /body, and tells how many bytes each had. */
+  const reading = Effect.map(
+    HttpServer.make(
+      { host: "127.0.0.1", port: 0, limits },
+      (request, response) => {
+        let text = "";
+        if (request.url === "/endless") handler(request, response);
+        else if (request.url !== "/body") response.end(`none of ${request.url}\n`);
+        else
+          request
+            .setEncoding("utf8")
+            .on("data", (chunk: string) => {
+              text += chunk;
+            })
+            .once("end", () => response.end(`${text.length} of ${text.slice(0, 3)}\n`));
+      },
+      Effect.void,
+      ({ url }) => url === "/body",
+    ),
+    ({ port }) => port,
+  ).pipe(Effect.provide(Logger.remove(Logger.defaultLogger)));
+
+  const head = (path: string, header: string) => `POST ${path} HTTP/1.1\r\nhost: x\r\n${header}\r\n\r\n`;
+  const whole = (path: string, body: string) => head(path, `content-length: ${body.length}`) + body;
+  const chunks = (path: string, ...parts: ReadonlyArray<string>) =>
+    head(path, "transfer-encoding: chunked") +
+    [...parts, ""].map((part) => `${part.length.toString(16)}\r\n${part}\r\n`).join("");
+  const last = "GET /last HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+
+  /** Sends these pieces, each in a packet of its own, and answers what came back: statuses and texts. */
+  const sent = (port: number, ...pieces: ReadonlyArray<string>) =>
+    Effect.gen(function* () {
+      const socket = yield* dial(port);
+      socket.setNoDelay(true);
+      let text = "";
+      socket.setEncoding("utf8").on("data", (chunk: string) => {
+        text += chunk;
+      });
+      const end = closed(socket);
+      for (const piece of pieces) {
+        yield* Effect.promise(() => new Promise((resolve) => socket.write(piece, resolve)));
+        yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)));
+      }
+      yield* end;
+      return (text.match(/^HTTP\/1\.1 \d+|^(?:none|\d+) of .*|"error":.*$/gm) ?? []).map((line) =>
+        line.replace("HTTP/1.1 ", ""),
+      );
+    });
+
+  const most = "y".repeat(HttpServer.largestBody);
+
+  it.scopedLive("is there for the handler that has a use for it, however it comes", () =>
+    Effect.gen(function* () {
+      const port = yield* reading;
+      const answers = ["200", "7 of abc", "200", "none of /last"];
+      for (const request of [whole("/body", "abcdefg"), chunks("/body", "a", "bcdef", "g")]) {
+        assert.deepStrictEqual(yield* sent(port, request + last), answers);
+        assert.deepStrictEqual(yield* sent(port, ...request, last), answers, "torn");
+      }
+      const many = ["200", `${most.length} of yyy`, "200", "none of /last"];
+      assert.deepStrictEqual(yield* sent(port, whole("/body", most) + last), many);
+      const parts = [most.slice(0, 9_000), most.slice(9_000)];
+      assert.deepStrictEqual(yield* sent(port, chunks("/body", ...parts) + last), many);
+      // The end of the chunks, alone.
+      const chunked = chunks("/body", most);
+      assert.deepStrictEqual(yield* sent(port, chunked.slice(0, -5), chunked.slice(-5), last), many);
+    }),
+  );
+
+  it.scopedLive("is each request's own, where many are sent without waiting for answers", () =>
+    Effect.gen(function* () {
+      const port = yield* reading;
+      const requests = [
+        whole("/body", "one"),
+        chunks("/body", "th", "ree"),
+        whole("/other", "forgotten"),
+        chunks("/other", "forgotten"),
+        whole("/body", "fours"),
+        last,
+      ];
+      const answers = [
+        "3 of one",
+        "5 of thr",
+        "none of /other",
+        "none of /other",
+        "5 of fou",
+        "none of /last",
+      ];
+      const expected = answers.flatMap((answer) => ["200", answer]);
+      assert.deepStrictEqual(yield* sent(port, requests.join("")), expected);
+      assert.deepStrictEqual(yield* sent(port, ...requests), expected);
+    }),
+  );
+
+  it.scopedLive("is refused where it is too large or empty, and never reaches the handler", () =>
+    Effect.gen(function* () {
+      const port = yield* reading;
+      const refused = ["413", '"error":"the request is too large"}'];
+      for (const path of ["/body", "/other"]) {
+        assert.deepStrictEqual(yield* sent(port, whole(path, `${most}z`)), refused);
+        assert.deepStrictEqual(yield* sent(port, chunks(path, most, "z")), refused);
+      }
+      assert.deepStrictEqual(yield* sent(port, chunks("/body")), [
+        "400",
+        '"error":"the body of the request is empty"}',
+      ]);
+    }),
+  );
+
+  it.scopedLive("takes no place of those who are answered while it is awaited", () =>
+    Effect.gen(function* () {
+      const port = yield* reading;
+      const readers = yield* Effect.forEach(Array.from({ length: limits.kept - 1 }), () => reader(port));
+      for (let n = 0; n < 50; n++) {
+        const socket = yield* dial(port);
+        socket.write(whole("/body", "abc").slice(0, -1));
+      }
+      assert.deepStrictEqual(yield* sent(port, whole("/body", "abc") + last), [
+        "200",
+        "3 of abc",
+        "200",
+        "none of /last",
+      ]);
+      yield* Effect.forEach(readers, hears, { concurrency: "unbounded" });
+    }),
+  );
+});

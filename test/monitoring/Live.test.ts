@@ -115,8 +115,15 @@ const ask = (url: string, init: RequestInit = {}) =>
     return { status: response.status, headers: response.headers, body };
   });
 
-const post = (url: string, token?: string) =>
-  ask(url, { method: "POST", headers: token === undefined ? {} : { authorization: `Bearer ${token}` } });
+const post = (url: string, token?: string, body?: string) =>
+  ask(url, {
+    method: "POST",
+    headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
+    ...(body === undefined ? {} : { body }),
+  });
+
+/** Asks for another weight of the second backend. */
+const weigh = (origin: string, body: string) => post(`${origin}/backends/b%20b/weight`, secret, body);
 
 const quiet = Effect.provide(Logger.remove(Logger.defaultLogger));
 
@@ -272,6 +279,80 @@ describe("steering", () => {
     }),
   );
 
+  it.scopedLive("gives a backend another weight, shows it and who chose it, logs it, and gives it back", () =>
+    Effect.gen(function* () {
+      const { log, origin } = yield* start(secret);
+      const shown = Effect.map(statusOf(origin), ({ backends }) =>
+        backends.map(({ listed_weight, weight, weighed_by }) => [weight, listed_weight, weighed_by]),
+      );
+      log.take();
+      const { body, status } = yield* weigh(origin, '{"weight": 2}');
+      assert.deepStrictEqual([status, body["id"], body["weight"]], [200, "b b", 2]);
+      assert.deepStrictEqual(yield* shown, [
+        [1, 1, null],
+        [2, 1, "127.0.0.1"],
+      ]);
+      const since = (yield* statusOf(origin)).backends[1]?.weighed_since;
+      assert.approximately(Date.parse(since ?? ""), Date.now(), 600_000);
+      yield* weigh(origin, '{"weight": 2}');
+      assert.strictEqual((yield* statusOf(origin)).backends[1]?.weighed_since, since, "the same again");
+      yield* weigh(origin, '{"weight": 0}');
+      assert.strictEqual((yield* ask(`${origin}/health`)).body["healthy_backends"], 1);
+      assert.strictEqual((yield* weigh(origin, '{"weight": null}')).body["weight"], 1);
+      assert.deepStrictEqual(yield* shown, [
+        [1, 1, null],
+        [1, 1, null],
+      ]);
+      assert.deepStrictEqual(
+        log.take().map(({ annotations, message }) => [message, annotations["weight"], annotations["by"]]),
+        [
+          ["backend's weight is chosen", 2, "127.0.0.1"],
+          ["backend's weight is chosen", 2, "127.0.0.1"],
+          ["backend's weight is chosen", 0, "127.0.0.1"],
+          ["backend has its listed weight", 1, "127.0.0.1"],
+        ],
+      );
+    }),
+  );
+
+  it.scopedLive("refuses a body that has no right weight, says what is accepted, and changes nothing", () =>
+    Effect.gen(function* () {
+      const { origin } = yield* start(secret);
+      for (const wrong of ["-1", "257", "1.5", '"2"', "[]", "true", "1e9"]) {
+        const { body, status } = yield* weigh(origin, `{"weight": ${wrong}}`);
+        assert.deepStrictEqual([status, body["reason"]], [400, "invalid-request"], wrong);
+        assert.include(String(body["error"]), `weight ${JSON.stringify(JSON.parse(wrong))}: accepted: `);
+        assert.include(String(body["error"]), "0 to 256, or null");
+      }
+      for (const wrong of [
+        "",
+        "weight=2",
+        '{"weight": 2',
+        "2",
+        "null",
+        '{"Weight": 2}',
+        "\u00ff",
+        "[".repeat(9_000),
+      ]) {
+        const { body, status } = yield* weigh(origin, wrong);
+        assert.deepStrictEqual([status, body["reason"]], [400, "invalid-request"], wrong);
+        assert.include(String(body["error"]), '{"weight": 2}');
+      }
+      assert.strictEqual((yield* weigh(origin, `{"weight": 2}${" ".repeat(16_384 - 13)}`)).status, 200);
+      assert.strictEqual((yield* weigh(origin, `{"weight": 3}${" ".repeat(16_385 - 13)}`)).status, 413);
+      assert.deepInclude((yield* statusOf(origin)).backends[1], { weight: 2 });
+      const unknown = yield* post(`${origin}/backends/c/weight`, secret, '{"weight": 2}');
+      assert.deepStrictEqual([unknown.status, unknown.body["reason"]], [404, "unknown-backend"]);
+      assert.strictEqual((yield* post(`${origin}/backends/a/weight`, "x", '{"weight": 2}')).status, 401);
+      const closed = yield* start();
+      assert.strictEqual(
+        (yield* post(`${closed.origin}/backends/a/weight`, secret, '{"weight": 2}')).status,
+        403,
+      );
+      assert.strictEqual((yield* post(`${closed.origin}/backends/a/weight`, secret)).status, 403);
+    }),
+  );
+
   it.scopedLive("knows no backend that is not listed", () =>
     Effect.gen(function* () {
       const { origin } = yield* start(secret);
@@ -292,6 +373,8 @@ describe("the client", () => {
       assert.strictEqual((yield* client.health()).status, "healthy");
       assert.strictEqual((yield* client.steering.drain({ path: { id: "b b" } })).admin, "draining");
       assert.strictEqual((yield* client.live.status()).healthy_backends, 1);
+      const weighed = client.steering.weight({ path: { id: "a" }, payload: { weight: 7 } });
+      assert.strictEqual((yield* weighed).weight, 7);
       const unknown = yield* Effect.flip(client.steering.enable({ path: { id: "c" } }));
       assert.instanceOf(unknown, UnknownBackend);
       assert.strictEqual(unknown.message, 'no backend with the id "c" is listed; GET /backends lists them');
@@ -432,6 +515,9 @@ describe("GET /status", () => {
         why: "it refused",
         role: "primary",
         weight: 1,
+        listed_weight: 1,
+        weighed_by: null,
+        weighed_since: null,
         max_connections: null,
         open: 1,
         peak: 1,
