@@ -186,7 +186,7 @@ const kept: ReadonlyArray<readonly [what: string, pattern: RegExp, files: Readon
       "the system's monotonic clock",
       /\bperformance\.|\bhrtime\(/,
       {
-        "src/transport/linux/NodeWakeup.ts": "read in each turn of the loop",
+        "src/transport/linux/NodeHostLoop.ts": "read in each turn of the loop",
         "src/transport/threads/worker.ts": "a thread without fibers: the clock of its loop",
         "src/clock/WallClock.ts": "when the process started",
       },
@@ -195,7 +195,7 @@ const kept: ReadonlyArray<readonly [what: string, pattern: RegExp, files: Readon
       "timers",
       /\bset(?:Timeout|Interval)\(/,
       {
-        "src/transport/linux/NodeWakeup.ts": "the timer of an event loop without fibers",
+        "src/transport/linux/NodeHostLoop.ts": "the timer of an event loop without fibers",
         "src/monitoring/HttpServer.ts": "closing a server of Node ends in a callback",
         "src/main.ts": "keeps the process alive; its end, when no fiber runs any more",
       },

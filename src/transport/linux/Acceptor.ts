@@ -7,6 +7,7 @@ import { AcceptQueueTimeout, paceMillis } from "../AcceptQueueTimeout.js";
 import type { Places } from "../Places.js";
 import { AcceptError, type Connection } from "../Transport.js";
 import type { Engine, Watched } from "./Engine.js";
+import type { Timer } from "./HostLoop.js";
 import { format } from "./InetAddress.js";
 import {
   AF_INET,
@@ -30,7 +31,6 @@ import {
   readAddress,
 } from "./Libc.js";
 import { Socket } from "./Socket.js";
-import type { Timer } from "./Wakeup.js";
 
 /** Accepted in one turn. */
 const acceptsPerTurn = 64;
@@ -136,7 +136,7 @@ export class Acceptor implements Watched {
   #full(leftSoFar: number): void {
     const { engine, onRefused } = this;
     if (onRefused === undefined) return;
-    let left = this.#queueTimeout.full(engine.wakeup.now(), leftSoFar);
+    let left = this.#queueTimeout.full(engine.hostLoop.now(), leftSoFar);
     while (left > 0 && !this.#closed) {
       let fd = engine.libc.accept(this.fd, engine.address);
       if ((fd === -EMFILE || fd === -ENFILE) && this.#spare >= 0) {
@@ -160,7 +160,7 @@ export class Acceptor implements Watched {
   #failed(result: Result): void {
     this.engine.remove(this);
     this.#timer?.cancel();
-    this.#timer = this.engine.wakeup.after(this.#pause, () => this.#resume());
+    this.#timer = this.engine.hostLoop.after(this.#pause, () => this.#resume());
     this.#pause = Math.min(2 * this.#pause, longestPause);
     this.onAcceptError(new AcceptError({ code: errnoName(result) }));
     if (result !== -EMFILE && result !== -ENFILE) return;
@@ -182,13 +182,13 @@ export class Acceptor implements Watched {
     this.onFull?.();
     this.#full(places.left);
     // It goes on from one wait to the next: where clients leave all the time, none of them costs a timer.
-    this.#timer ??= engine.wakeup.after(paceMillis, this.#lookAtWait);
+    this.#timer ??= engine.hostLoop.after(paceMillis, this.#lookAtWait);
   }
 
   readonly #lookAtWait = (): void => {
     this.#timer = undefined;
     if (!this.#waiting || this.places === undefined) return;
-    this.#timer = this.engine.wakeup.after(paceMillis, this.#lookAtWait);
+    this.#timer = this.engine.hostLoop.after(paceMillis, this.#lookAtWait);
     this.#full(this.places.left);
   };
 
@@ -223,7 +223,7 @@ export class Acceptor implements Watched {
         this.engine.faults.caught(this, fault);
       }
       left -= acceptsPerTurn;
-      if (result === 0 && left > 0 && !this.#closed) this.engine.wakeup.soon(proceed);
+      if (result === 0 && left > 0 && !this.#closed) this.engine.hostLoop.soon(proceed);
       else {
         this.close();
         onClosed();

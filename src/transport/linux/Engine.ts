@@ -4,6 +4,7 @@
  */
 import { Deadlines } from "../Deadlines.js";
 import { CallbackFaults } from "./CallbackFaults.js";
+import type { Service as HostLoopService, Timer } from "./HostLoop.js";
 import {
   addressSize,
   type Block,
@@ -24,8 +25,7 @@ import {
   tcpInfo,
 } from "./Libc.js";
 import { Pipes, pipeBytes } from "./Pipes.js";
-import { Scheduler, type Source, type Task } from "./Scheduler.js";
-import type { Timer, Service as WakeupService } from "./Wakeup.js";
+import { type Source, type Task, TurnScheduler } from "./TurnScheduler.js";
 
 /** Something with a descriptor that events come for. */
 export interface Watched {
@@ -77,7 +77,7 @@ export class Engine implements Source {
   readonly buffer: Block;
   readonly pipes: Pipes;
   readonly faults: CallbackFaults;
-  readonly scheduler: Scheduler;
+  readonly scheduler: TurnScheduler;
   readonly deadlines: Deadlines;
   /** For addresses that the kernel tells. Nothing is in it between two calls. */
   readonly address: Block;
@@ -111,7 +111,7 @@ export class Engine implements Source {
   /** Throws where the kernel or the loop refuses. */
   constructor(
     readonly libc: LibcService,
-    readonly wakeup: WakeupService,
+    readonly hostLoop: HostLoopService,
     /** How many clients may be connected at once, with room for a backend each. */
     readonly capacity: number,
     /** Called for every exception that was caught. Must not throw. */
@@ -122,13 +122,13 @@ export class Engine implements Source {
     readonly resetsOnCrash = true,
   ) {
     this.faults = new CallbackFaults(report);
-    this.scheduler = new Scheduler(wakeup, this.faults);
+    this.scheduler = new TurnScheduler(hostLoop, this.faults);
     this.deadlines = new Deadlines(
-      { now: wakeup.now, after: wakeup.after, afterInput: (task) => this.scheduler.afterInput(task) },
+      { now: hostLoop.now, after: hostLoop.after, afterInput: (task) => this.scheduler.afterInput(task) },
       (fault) => this.faults.record(fault),
     );
     this.buffer = libc.allocate(copied);
-    this.pipes = new Pipes(libc, wakeup.now, pipeBudget);
+    this.pipes = new Pipes(libc, hostLoop.now, pipeBudget);
     this.address = libc.allocate(addressSize);
     this.info = libc.allocate(tcpInfo.size);
     this.#events = libc.allocate(4 * epollEvent.words * eventsPerLook);
@@ -137,7 +137,7 @@ export class Engine implements Source {
     this.#epoll = libc.epollCreate();
     if (this.#epoll < 0) throw new EngineError(`epoll_create1 failed (${errnoName(this.#epoll)})`);
     try {
-      this.#watch = wakeup.watch(this.#epoll, () => this.scheduler.wake(this));
+      this.#watch = hostLoop.watch(this.#epoll, () => this.scheduler.wake(this));
       this.scheduler.register(this);
     } catch (cause) {
       libc.close(this.#epoll);
@@ -166,7 +166,7 @@ export class Engine implements Source {
     this.#table[watched.fd] = watched;
     if (this.#rounds) return;
     this.#rounds = true;
-    this.#roundTimer = this.wakeup.after(roundMillis, this.#startRound);
+    this.#roundTimer = this.hostLoop.after(roundMillis, this.#startRound);
   }
 
   /** Stops to watch; the descriptor stays open. */
@@ -278,7 +278,7 @@ export class Engine implements Source {
       }
     }
     if (this.#place < this.#table.length) this.scheduler.later(this.#round);
-    else if (this.#met) this.#roundTimer = this.wakeup.after(roundMillis, this.#startRound);
+    else if (this.#met) this.#roundTimer = this.hostLoop.after(roundMillis, this.#startRound);
     else this.#rounds = false;
   }
 }

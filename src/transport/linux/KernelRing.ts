@@ -5,10 +5,11 @@
 import { MSG_DONTWAIT, MSG_NOSIGNAL } from "../../libc/Library.js";
 import type { Destination } from "./Connecting.js";
 import type { Engine } from "./Engine.js";
+import type { Watch } from "./HostLoop.js";
 import { type Block, EAGAIN, EBADF, EBUSY, EINTR, errnoName, type Result } from "./Libc.js";
 import * as ReceiveBuffers from "./ReceiveBuffers.js";
 import { type Completing, noBuffer, noSlot, type Ring } from "./Ring.js";
-import type { Source } from "./Scheduler.js";
+import type { Source } from "./TurnScheduler.js";
 import {
   completionWords,
   cqe,
@@ -40,7 +41,6 @@ import {
   type Uring,
   words,
 } from "./Uring.js";
-import type { Watch } from "./Wakeup.js";
 
 /** How big a ring is. */
 export interface RingSize {
@@ -133,7 +133,7 @@ export class KernelRing implements Ring, Source {
     readonly engine: Engine,
     { buffers: bufferCount, entries }: RingSize = largeRing,
     /** Has the callback called for as long as the descriptor is readable; by the engine's loop unless said otherwise. */
-    watch: (fd: number, onReadable: () => void) => Watch = engine.wakeup.watch,
+    watch: (fd: number, onReadable: () => void) => Watch = engine.hostLoop.watch,
   ) {
     const { libc } = engine;
     const block = uring.allocatePages(params.size);
@@ -331,7 +331,7 @@ export class KernelRing implements Ring, Source {
   /** The ring itself has failed: it is tried again after a while. */
   #pause(): void {
     this.#paused = true;
-    this.engine.wakeup.after(pauseMillis, () => {
+    this.engine.hostLoop.after(pauseMillis, () => {
       this.#paused = false;
       if (!this.#closed) this.engine.scheduler.request(this);
     });

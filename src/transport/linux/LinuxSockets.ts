@@ -51,7 +51,7 @@ import type { Ring } from "./Ring.js";
 import { RingConnecting } from "./RingConnecting.js";
 import { RingRelay } from "./RingRelay.js";
 import { keepAlive, Socket } from "./Socket.js";
-import { Libc, Wakeup } from "./Tags.js";
+import { HostLoop, Libc } from "./Tags.js";
 import { TransportUnavailable, unavailable } from "./TransportUnavailable.js";
 import type { RingRemains } from "./Uring.js";
 
@@ -111,10 +111,14 @@ const socketOf = (connection: Connection): Socket => {
  */
 export const make = (
   options: Options,
-): Effect.Effect<Context.Tag.Service<typeof Transport>, TransportUnavailable, Libc | Wakeup | Scope.Scope> =>
+): Effect.Effect<
+  Context.Tag.Service<typeof Transport>,
+  TransportUnavailable,
+  Libc | HostLoop | Scope.Scope
+> =>
   Effect.gen(function* () {
     const libc = yield* Libc;
-    const wakeup = yield* Wakeup;
+    const hostLoop = yield* HostLoop;
     const resetsOnCrash = yield* ResetOnCrash;
     const run = Runtime.runFork(yield* Effect.runtime());
     const report = (fault: unknown): void => {
@@ -122,7 +126,7 @@ export const make = (
     };
     const engine = yield* Effect.acquireRelease(
       Effect.try({
-        try: () => new Engine(libc, wakeup, options.capacity, report, undefined, resetsOnCrash),
+        try: () => new Engine(libc, hostLoop, options.capacity, report, undefined, resetsOnCrash),
         catch: (cause) => unavailable("not-callable", cause),
       }),
       (engine) => Effect.sync(() => engine.shutdown()),

@@ -11,9 +11,9 @@ import * as KernelLimits from "./KernelLimits.js";
 import { KernelRing } from "./KernelRing.js";
 import * as KoffiLibc from "./KoffiLibc.js";
 import { make, type Options, type ThreadOptions } from "./LinuxSockets.js";
-import * as NodeWakeup from "./NodeWakeup.js";
+import * as NodeHostLoop from "./NodeHostLoop.js";
 import { selfTest } from "./SelfTest.js";
-import { Libc, Wakeup } from "./Tags.js";
+import { HostLoop, Libc } from "./Tags.js";
 import { TransportUnavailable, unavailable } from "./TransportUnavailable.js";
 
 export type { ThreadOptions } from "./LinuxSockets.js";
@@ -52,7 +52,7 @@ const callable = <A>(make: () => A): Effect.Effect<A, TransportUnavailable> =>
  *
  * @internal
  */
-export const layerSystem: Layer.Layer<Libc | Wakeup, TransportUnavailable> = Layer.unwrapEffect(
+export const layerSystem: Layer.Layer<Libc | HostLoop, TransportUnavailable> = Layer.unwrapEffect(
   Effect.map(load, (koffi) =>
     Layer.merge(
       Layer.effect(
@@ -60,8 +60,8 @@ export const layerSystem: Layer.Layer<Libc | Wakeup, TransportUnavailable> = Lay
         callable(() => KoffiLibc.make(koffi)),
       ),
       Layer.effect(
-        Wakeup,
-        callable(() => NodeWakeup.make(koffi)),
+        HostLoop,
+        callable(() => NodeHostLoop.make(koffi)),
       ),
     ),
   ),
@@ -96,7 +96,7 @@ const warnOfLockedMemory =
  *
  * @internal
  */
-export const layerWith = (options: Options): Layer.Layer<Transport, TransportUnavailable, Libc | Wakeup> =>
+export const layerWith = (options: Options): Layer.Layer<Transport, TransportUnavailable, Libc | HostLoop> =>
   Layer.scoped(
     Transport,
     make(options).pipe(

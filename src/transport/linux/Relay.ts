@@ -11,8 +11,8 @@ import type { RelayEnd, RelayOutcome } from "../Transport.js";
 import { Direction, type DirectionState } from "./Direction.js";
 import { copied, type Engine, readable } from "./Engine.js";
 import { EAGAIN, EINTR, type Result } from "./Libc.js";
-import type { Task } from "./Scheduler.js";
 import type { Owner, Socket } from "./Socket.js";
+import type { Task } from "./TurnScheduler.js";
 
 /** What one direction may read before others have their turn, in bytes. What a pipe holds may go beyond it. */
 const sliceBytes = 256 * 1024;

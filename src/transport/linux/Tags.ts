@@ -3,11 +3,11 @@
  * a loop, and loads no Effect, which would take a third of its memory.
  */
 import { Context } from "effect";
+import type { Service as HostLoopService } from "./HostLoop.js";
 import type { Service as LibcService } from "./Libc.js";
-import type { Service as WakeupService } from "./Wakeup.js";
 
 /** The system calls. */
 export class Libc extends Context.Tag("zeitwork-load-balancer/Libc")<Libc, LibcService>() {}
 
 /** The loop that the transport runs in. */
-export class Wakeup extends Context.Tag("zeitwork-load-balancer/Wakeup")<Wakeup, WakeupService>() {}
+export class HostLoop extends Context.Tag("zeitwork-load-balancer/HostLoop")<HostLoop, HostLoopService>() {}

@@ -3,7 +3,7 @@
  * epoll descriptor of the thread's engine, and never for longer than a second, so that a thread that is to end does.
  */
 import type { DataThreadPhase } from "../../net/DataThreadStatus.js";
-import type { Service as Wakeup } from "../linux/Wakeup.js";
+import type { Service as HostLoop } from "../linux/HostLoop.js";
 
 interface Timer {
   readonly at: number;
@@ -27,7 +27,7 @@ export class BlockingLoop {
   ) {}
 
   /** What the engine needs of it. The engine's descriptor is the one that is waited for: `watch` has nothing to do. */
-  readonly wakeup: Wakeup = {
+  readonly hostLoop: HostLoop = {
     watch: () => ({ close: () => {} }),
     soon: (task) => {
       this.#next.push(task);

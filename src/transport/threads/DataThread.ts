@@ -9,6 +9,7 @@ import { forward, type RelayOutcome } from "../Forwarding.js";
 import { Connecting, type Failure } from "../linux/Connecting.js";
 import { Engine, type Watched } from "../linux/Engine.js";
 import type { EventCounters } from "../linux/EventCounter.js";
+import type { Watch } from "../linux/HostLoop.js";
 import { KernelRing, smallRing } from "../linux/KernelRing.js";
 import { addressSize, type Block, EPOLLIN, errnoName, type Service as LibcService } from "../linux/Libc.js";
 import { sendPreface } from "../linux/Preface.js";
@@ -17,7 +18,6 @@ import { RingConnecting } from "../linux/RingConnecting.js";
 import { RingRelay } from "../linux/RingRelay.js";
 import { Socket } from "../linux/Socket.js";
 import type { Uring } from "../linux/Uring.js";
-import type { Watch } from "../linux/Wakeup.js";
 
 import { BlockingLoop } from "./BlockingLoop.js";
 import { FaultNote } from "./FaultNote.js";
@@ -83,7 +83,7 @@ export class DataThread {
     this.#address = this.#libc.allocate(addressSize);
     this.#engine = new Engine(
       this.#libc,
-      this.#loop.wakeup,
+      this.#loop.hostLoop,
       Number.POSITIVE_INFINITY,
       (fault) => {
         if (this.#faults.write(fault)) this.#announce(Protocol.fault, Protocol.ofThread);

@@ -256,7 +256,7 @@ export const make = (
         handed.over
           ? undefined
           : Effect.async<void>((resume) => {
-              const late = engine.wakeup.after(longestGivingUp, () => {
+              const late = engine.hostLoop.after(longestGivingUp, () => {
                 // Its counts is another connection's soon.
                 handed.counts = { received: 0, sent: 0 };
                 resume(Effect.void);

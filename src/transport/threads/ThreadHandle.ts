@@ -7,12 +7,12 @@ import type { ForwardCallbacks } from "../Forwarding.js";
 import type { Destination, Failure } from "../linux/Connecting.js";
 import type { Engine } from "../linux/Engine.js";
 import type { EventCounters } from "../linux/EventCounter.js";
+import type { Timer, Watch } from "../linux/HostLoop.js";
 import { bufferBytes, smallRing } from "../linux/KernelRing.js";
 import { errnoName } from "../linux/Libc.js";
-import type { Task } from "../linux/Scheduler.js";
 import type { Owner, Socket } from "../linux/Socket.js";
+import type { Task } from "../linux/TurnScheduler.js";
 import { type RingRemains, ringRemains } from "../linux/Uring.js";
-import type { Timer, Watch } from "../linux/Wakeup.js";
 import type { ForwardOptions, RelayEnd } from "../Transport.js";
 import { FaultNote } from "./FaultNote.js";
 import { Ownership } from "./Ownership.js";
@@ -184,7 +184,7 @@ export class ThreadHandle {
     this.#counts = new ThreadCounts(this.memory.counts);
     this.#reports.sleep();
     try {
-      this.#watch = engine.wakeup.watch(reportsCounter, () => this.#read());
+      this.#watch = engine.hostLoop.watch(reportsCounter, () => this.#read());
     } catch (cause) {
       throw refuse(cause instanceof Error ? cause.message : String(cause));
     }
@@ -361,7 +361,7 @@ export class ThreadHandle {
 
   #sweepLater(): void {
     this.#sweeps = !this.#closed && this.size > 0;
-    if (this.#sweeps) this.#sweepTimer = this.#engine.wakeup.after(sweepMillis, this.#startSweep);
+    if (this.#sweeps) this.#sweepTimer = this.#engine.hostLoop.after(sweepMillis, this.#startSweep);
   }
 
   readonly #startSweep = (): void => {

@@ -101,7 +101,7 @@ describe("Acceptor", () => {
       const { kernel, listen } = simulated((libc) => ({
         accept: (fd, address) => {
           if (answer === 0) return libc.accept(fd, address);
-          asked.push(kernel.wakeup.now());
+          asked.push(kernel.hostLoop.now());
           return answer;
         },
       }));
@@ -139,8 +139,8 @@ describe("Acceptor", () => {
   describe("where as many clients are there as can be", () => {
     /** Time goes by until it looks for clients again, which it does at most a second later. */
     const waited = (kernel: Kernel, millis: number): void => {
-      const until = kernel.wakeup.now() + millis;
-      while (kernel.wakeup.now() < until && kernel.pass()) kernel.turn();
+      const until = kernel.hostLoop.now() + millis;
+      while (kernel.hostLoop.now() < until && kernel.pass()) kernel.turn();
     };
 
     const full = (capacity: number, descriptors = 1_000) => {
@@ -150,7 +150,7 @@ describe("Acceptor", () => {
       const listener = setting.listen(
         (connection) => served.push(connection),
         () => {},
-        () => refused.push({ at: setting.kernel.wakeup.now() }),
+        () => refused.push({ at: setting.kernel.hostLoop.now() }),
       );
       return { ...setting, ...listener, served, refused };
     };
@@ -165,7 +165,7 @@ describe("Acceptor", () => {
       const atOnce = new Map<number, number>();
       for (const { at } of refused) atOnce.set(at, (atOnce.get(at) ?? 0) + 1);
       assert.deepStrictEqual([...atOnce.values()], [1, 2, 4, 8]);
-      assert.isAtMost(kernel.wakeup.now(), 15_000);
+      assert.isAtMost(kernel.hostLoop.now(), 15_000);
       assert.deepStrictEqual(
         clients.map(({ resetArrived }) => resetArrived),
         clients.map((_, place) => place >= 2 && place < 17),
@@ -233,8 +233,8 @@ describe("Acceptor", () => {
 
   describe("where as many clients are there as there may be", () => {
     const waited = (kernel: Kernel, millis: number): void => {
-      const until = kernel.wakeup.now() + millis;
-      while (kernel.wakeup.now() < until && kernel.pass()) kernel.turn();
+      const until = kernel.hostLoop.now() + millis;
+      while (kernel.hostLoop.now() < until && kernel.pass()) kernel.turn();
     };
 
     const limited = (most: number) => {
@@ -246,9 +246,9 @@ describe("Acceptor", () => {
       const listener = setting.listen(
         (connection) => served.push(connection),
         ({ code }) => assert.fail(code),
-        () => refused.push(setting.kernel.wakeup.now()),
+        () => refused.push(setting.kernel.hostLoop.now()),
         places,
-        () => told.push(setting.kernel.wakeup.now()),
+        () => told.push(setting.kernel.hostLoop.now()),
       );
       return { ...setting, ...listener, places, served, refused, told };
     };
@@ -261,7 +261,7 @@ describe("Acceptor", () => {
       for (let i = 0; i < 9; i++) connect();
       kernel.turn();
       assert.deepStrictEqual([served.length, told.length], [3, 1]);
-      const at = kernel.wakeup.now();
+      const at = kernel.hostLoop.now();
       served[0]?.reset();
       kernel.turn();
       assert.strictEqual(served.length, 4);
@@ -269,7 +269,7 @@ describe("Acceptor", () => {
       kernel.turn();
       assert.deepStrictEqual([served.length, places.taken], [7, 3]);
       // No time has passed.
-      assert.strictEqual(kernel.wakeup.now(), at);
+      assert.strictEqual(kernel.hostLoop.now(), at);
     });
 
     it("never has more than that, and loses no place, whoever comes and goes when", () => {
@@ -317,7 +317,7 @@ describe("Acceptor", () => {
       const atOnce = new Map<number, number>();
       for (const at of refused) atOnce.set(at, (atOnce.get(at) ?? 0) + 1);
       assert.deepStrictEqual([...atOnce.values()], [1, 2, 4, 8]);
-      assert.isAtMost(kernel.wakeup.now(), 15_000);
+      assert.isAtMost(kernel.hostLoop.now(), 15_000);
       assert.deepStrictEqual(
         clients.map(({ resetArrived }) => resetArrived),
         clients.map((_, place) => place >= 2 && place < 17),

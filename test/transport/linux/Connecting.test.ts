@@ -12,7 +12,7 @@ const begun = (change?: Parameters<typeof simulated>[0]) => {
   const untimed = (): void => {
     Object.assign(attempt, { expire: () => assert.fail("its deadline was over") });
     while (kernel.pass()) {
-      if (kernel.wakeup.now() > 10_000) return;
+      if (kernel.hostLoop.now() > 10_000) return;
     }
   };
   return { attempt, kernel, results, start, untimed };

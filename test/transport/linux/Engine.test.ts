@@ -1,12 +1,12 @@
 import { assert, describe, it } from "@effect/vitest";
 import { Engine, type Watched } from "../../../src/transport/linux/Engine.js";
+import type { Service as HostLoopService } from "../../../src/transport/linux/HostLoop.js";
 import {
   type Block,
   EPOLLIN,
   epollEvent,
   type Service as LibcService,
 } from "../../../src/transport/linux/Libc.js";
-import type { Service as WakeupService } from "../../../src/transport/linux/Wakeup.js";
 
 /** A kernel that only knows epoll, and a loop and a clock that are turned by hand. */
 const machine = () => {
@@ -68,7 +68,7 @@ const machine = () => {
       return due.length;
     },
   };
-  const wakeup: WakeupService = {
+  const hostLoop: HostLoopService = {
     watch: (_fd, onReadable) => {
       wake = onReadable;
       return { close: () => {} };
@@ -82,9 +82,9 @@ const machine = () => {
     },
   };
   return {
-    engine: new Engine(libc, wakeup, 10, (fault) => reported.push(fault)),
+    engine: new Engine(libc, hostLoop, 10, (fault) => reported.push(fault)),
     libc,
-    wakeup,
+    hostLoop,
     closed,
     reported,
     /** How often the kernel was asked for events. */
@@ -350,9 +350,9 @@ describe("Engine", () => {
   });
 
   it("leaves no descriptor where the loop does not watch it", () => {
-    const { closed, libc, wakeup } = machine();
-    const refusing: WakeupService = {
-      ...wakeup,
+    const { closed, libc, hostLoop } = machine();
+    const refusing: HostLoopService = {
+      ...hostLoop,
       watch: () => {
         throw new Error("not watched");
       },

@@ -17,7 +17,7 @@ import {
   TCP_QUICKACK,
 } from "../../../src/transport/linux/Libc.js";
 import { layer, layerIoUring, layerSystem, layerWith } from "../../../src/transport/linux/LinuxTransport.js";
-import { Libc, type Wakeup } from "../../../src/transport/linux/Tags.js";
+import { type HostLoop, Libc } from "../../../src/transport/linux/Tags.js";
 import {
   type AcceptError,
   type Connection,
@@ -41,7 +41,7 @@ const second = 1_000;
 const listening = { host: "127.0.0.1", port: 0, backlog: 4096, onAcceptError: () => {} } as const;
 
 /** The system with some of its calls replaced. */
-const altered = (change: (libc: LibcService) => Partial<LibcService>): Layer.Layer<Libc | Wakeup> =>
+const altered = (change: (libc: LibcService) => Partial<LibcService>): Layer.Layer<Libc | HostLoop> =>
   Layer.merge(
     layerSystem,
     Layer.provide(
@@ -53,7 +53,7 @@ const altered = (change: (libc: LibcService) => Partial<LibcService>): Layer.Lay
     ),
   ).pipe(Layer.orDie);
 
-const over = (libc: Layer.Layer<Libc | Wakeup>, capacity = 1_000) =>
+const over = (libc: Layer.Layer<Libc | HostLoop>, capacity = 1_000) =>
   Layer.orDie(Layer.provide(layerWith({ capacity }), libc));
 
 /** A relay on a fresh port, with the outcomes of what went through it. */

@@ -6,7 +6,7 @@ import koffi from "koffi";
 import { Engine } from "../../../src/transport/linux/Engine.js";
 import * as KoffiLibc from "../../../src/transport/linux/KoffiLibc.js";
 import { addressSize, inetLength, writeAddress } from "../../../src/transport/linux/Libc.js";
-import * as NodeWakeup from "../../../src/transport/linux/NodeWakeup.js";
+import * as NodeHostLoop from "../../../src/transport/linux/NodeHostLoop.js";
 import { Socket } from "../../../src/transport/linux/Socket.js";
 import { ThreadHandle } from "../../../src/transport/threads/ThreadHandle.js";
 import { dataThreadFile } from "../../support/DataThreadFile.js";
@@ -57,7 +57,7 @@ describe("a data thread that is ended at any moment", () => {
         const counters = KoffiLibc.makeEventCounters(koffi);
         const engine = yield* Effect.acquireRelease(
           Effect.sync(
-            () => new Engine(libc, NodeWakeup.make(koffi), 10_000, (fault) => assert.fail(String(fault))),
+            () => new Engine(libc, NodeHostLoop.make(koffi), 10_000, (fault) => assert.fail(String(fault))),
           ),
           (engine) => Effect.sync(() => engine.shutdown()),
         );

@@ -18,7 +18,7 @@ const loop = () => {
   const soon: Array<() => void> = [];
   let timers: Array<{ readonly at: number; readonly task: () => void }> = [];
   return {
-    wakeup: {
+    hostLoop: {
       watch: () => ({ close: () => {} }),
       soon: (task: () => void) => void soon.push(task),
       now: () => now++,
@@ -52,9 +52,9 @@ describe.runIf(process.platform === "linux")(
   "what the main thread knows of a data thread's connections",
   () => {
     it("is brought up to date in slices, however many there are, and of those that stand still later too", () => {
-      const { pass, turn, wakeup } = loop();
+      const { pass, turn, hostLoop } = loop();
       const libc = KoffiLibc.make(koffi);
-      const engine = new Engine(libc, wakeup, connections, (fault) => assert.fail(String(fault)));
+      const engine = new Engine(libc, hostLoop, connections, (fault) => assert.fail(String(fault)));
       const handle = new ThreadHandle(engine, KoffiLibc.makeEventCounters(koffi), {
         name: "simulated",
         slots: 2 * connections,

@@ -9,6 +9,7 @@
 
 import type { ConnectionInfo } from "../../../../src/transport/linux/DeadPeer.js";
 import type { EventCounters } from "../../../../src/transport/linux/EventCounter.js";
+import type { Service as HostLoopService } from "../../../../src/transport/linux/HostLoop.js";
 import {
   type Block,
   EADDRNOTAVAIL,
@@ -50,7 +51,6 @@ import {
   tcpInfo,
   writeAddress,
 } from "../../../../src/transport/linux/Libc.js";
-import type { Service as WakeupService } from "../../../../src/transport/linux/Wakeup.js";
 import type { Peer } from "./Peer.js";
 import type { Random } from "./Random.js";
 import type { Stream } from "./Stream.js";
@@ -852,7 +852,7 @@ export class Kernel {
     return interest === undefined ? 0 : descriptor.poll() & (interest.events | EPOLLERR | EPOLLHUP) & 0xffff;
   }
 
-  readonly wakeup: WakeupService = {
+  readonly hostLoop: HostLoopService = {
     watch: (fd, onReadable) => {
       const found = this.#descriptors.get(fd);
       if (found instanceof Counter) {

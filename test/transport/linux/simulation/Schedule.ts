@@ -78,7 +78,7 @@ export const run = (seed: number, log?: Array<string>): void => {
   if (huge) kernel.buffers = 8_000_000;
   kernel.callMillis = 0.005;
   const faults: Array<unknown> = [];
-  const engine = new Engine(kernel.libc, kernel.wakeup, random.pick([1_000, 3]), (fault) =>
+  const engine = new Engine(kernel.libc, kernel.hostLoop, random.pick([1_000, 3]), (fault) =>
     faults.push(fault),
   );
   const destination = { family: 2, address: kernel.libc.allocate(addressSize), length: inetLength };

@@ -40,7 +40,7 @@ export const simulated = (
     },
     false,
   );
-  const engine = new Engine({ ...kernel.libc, ...change(kernel.libc) }, kernel.wakeup, capacity, (fault) =>
+  const engine = new Engine({ ...kernel.libc, ...change(kernel.libc) }, kernel.hostLoop, capacity, (fault) =>
     assert.fail(String(fault)),
   );
 

@@ -194,7 +194,7 @@ export class SimulatedRing implements Ring {
   #wake(): void {
     if (this.#due || this.#closed) return;
     this.#due = true;
-    this.kernel.wakeup.soon(() => {
+    this.kernel.hostLoop.soon(() => {
       this.#due = false;
       this.#turn();
     });

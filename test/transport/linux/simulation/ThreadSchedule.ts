@@ -134,7 +134,7 @@ class Thread {
         this.#mortal(kernel.counters),
         undefined,
         this.link.memory,
-        () => kernel.wakeup.now(),
+        () => kernel.hostLoop.now(),
       );
     } catch (cause) {
       this.#fell(cause);
@@ -181,7 +181,7 @@ class Thread {
     return (
       this.sleepsUntil === undefined ||
       this.kernel.wakes(this.epoll) ||
-      this.kernel.wakeup.now() >= this.sleepsUntil
+      this.kernel.hostLoop.now() >= this.sleepsUntil
     );
   }
 
@@ -200,7 +200,7 @@ class Thread {
       }
       this.sleepsUntil = undefined;
       this.sleepMillis = thread.prepare();
-      this.sleepsUntil = this.kernel.wakeup.now() + this.sleepMillis;
+      this.sleepsUntil = this.kernel.hostLoop.now() + this.sleepMillis;
     } catch (cause) {
       this.#fell(cause);
     }
@@ -237,7 +237,7 @@ export const run = (seed: number, log?: Array<string>): void => {
   );
   if (log !== undefined) Object.defineProperty(kernel, "log", { value: log });
   kernel.callMillis = 0.005;
-  const engine = new Engine(kernel.libc, kernel.wakeup, 1_000, (fault) =>
+  const engine = new Engine(kernel.libc, kernel.hostLoop, 1_000, (fault) =>
     check(false, () => `the main thread has caught ${String(fault)}`),
   );
 
@@ -401,7 +401,7 @@ export const run = (seed: number, log?: Array<string>): void => {
       if (dead || thread === undefined) continue;
       check(
         sleepsUntil === undefined ||
-          kernel.wakeup.now() >= sleepsUntil ||
+          kernel.hostLoop.now() >= sleepsUntil ||
           orders.length === 0 ||
           kernel.wakes(epoll),
         () => "an order waits for a thread that sleeps, and nothing wakes it",

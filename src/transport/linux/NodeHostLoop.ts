@@ -10,7 +10,7 @@
 import { getSystemErrorName } from "node:util";
 import { isMainThread } from "node:worker_threads";
 import { functionsOf, type Koffi } from "../../libc/Library.js";
-import type { Service } from "./Wakeup.js";
+import type { Service } from "./HostLoop.js";
 
 /** Calls `wake` whenever the descriptor is readable, and answers how to stop. */
 type Poll = (fd: number, wake: () => void) => () => void;
@@ -94,7 +94,7 @@ export const make = (koffi: Koffi): Service => {
       setImmediate(task);
     },
     // Not through MonotonicClock: it is read in each turn of the loop, where a Clock's bigint costs as much again. It
-    // is the same clock of the system, and tests replace the whole of Wakeup.
+    // is the same clock of the system, and tests replace the whole of HostLoop.
     now: () => performance.now(),
     after: (millis, task) => {
       const timer = setTimeout(task, millis);

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest";
 import { CallbackFaults } from "../../../src/transport/linux/CallbackFaults.js";
-import { Scheduler, type Source, type Task } from "../../../src/transport/linux/Scheduler.js";
+import { type Source, type Task, TurnScheduler } from "../../../src/transport/linux/TurnScheduler.js";
 
 /** A scheduler on a loop and a clock that are turned by hand, and what it did, in order. */
 const scheduled = () => {
@@ -9,7 +9,7 @@ const scheduled = () => {
   const soon: Array<() => void> = [];
   let now = 0;
   const faults = new CallbackFaults((fault) => reported.push(fault));
-  const scheduler = new Scheduler(
+  const scheduler = new TurnScheduler(
     {
       watch: () => assert.fail("nothing is watched here"),
       after: () => assert.fail("no timer is set here"),
@@ -68,7 +68,7 @@ const scheduled = () => {
   };
 };
 
-describe("Scheduler", () => {
+describe("TurnScheduler", () => {
   it("does what has come before every slice of bulk", () => {
     const { done, scheduler, source, task, turn } = scheduled();
     let pings = 0;

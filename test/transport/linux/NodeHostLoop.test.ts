@@ -4,7 +4,7 @@ import { assert, describe, it } from "@effect/vitest";
 import { Effect } from "effect";
 import koffi from "koffi";
 import { layerSystem } from "../../../src/transport/linux/LinuxTransport.js";
-import { make } from "../../../src/transport/linux/NodeWakeup.js";
+import { make } from "../../../src/transport/linux/NodeHostLoop.js";
 import { Libc } from "../../../src/transport/linux/Tags.js";
 
 const turn = Effect.promise(() => new Promise<void>((resume) => void setImmediate(resume)));

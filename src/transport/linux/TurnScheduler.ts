@@ -4,35 +4,35 @@
  * meanwhile, and so on. So bulk delays everything else by one slice, and Node's own input by one turn.
  */
 import type { CallbackFaults } from "./CallbackFaults.js";
-import type { Service as Wakeup } from "./Wakeup.js";
+import type { Service as HostLoop } from "./HostLoop.js";
 
 /** Where input comes from: an epoll descriptor, or a ring. */
 export interface Source {
   /** The scheduler's: to be polled in the next turn. */
   pending: boolean;
   /**
-   * Handles what has come, until there is no more or the turn's time is {@link Scheduler.spent}. Answers whether there
-   * is more. Catches what callbacks throw.
+   * Handles what has arrived, until there is no more or {@link TurnScheduler.spent} is true. Returns whether there is
+   * more. Catches what callbacks throw.
    */
   readonly poll: () => boolean;
 }
 
 /** Work that is done in slices. */
 export interface Task {
-  /** Does one slice; calls {@link Scheduler.later} again where more is left. */
+  /** Does one slice; calls {@link TurnScheduler.later} again where more is left. */
   readonly proceed: () => void;
   /** It threw. It has to end what it does. */
   readonly onFault: () => void;
 }
 
-/** After so many turns input counts as handled, though there was more whenever a source was polled. */
+/** After this many turns, the tasks of `afterInput` run even if input is still pending. */
 const mostInputTurns = 100;
 
 /** For how long a turn goes on, in milliseconds. A slice or a batch of events that has begun is finished. */
 const turnMillis = 1;
 
-export class Scheduler {
-  readonly #wakeup: Wakeup;
+export class TurnScheduler {
+  readonly #hostLoop: HostLoop;
   readonly #faults: CallbackFaults;
   readonly #sources: Array<Source> = [];
   /** Replaced where it changes: it is gone through in every turn. */
@@ -52,8 +52,8 @@ export class Scheduler {
   #requested = false;
   #closed = false;
 
-  constructor(wakeup: Wakeup, faults: CallbackFaults) {
-    this.#wakeup = wakeup;
+  constructor(hostLoop: HostLoop, faults: CallbackFaults) {
+    this.#hostLoop = hostLoop;
     this.#faults = faults;
   }
 
@@ -62,7 +62,10 @@ export class Scheduler {
     this.#sources.push(source);
   }
 
-  /** Runs it at the beginning of every turn, before anything that has come is handled. It must not throw. Answers how to end that. */
+  /**
+   * Runs it at the beginning of every turn, before any input is handled. It must not throw. Returns a function that
+   * removes it.
+   */
   beforeInput(run: () => void): () => void {
     this.#beforeInput = [...this.#beforeInput, run];
     return () => {
@@ -88,7 +91,10 @@ export class Scheduler {
     this.#request();
   }
 
-  /** Runs it once all input was handled that is there now. After a stall, what has come meanwhile counts before a clock. */
+  /**
+   * Runs it once, after all input that is there now was handled. So after a stall, input that arrived meanwhile is seen
+   * before a deadline is judged by the clock.
+   */
   afterInput(run: () => void): void {
     this.#afterInput.push(run);
     this.#inputTurns = mostInputTurns;
@@ -111,7 +117,7 @@ export class Scheduler {
 
   /** Whether the time of this turn is over. Reads the clock. */
   spent(): boolean {
-    return this.#closed || this.#wakeup.now() >= this.#until;
+    return this.#closed || this.#hostLoop.now() >= this.#until;
   }
 
   /** No turn comes any more. */
@@ -122,7 +128,7 @@ export class Scheduler {
   #request(): void {
     if (this.#turning || this.#requested) return;
     this.#requested = true;
-    this.#wakeup.soon(this.#proceed);
+    this.#hostLoop.soon(this.#proceed);
   }
 
   readonly #proceed = (): void => {
@@ -133,7 +139,7 @@ export class Scheduler {
   #turn(): void {
     if (this.#closed) return;
     this.#turning = true;
-    this.#until = this.#wakeup.now() + turnMillis;
+    this.#until = this.#hostLoop.now() + turnMillis;
     for (const run of this.#beforeInput) run();
     do {
       this.#poll();

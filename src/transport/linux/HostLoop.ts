@@ -1,6 +1,6 @@
 /**
- * What the Linux transport needs of the loop that it runs in: to be called when its epoll descriptor is readable,
- * to be called again soon, and a clock. A simulation puts its own in the place of Node's.
+ * The event loop that the Linux transport runs in: watching a descriptor, running a task soon or later, and a clock.
+ * Implementations: Node's loop in the main thread, a blocking loop in a data thread, a simulated one in tests.
  */
 
 export interface Watch {
