@@ -172,8 +172,9 @@ const otlp = (settings: Settings) =>
         version,
       };
 
-// Nothing of it is loaded where no collector is set.
+// Neither is loaded unless a collector is configured.
 const loadOtlp = Effect.promise(() => import("./telemetry/Otlp.js"));
+const loadOtlpMetrics = Effect.promise(() => import("./telemetry/OtlpMetrics.js"));
 
 /** The log and the connections go to the collector. */
 const telemetry = (settings: Settings): Layer.Layer<Telemetry.Telemetry> => {
@@ -191,7 +192,9 @@ const metricsExport = (settings: Settings) => {
   return options === undefined
     ? Layer.empty
     : Layer.unwrapEffect(
-        Effect.zipWith(loadOtlp, programInfo, (Otlp, program) => Otlp.metrics({ ...options, ...program })),
+        Effect.zipWith(loadOtlpMetrics, programInfo, (OtlpMetrics, program) =>
+          OtlpMetrics.layer({ ...options, ...program }),
+        ),
       ).pipe(Layer.provide(NodeHttpClient.layer));
 };
 

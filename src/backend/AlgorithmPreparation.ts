@@ -3,7 +3,7 @@
  */
 import { Cause, Effect, Queue, type Scope } from "effect";
 import type { Prepared } from "../balancing/Algorithm.js";
-import * as EventLoop from "../clock/EventLoop.js";
+import * as TimeSlices from "../clock/TimeSlices.js";
 import type * as Pool from "./Pool.js";
 
 /**
@@ -21,7 +21,7 @@ export const make = (
       yield* Queue.take(stale);
       const { algorithm, members, state } = yield* pool;
       const slices = algorithm.prepare?.(members, state);
-      if (slices !== undefined) yield* install(yield* EventLoop.inSlices(slices));
+      if (slices !== undefined) yield* install(yield* TimeSlices.run(slices));
     }).pipe(
       // An algorithm may be anybody's: one that throws is asked again when the backends change once more.
       Effect.catchAllDefect((defect) =>

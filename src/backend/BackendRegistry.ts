@@ -32,8 +32,8 @@ import type { Subscribable } from "effect/Subscribable";
 import type { Algorithm, Client } from "../balancing/Algorithm.js";
 import { algorithms } from "../balancing/Algorithms.js";
 import { limitBounds, weightBounds } from "../balancing/Members.js";
-import * as EventLoop from "../clock/EventLoop.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
+import * as TimeSlices from "../clock/TimeSlices.js";
 import * as InvalidOption from "../config/InvalidOption.js";
 import * as Settings from "../config/Settings.js";
 import { Metrics, layer as metricsLayer } from "../metrics/Metrics.js";
@@ -227,29 +227,29 @@ export const make = (
     const takeOver = ({ alterations, arrivals, departures, invalid }: Listing.Changes) =>
       Effect.gen(function* () {
         const first = state.current.phase === "starting";
-        const come = (yield* EventLoop.mapInSlices(arrivals, stepSize, added)).flat();
-        const others = (yield* EventLoop.mapInSlices(alterations, stepSize, altered)).flat();
-        const gone = (yield* EventLoop.mapInSlices(departures, stepSize, removed)).flat();
+        const come = (yield* TimeSlices.map(arrivals, stepSize, added)).flat();
+        const others = (yield* TimeSlices.map(alterations, stepSize, altered)).flat();
+        const gone = (yield* TimeSlices.map(departures, stepSize, removed)).flat();
         if (come.length + gone.length > 0) yield* change((pool) => [Pool.relisted(pool), undefined]);
         yield* log.listed(
           { added: come.length, removed: gone.length, altered: others.length, first },
           state.current,
         );
-        yield* EventLoop.mapInSlices(come, stepSize, (slice) =>
+        yield* TimeSlices.map(come, stepSize, (slice) =>
           Effect.forEach(
             slice,
             (backend) => Effect.zipRight(log.added(backend), publish({ _tag: "Added", backend })),
             { discard: true },
           ),
         );
-        yield* EventLoop.mapInSlices(others, stepSize, (slice) =>
+        yield* TimeSlices.map(others, stepSize, (slice) =>
           Effect.forEach(
             slice,
             (backend) => Effect.zipRight(log.altered(backend), publish({ _tag: "Altered", backend })),
             { discard: true },
           ),
         );
-        yield* EventLoop.mapInSlices(gone, stepSize, (slice) =>
+        yield* TimeSlices.map(gone, stepSize, (slice) =>
           Effect.forEach(
             slice,
             (backend) =>
@@ -284,7 +284,7 @@ export const make = (
         ),
       discovered: (instances) =>
         Effect.suspend(() =>
-          EventLoop.inSlices(Listing.compare(state.current.members, instances, maxConnections)),
+          TimeSlices.run(Listing.compare(state.current.members, instances, maxConnections)),
         ).pipe(
           // A list is taken over as a whole, or not at all.
           Effect.flatMap((changes) => Effect.uninterruptible(takeOver(changes))),

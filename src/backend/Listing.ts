@@ -2,7 +2,7 @@
  * What a list of instances changes in a pool. Pure; in slices, because a list may have many thousands of entries.
  */
 import { limitBounds, type Members, weightBounds } from "../balancing/Members.js";
-import * as Slots from "../balancing/Slots.js";
+import * as PersistentVector from "../balancing/PersistentVector.js";
 import { isUnspecified } from "../net/IpAddress.js";
 import { isIpAddress } from "../net/SocketAddress.js";
 import { type Backend, type Instance, keyOf } from "./Backend.js";
@@ -136,7 +136,7 @@ export const compare = function* (
   limitOfOthers: number,
 ): Generator<void, Changes> {
   const unseen = new Map<string, Backend>();
-  for (const values of Slots.chunks(members.slots)) {
+  for (const values of PersistentVector.chunks(members.slots)) {
     yield;
     for (const backend of values) if (backend !== undefined) unseen.set(backend.key, backend);
   }

@@ -8,13 +8,13 @@
 import { type Algorithm, type Client, choose, type Prepared } from "../balancing/Algorithm.js";
 import * as Load from "../balancing/Load.js";
 import * as Members from "../balancing/Members.js";
-import * as Slots from "../balancing/Slots.js";
+import * as PersistentVector from "../balancing/PersistentVector.js";
 import { format } from "../net/SocketAddress.js";
 import type { Admin, Backend, Instance, Steered } from "./Backend.js";
 import * as Health from "./Health.js";
 import * as Listing from "./Listing.js";
 
-export type { Block, Chunk, Slots } from "../balancing/Slots.js";
+export type { Block, Chunk, PersistentVector } from "../balancing/PersistentVector.js";
 export type { Alteration, Arrival, InvalidInstance } from "./Listing.js";
 
 /**
@@ -57,7 +57,7 @@ export interface Pool {
   /** Hot: what the algorithm remembers. */
   readonly state: unknown;
   /** Hot: the last results by slot. */
-  readonly runs: Slots.Slots<Health.Run>;
+  readonly runs: PersistentVector.PersistentVector<Health.Run>;
   /** Hot: backends that are up, and of which the last result was a failure. */
   readonly failing: number;
   /** Hot: connections assigned and not yet released, those of leaving backends included. */
@@ -90,7 +90,7 @@ export const make = (algorithm: Algorithm, thresholds: Health.Thresholds, limit 
   load: Load.empty,
   standby: Load.empty,
   state: algorithm.initial,
-  runs: Slots.empty,
+  runs: PersistentVector.empty,
   failing: 0,
   connections: 0,
 });
@@ -131,7 +131,7 @@ export const backends = (pool: Pool): ReadonlyArray<Backend> =>
  * @category getters
  */
 export function* iterate({ members }: Pool): Generator<Backend, void> {
-  for (const backend of Slots.iterate(members.slots)) if (!backend.leaving) yield backend;
+  for (const backend of PersistentVector.iterate(members.slots)) if (!backend.leaving) yield backend;
 }
 
 /**
@@ -163,7 +163,7 @@ export const connections = (pool: Pool, backend: Backend): number => {
   return now === undefined ? 0 : countOf(pool, now);
 };
 
-const runOf = (pool: Pool, slot: number): Health.Run => Slots.get(pool.runs, slot) ?? Health.noRun;
+const runOf = (pool: Pool, slot: number): Health.Run => PersistentVector.get(pool.runs, slot) ?? Health.noRun;
 
 /**
  * When a probe or a connect last said something about the backend, in monotonic milliseconds; undefined before the first.
@@ -234,7 +234,7 @@ const withoutBackend = (pool: Pool, { health, role, slot }: Backend): Pool => ({
   members: Members.remove(pool.members, slot),
   load: role === "primary" ? vacated(pool.load, slot) : pool.load,
   standby: role === "backup" ? vacated(pool.standby, slot) : pool.standby,
-  runs: Slots.set(pool.runs, slot, undefined),
+  runs: PersistentVector.set(pool.runs, slot, undefined),
   failing: pool.failing - (isFailing(health, runOf(pool, slot)) ? 1 : 0),
 });
 
@@ -457,7 +457,7 @@ export const observed = (
       ? pool
       : {
           ...pool,
-          runs: Slots.set(pool.runs, now.slot, next),
+          runs: PersistentVector.set(pool.runs, now.slot, next),
           failing: pool.failing + (isFailing(health, next) ? 1 : 0) - (isFailing(now.health, run) ? 1 : 0),
         };
   if (health === now.health) return [counted, undefined];

@@ -7,7 +7,7 @@
  * a member opens, closes or gets another weight.
  */
 import * as Bits from "./Bits.js";
-import { chunkOf, chunkSize, placeOf } from "./Slots.js";
+import { chunkOf, chunkSize, placeOf } from "./PersistentVector.js";
 
 /**
  * The connections of some neighbouring slots, up to the last that was ever set: in a small pool there is little to copy.

@@ -2,7 +2,7 @@
  * Who may be chosen from: the part of a pool that changes rarely. How many connections each has is {@link Load}.
  */
 import { hash } from "./Hash.js";
-import * as Slots from "./Slots.js";
+import * as PersistentVector from "./PersistentVector.js";
 
 /**
  * `backup` members are for when no primary one is eligible.
@@ -60,7 +60,7 @@ export interface Member {
  * @category models
  */
 export interface Members<out A extends Member = Member> {
-  readonly slots: Slots.Slots<A>;
+  readonly slots: PersistentVector.PersistentVector<A>;
   /** How many are eligible. */
   readonly eligible: number;
   /** How many of these are primary. */
@@ -78,7 +78,12 @@ export interface Members<out A extends Member = Member> {
  * @since 0.2.0
  * @category constructors
  */
-export const empty: Members<never> = { slots: Slots.empty, eligible: 0, primaries: 0, fingerprint: 0 };
+export const empty: Members<never> = {
+  slots: PersistentVector.empty,
+  eligible: 0,
+  primaries: 0,
+  fingerprint: 0,
+};
 
 // Below half of what a number holds exactly, so that a sum of two is exact as well.
 const modulus = 2 ** 51;
@@ -102,7 +107,7 @@ const changed = <A extends Member>(
   const gone = before === undefined ? 0 : print(before);
   const come = after === undefined ? 0 : print(after);
   return {
-    slots: Slots.set(members.slots, slot, after),
+    slots: PersistentVector.set(members.slots, slot, after),
     eligible: members.eligible + (after?.eligible ? 1 : 0) - (before?.eligible ? 1 : 0),
     primaries: members.primaries + (isPrimary(after) ? 1 : 0) - (isPrimary(before) ? 1 : 0),
     fingerprint: (members.fingerprint + (come - gone) + modulus) % modulus,
@@ -137,7 +142,7 @@ export const roleInService = ({ primaries }: Members): Role => (primaries > 0 ? 
  * @category getters
  */
 export const get = <A extends Member>(members: Members<A>, slot: number): A | undefined =>
-  Slots.get(members.slots, slot);
+  PersistentVector.get(members.slots, slot);
 
 /**
  * Every member, eligible or not, in the order of slots. Takes time in proportion to their number.
@@ -145,7 +150,8 @@ export const get = <A extends Member>(members: Members<A>, slot: number): A | un
  * @since 0.2.0
  * @category getters
  */
-export const toArray = <A extends Member>(members: Members<A>): Array<A> => Slots.toArray(members.slots);
+export const toArray = <A extends Member>(members: Members<A>): Array<A> =>
+  PersistentVector.toArray(members.slots);
 
 /**
  * The slot for the next member: the lowest that is vacant.
@@ -153,7 +159,7 @@ export const toArray = <A extends Member>(members: Members<A>): Array<A> => Slot
  * @since 0.2.0
  * @category accessors
  */
-export const vacant = (members: Members): number => Slots.vacant(members.slots);
+export const vacant = (members: Members): number => PersistentVector.vacant(members.slots);
 
 /**
  * Puts a member into its slot, which is {@link vacant}.

@@ -4,9 +4,9 @@
  * round of input was looked at.
  */
 import { Duration, Effect } from "effect";
-import * as EventLoop from "./EventLoop.js";
 import * as MonotonicClock from "./MonotonicClock.js";
 import { longestExtension, lookMillis, stallMillis } from "./StallLimits.js";
+import * as TimeSlices from "./TimeSlices.js";
 
 /** Waits for so long, and for as long as stalls took away from that. */
 const deadline = (millis: number): Effect.Effect<void> =>
@@ -25,7 +25,7 @@ const deadline = (millis: number): Effect.Effect<void> =>
         extended += extension;
       }
       if (clock() < due) continue;
-      yield* EventLoop.turn;
+      yield* TimeSlices.turn;
       return;
     }
   });

@@ -33,8 +33,8 @@ import {
 import type { Instance } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
 import { problemOf } from "../backend/Listing.js";
-import * as EventLoop from "../clock/EventLoop.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
+import * as TimeSlices from "../clock/TimeSlices.js";
 import * as InvalidOption from "../config/InvalidOption.js";
 import * as Settings from "../config/Settings.js";
 import { printable } from "../log/ForeignText.js";
@@ -151,7 +151,7 @@ const anyUsable = function* (instances: ReadonlyArray<Instance>): Generator<void
 
 /** An answer that lists nothing because nothing in it can be used is no empty list. */
 const checked = (source: string, { instances, skipped }: Answer): Effect.Effect<void, DiscoveryError> =>
-  Effect.flatMap(EventLoop.inSlices(anyUsable(instances)), (usable) => {
+  Effect.flatMap(TimeSlices.run(anyUsable(instances)), (usable) => {
     const malformed = skipped.find((each) => each.malformed);
     if (usable || (instances.length === 0 && malformed === undefined)) return Effect.void;
     const why =

@@ -6,7 +6,7 @@
  *
  * ```ts
  * const list = new JsonList(limits, (entry, place) => entries.push(entry))
- * for (const piece of pieces) yield* EventLoop.inSlices(list.push(piece))
+ * for (const piece of pieces) yield* TimeSlices.run(list.push(piece))
  * const problem = list.end()
  * ```
  */

@@ -22,8 +22,8 @@ import * as HttpClient from "@effect/platform/HttpClient";
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest";
 import type * as HttpClientResponse from "@effect/platform/HttpClientResponse";
 import { Config, type ConfigError, Duration, Effect, Layer, type Redacted, Stream } from "effect";
-import * as EventLoop from "../clock/EventLoop.js";
 import * as Timeout from "../clock/Timeout.js";
+import * as TimeSlices from "../clock/TimeSlices.js";
 import * as InvalidOption from "../config/InvalidOption.js";
 import * as Settings from "../config/Settings.js";
 import { printable } from "../log/ForeignText.js";
@@ -155,7 +155,7 @@ export const make = (
         problem === undefined ? Effect.void : wrongBody(problem, list, response);
       return response.stream.pipe(
         Stream.mapError(broken),
-        Stream.runForEach((piece) => Effect.flatMap(EventLoop.inSlices(list.push(piece)), unless)),
+        Stream.runForEach((piece) => Effect.flatMap(TimeSlices.run(list.push(piece)), unless)),
         Effect.zipRight(Effect.suspend(() => unless(list.end()))),
         Effect.map(() => found.answer),
       );

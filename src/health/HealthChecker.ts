@@ -30,8 +30,8 @@ import { type Backend, describe } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
 import type { Failure } from "../backend/Health.js";
 import * as Pool from "../backend/Pool.js";
-import * as EventLoop from "../clock/EventLoop.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
+import * as TimeSlices from "../clock/TimeSlices.js";
 import * as InvalidOption from "../config/InvalidOption.js";
 import * as Settings from "../config/Settings.js";
 import { Metrics } from "../metrics/Metrics.js";
@@ -171,7 +171,7 @@ export const make = (
       count: (backend: Backend) => void = () => {},
     ) => {
       unprobed.delete(format(target.address));
-      return EventLoop.mapInSlices(target.backends, stepSize, (slice) =>
+      return TimeSlices.map(target.backends, stepSize, (slice) =>
         Effect.forEach(
           slice,
           (backend) => {
@@ -257,10 +257,10 @@ export const make = (
       const pool = yield* registry.pool;
       if (pool.lists === lists) return;
       lists = pool.lists;
-      const listed = yield* EventLoop.inSlices(byAddress(pool));
+      const listed = yield* TimeSlices.run(byAddress(pool));
       const gone = [...targets.keys()].filter((address) => !listed.has(address));
-      yield* EventLoop.mapInSlices(gone, stepSize, unwatch);
-      yield* EventLoop.mapInSlices([...listed], stepSize, (slice) =>
+      yield* TimeSlices.map(gone, stepSize, unwatch);
+      yield* TimeSlices.map([...listed], stepSize, (slice) =>
         Effect.forEach(slice, rewatch, { discard: true }),
       );
     });

@@ -9,7 +9,7 @@
 import { isIPv4, SocketAddress as Parsed } from "node:net";
 import { Effect } from "effect";
 import { canonical } from "../net/IpAddress.js";
-import * as Route from "../net/Route.js";
+import * as RouteLookup from "../net/RouteLookup.js";
 import type { SocketAddress } from "../net/SocketAddress.js";
 
 // The one spelling of an address; to connect to every address is to connect to loopback.
@@ -42,6 +42,6 @@ export const isOwn = (
       return Effect.succeed(true);
     }
     return same.some((listener) => takesEvery(listener.host, host))
-      ? Route.isLocal(host)
+      ? RouteLookup.isLocal(host)
       : Effect.succeed(false);
   });

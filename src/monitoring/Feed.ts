@@ -10,18 +10,18 @@ import { Chunk, Clock, Context, Deferred, Duration, Effect, FiberId, Layer, Stre
 import { describe } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
 import type { PoolEvent } from "../backend/PoolEvent.js";
-import * as EventLoop from "../clock/EventLoop.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
+import * as TimeSlices from "../clock/TimeSlices.js";
 import * as WallClock from "../clock/WallClock.js";
 import { quantity } from "../log/Quantity.js";
 import { Metrics } from "../metrics/Metrics.js";
 import type { Program } from "../metrics/ProcessGauges.js";
 import { Sessions } from "../proxy/Sessions.js";
 import type { BackendStatus, Change, Event, Sample, Status } from "./Api.js";
-import * as Changes from "./Change.js";
 import * as Json from "./Json.js";
 import * as RefusedClients from "./RefusedClients.js";
 import * as Rendering from "./Rendering.js";
+import * as StatusDelta from "./StatusDelta.js";
 import * as Views from "./Views.js";
 
 /** How often viewers get what has changed, and totals are looked at. */
@@ -108,8 +108,8 @@ function* compared(
   const backends = new Map<string, typeof BackendStatus.Type>();
   const changed: Array<string> = [];
   for (const status of statuses) {
-    const key = Changes.keyOf(status);
-    const change = Changes.ofBackend(old.get(key), status);
+    const key = StatusDelta.keyOf(status);
+    const change = StatusDelta.ofBackend(old.get(key), status);
     if (change !== undefined) changed.push(JSON.stringify(change));
     backends.set(key, status);
     if (backends.size % Json.itemsPerStep === 0) yield;
@@ -186,7 +186,7 @@ const make = (program: Program) =>
         const totals = yield* totalsOf(from, toEpoch);
         const statuses = Views.backendStatuses(from, toEpoch);
         return yield* Rendering.make(
-          yield* EventLoop.inSlices(Json.objectWithList(totals, "backends", statuses)),
+          yield* TimeSlices.run(Json.objectWithList(totals, "backends", statuses)),
         );
       }),
     );
@@ -202,9 +202,7 @@ const make = (program: Program) =>
           backends,
           changed,
           removed = [],
-        } = yield* EventLoop.inSlices(
-          compared(old?.backends ?? new Map(), Views.backendStatuses(from, toEpoch)),
-        );
+        } = yield* TimeSlices.run(compared(old?.backends ?? new Map(), Views.backendStatuses(from, toEpoch)));
         versions += 1;
         const next: Version = {
           number: versions,
@@ -213,11 +211,11 @@ const make = (program: Program) =>
           change:
             old === undefined
               ? undefined
-              : changeMessage(Changes.ofTotals(old.totals, totals), changed, removed),
+              : changeMessage(StatusDelta.ofTotals(old.totals, totals), changed, removed),
           status: yield* Effect.cached(
             // Others may wait for it as well.
             Effect.uninterruptible(
-              EventLoop.inSlices(
+              TimeSlices.run(
                 Json.objectWithList(totals, "backends", backends.values(), before("status"), after),
               ),
             ),
@@ -320,7 +318,7 @@ const make = (program: Program) =>
 
 /** `changed` are the JSON of what is new of each backend. */
 const changeMessage = (
-  totals: ReturnType<typeof Changes.ofTotals>,
+  totals: ReturnType<typeof StatusDelta.ofTotals>,
   changed: ReadonlyArray<string>,
   removed: ReadonlyArray<{ readonly id: string; readonly address: string }>,
 ): Uint8Array => {

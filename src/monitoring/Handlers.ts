@@ -12,8 +12,8 @@ import type { Admin, Backend } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
 import { weightBounds } from "../backend/Listing.js";
 import * as Pool from "../backend/Pool.js";
-import * as EventLoop from "../clock/EventLoop.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
+import * as TimeSlices from "../clock/TimeSlices.js";
 import * as WallClock from "../clock/WallClock.js";
 import { printable } from "../log/ForeignText.js";
 import * as Exposition from "../metrics/Exposition.js";
@@ -22,9 +22,9 @@ import { loopDelays, type Program } from "../metrics/ProcessGauges.js";
 import { Sessions } from "../proxy/Sessions.js";
 import { Api, ChosenWeight, InvalidRequest, NotReady, NotServing, UnknownBackend } from "./Api.js";
 import { Feed } from "./Feed.js";
-import * as Gauges from "./Gauges.js";
 import { hasBody, largestBody } from "./HttpServer.js";
 import * as Json from "./Json.js";
+import * as MetricsCollector from "./MetricsCollector.js";
 import * as Rendering from "./Rendering.js";
 import { clientOf } from "./SteeringAuth.js";
 import * as Views from "./Views.js";
@@ -71,8 +71,8 @@ const monitoring = <Id extends string>(api: Described<Id>, program: Program) =>
         Rendering.shared(
           Effect.gen(function* () {
             const sources = { pool: yield* pool, metrics, sessions: yield* sessions.snapshot };
-            const all = Gauges.everything(sources, program, delays, yield* MonotonicClock.now);
-            return yield* Rendering.make(yield* EventLoop.inSlices(Exposition.render(all, format)));
+            const all = MetricsCollector.everything(sources, program, delays, yield* MonotonicClock.now);
+            return yield* Rendering.make(yield* TimeSlices.run(Exposition.render(all, format)));
           }),
         );
       const expositions = {
@@ -86,7 +86,7 @@ const monitoring = <Id extends string>(api: Described<Id>, program: Program) =>
           const views = Iterable.map(Pool.iterate(now), (backend) =>
             Views.backendView(now, backend, toEpoch),
           );
-          return yield* Rendering.make(yield* EventLoop.inSlices(Json.list(views)));
+          return yield* Rendering.make(yield* TimeSlices.run(Json.list(views)));
         }),
       );
 

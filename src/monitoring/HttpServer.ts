@@ -13,8 +13,8 @@ import * as LogThrottle from "../log/LogThrottle.js";
 import * as Descriptors from "../net/Descriptors.js";
 import { failureOf, ListenError } from "../net/ListenError.js";
 import type { SocketAddress } from "../net/SocketAddress.js";
-import { AnswerQueue } from "./AnswerQueue.js";
 import { HttpConnections, type Limits } from "./HttpConnections.js";
+import { ResponseScheduler } from "./ResponseScheduler.js";
 
 /**
  * Where the server listens, and how many connections it holds.
@@ -222,7 +222,7 @@ const listener =
     handler: Http.RequestListener,
     takesBody: TakesBody,
     connections: HttpConnections<Socket>,
-    answers: AnswerQueue,
+    responses: ResponseScheduler,
   ): Http.RequestListener =>
   (request, response) => {
     const problem = problemOf(request);
@@ -239,7 +239,7 @@ const listener =
       // Before the next request of the connection begins, which happens at this event too.
       response.prependOnceListener("close", () => connections.answered(socket));
       if (isHealth) handler(request, response);
-      else answers.add(() => (socket.destroyed ? undefined : handler(request, response)));
+      else responses.add(() => (socket.destroyed ? undefined : handler(request, response)));
     };
     if (!hasBody(request.headers)) answer();
     else if (takesBody(request)) withBody(request, response, answer);
@@ -257,7 +257,7 @@ const create = (
     (socket) => socket.writableLength > 0,
     (socket) => socket.bytesRead > 0,
   );
-  const answers = new AnswerQueue(setImmediate);
+  const responses = new ResponseScheduler(setImmediate);
   const turns = inTurn();
   const server = Http.createServer(
     {
@@ -269,7 +269,7 @@ const create = (
       // It is asked for here, since Node's own answer has no body.
       requireHostHeader: false,
     },
-    turns(listener(handler, takesBody, connections, answers)),
+    turns(listener(handler, takesBody, connections, responses)),
   );
   server.timeout = silentMillis;
   const closeExcess = (): void => {
@@ -283,7 +283,7 @@ const create = (
       connections.settled(socket);
       closeExcess();
     }, arrivalMillis);
-    answers.arrived();
+    responses.arrived();
     connections.arrived(socket);
     socket.once("close", () => {
       clearTimeout(arrival);

@@ -21,7 +21,7 @@ import type { HttpClientError } from "@effect/platform/HttpClientError";
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest";
 import { Effect, Option, type ParseResult, Redacted, Schema, Stream } from "effect";
 import { Api, Change, Event, Sample, Status } from "./Api.js";
-import { applied } from "./Change.js";
+import { applied } from "./StatusDelta.js";
 
 /**
  * @since 0.2.0

@@ -5,7 +5,7 @@
 import { Readable } from "node:stream";
 import { constants, createGzip } from "node:zlib";
 import { Deferred, Effect, FiberId, type Scope, Stream } from "effect";
-import * as EventLoop from "../clock/EventLoop.js";
+import * as TimeSlices from "../clock/TimeSlices.js";
 
 /** Bytes in pieces. */
 export interface Pieces {
@@ -53,7 +53,7 @@ export const make = (pieces: ReadonlyArray<Uint8Array>): Effect.Effect<Rendering
  */
 export const stream = ({ pieces }: Pieces): Stream.Stream<Uint8Array> =>
   Stream.mapEffect(Stream.rechunk(Stream.fromIterable(pieces), 1), (piece) =>
-    Effect.as(EventLoop.turn, piece),
+    Effect.as(TimeSlices.turn, piece),
   );
 
 /** Whether a rendering is worth compressing for a client that accepts these encodings (RFC 9110, 12.5.3). */

@@ -3,7 +3,7 @@
  * connection that it gave up, or that went silent without an end, is opened anew.
  */
 import type { Change, Event, Sample, Status } from "../monitoring/Api.js";
-import { applied } from "../monitoring/Change.js";
+import { applied } from "../monitoring/StatusDelta.js";
 import { giveUpAfter, isSilent, warning } from "./Freshness.js";
 
 export interface Listener {
@@ -49,7 +49,7 @@ export const open = (listener: Listener): void => {
     on("event", listener.event);
     on("status", show);
     on("change", ({ backends = [], removed = [], ...totals }: typeof Change.Encoded) => {
-      // Changes are of the status that came before them, on the same connection.
+      // StatusDelta are of the status that came before them, on the same connection.
       if (status !== undefined) show(applied(status, { backends, removed, ...totals }));
     });
     source.addEventListener("open", () => {

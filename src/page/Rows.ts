@@ -3,7 +3,7 @@
  */
 import type { BackendStatus } from "../monitoring/Api.js";
 import { reason, type State, stateOf } from "../monitoring/BackendState.js";
-import { keyOf } from "../monitoring/Change.js";
+import { keyOf } from "../monitoring/StatusDelta.js";
 import * as Format from "./Format.js";
 
 export type Backend = typeof BackendStatus.Type;

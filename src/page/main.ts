@@ -2,7 +2,7 @@
  * The live page: listens to the balancer and shows what it says.
  */
 import type { Status } from "../monitoring/Api.js";
-import { keyOf } from "../monitoring/Change.js";
+import { keyOf } from "../monitoring/StatusDelta.js";
 import * as Charts from "./Charts.js";
 import * as Connection from "./Connection.js";
 import { announce, byId, setBanner } from "./Dom.js";

@@ -9,12 +9,12 @@ import type { Metrics } from "../metrics/Metrics.js";
 import type { ListenError } from "../net/ListenError.js";
 import { format } from "../net/SocketAddress.js";
 import type * as Transport from "../transport/Transport.js";
-import type { SessionGroup } from "./SessionGroup.js";
+import type { ListenerSessions } from "./ListenerSessions.js";
 
 export interface Options {
   readonly transport: typeof Transport.Transport.Service;
   readonly metrics: typeof Metrics.Service;
-  readonly sessions: SessionGroup;
+  readonly sessions: ListenerSessions;
   readonly host: string | undefined;
   readonly port: number;
   readonly inherited: number | undefined;

@@ -53,8 +53,8 @@ import { Transport } from "../transport/Transport.js";
 import * as Admission from "./Admission.js";
 import type { ConnectionRecord } from "./ConnectionRecord.js";
 import * as Listener from "./Listener.js";
+import * as ListenerSessions from "./ListenerSessions.js";
 import * as Session from "./Session.js";
-import * as SessionGroup from "./SessionGroup.js";
 import * as Sessions from "./Sessions.js";
 import * as TimeLimits from "./TimeLimits.js";
 
@@ -274,7 +274,7 @@ export const make = (
       withFullRuntime,
       log,
     });
-    const group = yield* SessionGroup.make({
+    const group = yield* ListenerSessions.make({
       sessions,
       metrics,
       attempts,

@@ -8,7 +8,7 @@
  * in it, however often its connects failed.
  */
 import { type Cause, Context, Effect, Fiber, FiberId, FiberRefs, Runtime, RuntimeFlags } from "effect";
-import * as Scheduler from "./Scheduler.js";
+import * as FiberScheduler from "./FiberScheduler.js";
 import type { Decision, Session } from "./Session.js";
 
 /** How many fibers may wait for a session. */
@@ -150,7 +150,7 @@ export class SessionFibers {
         ),
       }),
     );
-    const withScheduler = { scheduler: Scheduler.make() };
+    const withScheduler = { scheduler: FiberScheduler.make() };
     this.#fork = (effect) => fork(effect, withScheduler);
   }
 

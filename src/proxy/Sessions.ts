@@ -14,7 +14,7 @@
  */
 import { Context, Effect, Layer, Mailbox, type Scope, Stream, SubscriptionRef } from "effect";
 import type { Backend } from "../backend/Backend.js";
-import * as EventLoop from "../clock/EventLoop.js";
+import * as TimeSlices from "../clock/TimeSlices.js";
 import type { Bytes } from "../metrics/Recorder.js";
 import type { SocketAddress } from "../net/SocketAddress.js";
 import type { ConnectionRecord, Phase } from "./ConnectionRecord.js";
@@ -229,7 +229,7 @@ export const make: Effect.Effect<typeof Sessions.Service> = Effect.gen(function*
       Stream.unwrapScoped,
     );
 
-  const list = (of: ReadonlySet<Group>) => Effect.suspend(() => EventLoop.inSlices(listOf(of, lastId)));
+  const list = (of: ReadonlySet<Group>) => Effect.suspend(() => TimeSlices.run(listOf(of, lastId)));
 
   const registration = (group: Group): Registration => ({
     unsafeNextId: () => {

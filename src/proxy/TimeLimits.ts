@@ -8,9 +8,9 @@
  */
 import { Duration, Effect, Random, type Scope } from "effect";
 import { PCGRandom } from "effect/Utils";
-import * as EventLoop from "../clock/EventLoop.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
 import { stallMillis } from "../clock/StallLimits.js";
+import * as TimeSlices from "../clock/TimeSlices.js";
 import type { Transport } from "../transport/Transport.js";
 import type { CutReason, Session } from "./Session.js";
 
@@ -176,7 +176,7 @@ export const sweep = (
           before += passed;
           ran += Math.min(passed, interval + stallMillis);
           // What has arrived while it did not run is looked at first.
-          return passed < interval + stallMillis ? Effect.void : EventLoop.turn;
+          return passed < interval + stallMillis ? Effect.void : TimeSlices.turn;
         }),
       ),
       Effect.zipRight(Effect.suspend(() => cut((session) => timeLimits.look(session, now(), ran)))),

@@ -1,30 +1,18 @@
 /**
- * Telemetry over OTLP: the log, the metrics, and a sample of connections as spans, to one collector. Loaded only where
- * one is set.
+ * Telemetry over OTLP: the log, and a sample of connections as spans, to one collector; and the HTTP client for it that
+ * `OtlpMetrics` uses too. Loaded only if a collector is configured.
  *
- * A collector that is slow or away costs nothing but what is not sent to it: requests are few at a time and short, what
- * is waiting is bounded, and one warning a minute says so.
+ * If the collector is slow or unreachable, telemetry is dropped and nothing else is affected: there are few requests at a
+ * time, each has a deadline, the queues are bounded, and one warning a minute is logged.
  */
 import * as OtlpLogger from "@effect/opentelemetry/OtlpLogger";
-import * as OtlpResource from "@effect/opentelemetry/OtlpResource";
 import * as OtlpSerialization from "@effect/opentelemetry/OtlpSerialization";
 import * as OtlpTracer from "@effect/opentelemetry/OtlpTracer";
 import * as HttpClient from "@effect/platform/HttpClient";
 import * as HttpClientError from "@effect/platform/HttpClientError";
-import * as HttpClientRequest from "@effect/platform/HttpClientRequest";
-import { Clock, Duration, Effect, Iterable, Layer, Random, Redacted, Schedule, Utils } from "effect";
-import { BackendRegistry } from "../backend/BackendRegistry.js";
-import * as EventLoop from "../clock/EventLoop.js";
-import * as MonotonicClock from "../clock/MonotonicClock.js";
-import { processStarted } from "../clock/WallClock.js";
+import { Duration, Effect, Layer, Random, Redacted, Utils } from "effect";
 import * as LogThrottle from "../log/LogThrottle.js";
-import { Metrics } from "../metrics/Metrics.js";
-import { loopDelays, type Program } from "../metrics/ProcessGauges.js";
-import type { Series } from "../metrics/Series.js";
-import * as Gauges from "../monitoring/Gauges.js";
-import { Sessions, layer as sessionsLayer } from "../proxy/Sessions.js";
 import * as ConnectionSpan from "./ConnectionSpan.js";
-import * as OtlpMetrics from "./OtlpMetrics.js";
 import { Telemetry } from "./Telemetry.js";
 
 export interface Options {
@@ -39,17 +27,15 @@ export interface Options {
   readonly version: string;
 }
 
-/** How long one request may take, and what is left to send at the end. */
+/** The deadline of one request. */
 const patience = Duration.seconds(5);
-const lastPatience = Duration.seconds(2);
+/** The deadline of the last request, at shutdown. */
+export const lastPatience = Duration.seconds(2);
 
-/** Requests under way at one time. */
+/** The most requests in progress at one time. */
 const atOnce = 4;
 
-/** From one sending of the metrics to the next. */
-const every = Duration.seconds(10);
-
-/** The client that all goes through: it gives up in time, and does not let requests heap up. */
+/** The client of all exporters: each request has a deadline, and at most {@link atOnce} are in progress. */
 const bounded: Layer.Layer<HttpClient.HttpClient, never, HttpClient.HttpClient> = Layer.effect(
   HttpClient.HttpClient,
   Effect.map(HttpClient.HttpClient, (client) => {
@@ -86,24 +72,27 @@ const bounded: Layer.Layer<HttpClient.HttpClient, never, HttpClient.HttpClient> 
   }),
 );
 
-const resourceOf = ({ serviceName, version }: Options) => ({ serviceName, serviceVersion: version });
+/** What the telemetry is about: this program. */
+export const resourceOf = ({ serviceName, version }: Options) => ({ serviceName, serviceVersion: version });
 
 const urlOf = ({ endpoint }: Options, path: string): string =>
   `${endpoint.href.replace(/\/+$/, "")}/v1/${path}`;
 
-const common = (options: Options, path: string) => ({
+/** The options that the exporters share. */
+export const common = (options: Options, path: string) => ({
   url: urlOf(options, path),
   resource: resourceOf(options),
   headers: options.headers === undefined ? {} : Redacted.value(options.headers),
   shutdownTimeout: lastPatience,
 });
 
-const client = Layer.merge(bounded, OtlpSerialization.layerJson);
+/** The client and the encoding of the exporters. */
+export const client = Layer.merge(bounded, OtlpSerialization.layerJson);
 
-/** Random numbers for where connections end, which is no fiber: Effect's own generator, with a seed from its Random. */
+/** A generator for code outside of fibers, where connections end. Its seed is from Effect's `Random`. */
 const generator = Effect.map(Random.nextInt, (seed) => new Utils.PCGRandom(seed));
 
-/** Adds the collector to where the log goes, and sends it spans of a sample of connections. */
+/** Sends the log to the collector too, and spans of a sample of connections. */
 export const layer = (options: Options): Layer.Layer<Telemetry, never, HttpClient.HttpClient> =>
   Layer.merge(
     OtlpLogger.layer(common(options, "logs")),
@@ -119,47 +108,3 @@ export const layer = (options: Options): Layer.Layer<Telemetry, never, HttpClien
       })),
     ),
   ).pipe(Layer.provide(client));
-
-/** How many series one request has: encoding more at once would hold connections up. */
-const seriesPerRequest = 1_000;
-
-/** Sends the metrics of the balancer, and of the program, every ten seconds, and once more at the end. */
-export const metrics = (
-  options: Options & Program,
-): Layer.Layer<never, never, BackendRegistry | Metrics | HttpClient.HttpClient> =>
-  Layer.scopedDiscard(
-    Effect.gen(function* () {
-      const registry = yield* BackendRegistry;
-      const metrics = yield* Metrics;
-      const sessions = yield* Sessions;
-      const http = yield* HttpClient.HttpClient;
-      const { metrics: body } = yield* OtlpSerialization.OtlpSerialization;
-      const resource = yield* OtlpResource.fromConfig(resourceOf(options));
-      const { headers, url } = common(options, "metrics");
-      const delays = yield* loopDelays;
-      const scope = { name: options.serviceName };
-      const started = BigInt(Math.round(processStarted * 1000)) * 1000n;
-
-      const post = (series: ReadonlyArray<Series>, now: bigint) => {
-        const scopeMetrics = [{ scope, metrics: OtlpMetrics.encode(series, started, now) }];
-        return HttpClientRequest.post(url, { headers }).pipe(
-          HttpClientRequest.setBody(body({ resourceMetrics: [{ resource, scopeMetrics }] })),
-          http.execute,
-          Effect.flatMap(({ text }) => text),
-          Effect.scoped,
-        );
-      };
-      const send = Effect.gen(function* () {
-        const now = BigInt(yield* Clock.currentTimeMillis) * 1_000_000n;
-        const sources = { pool: yield* registry.pool, metrics, sessions: yield* sessions.snapshot };
-        const all = Gauges.everything(sources, options, delays, yield* MonotonicClock.now);
-        for (const series of Iterable.chunksOf(all, seriesPerRequest)) {
-          yield* post(series, now);
-          yield* EventLoop.turn;
-        }
-        // A failure was logged, and the next time everything is sent again.
-      }).pipe(Effect.ignore);
-      yield* Effect.addFinalizer(() => Effect.timeoutOption(Effect.interruptible(send), lastPatience));
-      yield* Effect.forkScoped(Effect.repeat(send, Schedule.spaced(every)));
-    }),
-  ).pipe(Layer.provide([client, sessionsLayer]));

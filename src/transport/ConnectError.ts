@@ -2,7 +2,7 @@
  * Why a backend could not be connected to.
  */
 import { Data, Effect } from "effect";
-import * as Route from "../net/Route.js";
+import * as RouteLookup from "../net/RouteLookup.js";
 import { format, type SocketAddress } from "../net/SocketAddress.js";
 
 /**
@@ -117,7 +117,7 @@ export const ofCode = (address: SocketAddress, code: string | undefined, cause?:
 export const fail = (error: ConnectError): Effect.Effect<never, ConnectError> =>
   error.code !== "EADDRNOTAVAIL"
     ? Effect.fail(error)
-    : Route.to(error.address.host).pipe(
+    : RouteLookup.to(error.address.host).pipe(
         Effect.mapError(({ code }) =>
           code === "EADDRNOTAVAIL" || code === "ENETUNREACH" ? ofReason("no-source-address", error) : error,
         ),

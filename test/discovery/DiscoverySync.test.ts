@@ -21,7 +21,7 @@ import type { Instance } from "../../src/backend/Backend.js";
 import * as BackendRegistry from "../../src/backend/BackendRegistry.js";
 import * as Pool from "../../src/backend/Pool.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
-import * as EventLoop from "../../src/clock/EventLoop.js";
+import * as TimeSlices from "../../src/clock/TimeSlices.js";
 import { longestDuration } from "../../src/config/InvalidOption.js";
 import * as Discovery from "../../src/discovery/Discovery.js";
 import { DiscoveryError } from "../../src/discovery/Discovery.js";
@@ -384,11 +384,11 @@ describe("DiscoverySync", () => {
         const { ids, next, status } = yield* polling([lists("ab"), of(invalid), of([...invalid, valid])]);
         yield* next;
         // It is looked at in slices, with turns of the event loop between them.
-        while ((yield* status).outage === undefined) yield* EventLoop.turn;
+        while ((yield* status).outage === undefined) yield* TimeSlices.turn;
         assert.strictEqual(yield* ids, "ab");
         assert.strictEqual((yield* status).outage?.reason, "malformed");
         yield* TestClock.adjust("1 minute");
-        while ((yield* ids) !== "v") yield* EventLoop.turn;
+        while ((yield* ids) !== "v") yield* TimeSlices.turn;
       }),
   );
 

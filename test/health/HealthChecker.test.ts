@@ -4,7 +4,7 @@ import * as Registry from "../../src/backend/BackendRegistry.js";
 import { BackendRegistry } from "../../src/backend/BackendRegistry.js";
 import * as Pool from "../../src/backend/Pool.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
-import * as EventLoop from "../../src/clock/EventLoop.js";
+import * as TimeSlices from "../../src/clock/TimeSlices.js";
 import * as HealthChecker from "../../src/health/HealthChecker.js";
 import type { SocketAddress } from "../../src/net/SocketAddress.js";
 import { ConnectError, type ConnectFailure, Transport } from "../../src/transport/Transport.js";
@@ -87,7 +87,7 @@ const turnsUntil = (holds: () => boolean) =>
   Effect.gen(function* () {
     for (let turns = 0; !holds(); turns++) {
       if (turns > 100_000) assert.fail("this did not happen");
-      yield* EventLoop.turn;
+      yield* TimeSlices.turn;
     }
   });
 
@@ -190,7 +190,7 @@ describe("HealthChecker", () => {
         yield* turnsUntil(() => net.underWay.now === 20);
         for (let n = 0; n < 20 && (yield* pool).unchecked > 0; n++) {
           yield* TestClock.adjust(options.timeout);
-          yield* EventLoop.turn;
+          yield* TimeSlices.turn;
         }
         assert.strictEqual((yield* pool).unchecked, 0);
         assert.strictEqual(net.underWay.most, 20);
@@ -205,7 +205,7 @@ describe("HealthChecker", () => {
       yield* discovered(...ports(1_000));
       while (net.probes.length < 1_000) {
         const before = net.probes.length;
-        yield* EventLoop.turn;
+        yield* TimeSlices.turn;
         inOneTurn.push(net.probes.length - before);
         if (inOneTurn.length > 10_000) assert.fail("they were not probed");
       }
@@ -224,7 +224,7 @@ describe("HealthChecker", () => {
       yield* settle;
       for (let turns = 0; (yield* healthy) < 2_000; turns++) {
         if (turns > 10_000) assert.fail("not all of them are up");
-        yield* EventLoop.turn;
+        yield* TimeSlices.turn;
       }
       assert.strictEqual(net.probes.length, 1);
       assert.strictEqual(yield* checker.probed, 1);
@@ -243,7 +243,7 @@ describe("HealthChecker", () => {
         yield* registry.discovered([...known, instance(2)]);
         let turns = 0;
         while (!net.probes.some(({ port }) => port === 2)) {
-          yield* EventLoop.turn;
+          yield* TimeSlices.turn;
           turns += 1;
           if (turns > 100_000) assert.fail("it was not probed");
         }

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest";
 import { Chunk, Effect, Exit, Fiber, FiberStatus, Scope, Stream } from "effect";
-import * as EventLoop from "../../src/clock/EventLoop.js";
+import * as TimeSlices from "../../src/clock/TimeSlices.js";
 import type { ConnectionRecord } from "../../src/proxy/ConnectionRecord.js";
 import * as Sessions from "../../src/proxy/Sessions.js";
 import * as OpenSessions from "../support/OpenSessions.js";
@@ -104,7 +104,7 @@ describe("Sessions", () => {
         const meanwhile = yield* Effect.fork(
           Effect.forever(
             Effect.zipRight(
-              EventLoop.turn,
+              TimeSlices.turn,
               Effect.sync(() => {
                 turns += 1;
                 open(10);

@@ -7,16 +7,16 @@ import * as InvalidOption from "../../config/InvalidOption.js";
 import * as Library from "../../libc/Library.js";
 import * as Descriptors from "../../net/Descriptors.js";
 import { Transport } from "../Transport.js";
+import { HostLoop, Libc } from "./ContextTags.js";
 import * as KernelLimits from "./KernelLimits.js";
 import { KernelRing } from "./KernelRing.js";
 import * as KoffiLibc from "./KoffiLibc.js";
-import { make, type Options, type ThreadOptions } from "./LinuxSockets.js";
+import { make, type Options, type ThreadOptions } from "./LinuxMechanism.js";
 import * as NodeHostLoop from "./NodeHostLoop.js";
 import { selfTest } from "./SelfTest.js";
-import { HostLoop, Libc } from "./Tags.js";
 import { TransportUnavailable, unavailable } from "./TransportUnavailable.js";
 
-export type { ThreadOptions } from "./LinuxSockets.js";
+export type { ThreadOptions } from "./LinuxMechanism.js";
 export { ResetOnCrash } from "./ResetOnCrash.js";
 export { TransportUnavailable, type Unavailable } from "./TransportUnavailable.js";
 

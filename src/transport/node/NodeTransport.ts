@@ -3,8 +3,8 @@
  */
 import * as net from "node:net";
 import { type Context, Effect, FiberId, Layer, Runtime, Schedule, type Scope } from "effect";
-import * as EventLoop from "../../clock/EventLoop.js";
 import * as MonotonicClock from "../../clock/MonotonicClock.js";
+import * as TimeSlices from "../../clock/TimeSlices.js";
 import * as Descriptors from "../../net/Descriptors.js";
 import { canonical } from "../../net/IpAddress.js";
 import { failureOf, ListenError } from "../../net/ListenError.js";
@@ -285,7 +285,7 @@ const findResets = ({ halfClosed }: Shared): Effect.Effect<void> =>
     for (const relay of halfClosed) {
       relay.findReset();
       asked += 1;
-      if (asked % asksPerTurn === 0) yield* EventLoop.turn;
+      if (asked % asksPerTurn === 0) yield* TimeSlices.turn;
     }
   });
 

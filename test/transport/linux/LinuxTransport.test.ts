@@ -4,6 +4,7 @@ import * as net from "node:net";
 import { assert, describe, it } from "@effect/vitest";
 import { Deferred, Effect, Exit, Fiber, Layer, Logger, type Scope } from "effect";
 import koffi from "koffi";
+import { type HostLoop, Libc } from "../../../src/transport/linux/ContextTags.js";
 import {
   AF_INET6,
   EADDRNOTAVAIL,
@@ -17,7 +18,6 @@ import {
   TCP_QUICKACK,
 } from "../../../src/transport/linux/Libc.js";
 import { layer, layerIoUring, layerSystem, layerWith } from "../../../src/transport/linux/LinuxTransport.js";
-import { type HostLoop, Libc } from "../../../src/transport/linux/Tags.js";
 import {
   type AcceptError,
   type Connection,

@@ -3,9 +3,9 @@ import { fileURLToPath } from "node:url";
 import { assert, describe, it } from "@effect/vitest";
 import { Effect } from "effect";
 import koffi from "koffi";
+import { Libc } from "../../../src/transport/linux/ContextTags.js";
 import { layerSystem } from "../../../src/transport/linux/LinuxTransport.js";
 import { make } from "../../../src/transport/linux/NodeHostLoop.js";
-import { Libc } from "../../../src/transport/linux/Tags.js";
 
 const turn = Effect.promise(() => new Promise<void>((resume) => void setImmediate(resume)));
 

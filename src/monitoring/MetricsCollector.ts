@@ -1,5 +1,6 @@
 /**
- * Metrics that are read off the pool and the open sessions, and everything that `/metrics` shows.
+ * Collects the series of `/metrics` and of the OpenTelemetry export: gauges computed from the pool and the open sessions,
+ * and the recorded metrics.
  */
 import type { IntervalHistogram } from "node:perf_hooks";
 import { type Backend, since } from "../backend/Backend.js";

@@ -1,9 +1,9 @@
 /**
- * Values in numbered slots, as an immutable value. A value keeps its slot for as long as it is there; the lowest vacant
- * slot is given out first.
+ * An immutable vector of numbered slots, each vacant or with a value. A value keeps its slot; the lowest vacant slot is
+ * assigned first.
  *
- * Slots stand in chunks of 64, and chunks in blocks of 64: to change one slot copies its chunk, the list of its block's
- * chunks and the list of blocks, and shares the rest. For 100,000 slots these have 64, 64 and 25 elements.
+ * Slots are grouped in chunks of 64, and chunks in blocks of 64. Setting one slot copies its chunk, the list of its
+ * block's chunks and the list of blocks, and shares the rest. For 100,000 slots these have 64, 64 and 25 elements.
  */
 
 const bits = 6;
@@ -44,24 +44,24 @@ export interface Block<A> {
 }
 
 /**
- * Values by slot, of which an older one stays as it was.
+ * Values by slot. An update returns a new vector; the old one does not change.
  *
  * @since 0.2.0
  * @category models
  */
-export interface Slots<out A> {
+export interface PersistentVector<out A> {
   readonly blocks: ReadonlyArray<Block<A>>;
   /** Slots taken. */
   readonly size: number;
 }
 
-export const empty: Slots<never> = { blocks: [], size: 0 };
+export const empty: PersistentVector<never> = { blocks: [], size: 0 };
 
 const emptyChunk: Chunk<never> = { values: new Array<undefined>(chunkSize).fill(undefined), size: 0 };
 const emptyBlock: Block<never> = { chunks: [], size: 0 };
 
 /** The value in a slot; undefined where there is none. */
-export const get = <A>(slots: Slots<A>, slot: number): A | undefined =>
+export const get = <A>(slots: PersistentVector<A>, slot: number): A | undefined =>
   slots.blocks[blockOf(slot)]?.chunks[chunkInBlock(slot)]?.values[placeOf(slot)];
 
 // A list with another element at a place; what is missing before it is filled up.
@@ -73,7 +73,11 @@ const put = <A>(list: ReadonlyArray<A>, at: number, element: A, missing: A): Rea
 };
 
 /** Puts a value into a slot, or vacates it. */
-export const set = <A>(slots: Slots<A>, slot: number, value: A | undefined): Slots<A> => {
+export const set = <A>(
+  slots: PersistentVector<A>,
+  slot: number,
+  value: A | undefined,
+): PersistentVector<A> => {
   const block: Block<A> = slots.blocks[blockOf(slot)] ?? emptyBlock;
   const chunk: Chunk<A> = block.chunks[chunkInBlock(slot)] ?? emptyChunk;
   const values = chunk.values.slice();
@@ -88,7 +92,7 @@ export const set = <A>(slots: Slots<A>, slot: number, value: A | undefined): Slo
 };
 
 /** The lowest vacant slot. */
-export const vacant = ({ blocks }: Slots<unknown>): number => {
+export const vacant = ({ blocks }: PersistentVector<unknown>): number => {
   const inBlock = blocks.findIndex(({ size }) => size < blockSize);
   if (inBlock === -1) return blocks.length * blockSize;
   const chunks = blocks[inBlock]?.chunks ?? [];
@@ -99,17 +103,17 @@ export const vacant = ({ blocks }: Slots<unknown>): number => {
 };
 
 /** The values chunk by chunk, in the order of slots, with undefined where there is none. */
-export function* chunks<A>({ blocks }: Slots<A>): Generator<ReadonlyArray<A | undefined>, void> {
+export function* chunks<A>({ blocks }: PersistentVector<A>): Generator<ReadonlyArray<A | undefined>, void> {
   for (const block of blocks) for (const { values } of block.chunks) yield values;
 }
 
 /** Every value in the order of slots, one by one. */
-export function* iterate<A>(slots: Slots<A>): Generator<A, void> {
+export function* iterate<A>(slots: PersistentVector<A>): Generator<A, void> {
   for (const values of chunks(slots)) for (const value of values) if (value !== undefined) yield value;
 }
 
 /** Every value in the order of slots. */
-export const toArray = <A>(slots: Slots<A>): Array<A> => {
+export const toArray = <A>(slots: PersistentVector<A>): Array<A> => {
   const all: Array<A> = [];
   for (const values of chunks(slots)) for (const value of values) if (value !== undefined) all.push(value);
   return all;

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest";
 import { Deferred, Effect, Fiber } from "effect";
-import * as Scheduler from "../../src/proxy/Scheduler.js";
+import * as FiberScheduler from "../../src/proxy/FiberScheduler.js";
 
-describe("the scheduler of the connection fibers", () => {
+describe("the scheduler of the session fibers", () => {
   it.effect("runs what was resumed in one turn after it, in that order", () =>
     Effect.gen(function* () {
       const ran: Array<number> = [];
@@ -16,7 +16,7 @@ describe("the scheduler of the connection fibers", () => {
             ),
           ),
         ),
-        Scheduler.make(),
+        FiberScheduler.make(),
       );
       yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)));
       const [first, second, third] = gates;
@@ -31,7 +31,7 @@ describe("the scheduler of the connection fibers", () => {
 
   it.effect("lets the loop turn while fibers go on and on", () =>
     Effect.gen(function* () {
-      const turns = Scheduler.make();
+      const turns = FiberScheduler.make();
       const busy = yield* Effect.forkDaemon(Effect.withScheduler(Effect.forever(Effect.yieldNow()), turns));
       const computing = yield* Effect.forkDaemon(Effect.withScheduler(Effect.forever(Effect.void), turns));
       yield* Effect.promise(() => new Promise((resolve) => setImmediate(() => setImmediate(resolve))));

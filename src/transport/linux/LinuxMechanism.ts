@@ -1,6 +1,6 @@
 /**
- * What the Linux transport does, over given system calls and a given loop: listens, probes, connects and relays on the
- * engine, with a ring or data threads where it is given them.
+ * The Linux transport's `Mechanism`, over given system calls and a given event loop: listens, probes, connects and relays
+ * on the engine, and on io_uring or data threads where configured.
  */
 import { Cause, type Context, Effect, Runtime, type Scope } from "effect";
 import * as Descriptors from "../../net/Descriptors.js";
@@ -22,6 +22,7 @@ import * as DataThreads from "../threads/DataThreads.js";
 import { longestPreface } from "../threads/Slots.js";
 import { Acceptor } from "./Acceptor.js";
 import { Connecting, type Destination, type Failure, timedOut } from "./Connecting.js";
+import { HostLoop, Libc } from "./ContextTags.js";
 import { copied, Engine } from "./Engine.js";
 import type { EventCounters } from "./EventCounter.js";
 import { Head } from "./Head.js";
@@ -51,7 +52,6 @@ import type { Ring } from "./Ring.js";
 import { RingConnecting } from "./RingConnecting.js";
 import { RingRelay } from "./RingRelay.js";
 import { keepAlive, Socket } from "./Socket.js";
-import { HostLoop, Libc } from "./Tags.js";
 import { TransportUnavailable, unavailable } from "./TransportUnavailable.js";
 import type { RingRemains } from "./Uring.js";
 

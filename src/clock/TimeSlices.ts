@@ -1,11 +1,11 @@
 /**
- * Work that takes longer than others may wait is done in slices of a millisecond, with a turn of the event loop between
- * each two: what has arrived on sockets meanwhile is looked at there. (Effect's own yielding is no such turn: it goes on in
- * the same one, as a microtask, thousands of times.) The work is given in steps, which should take a tenth of that at most:
- * code that has not been compiled yet takes ten times as long.
+ * Long computations run in slices of one millisecond, with a turn of the event loop between two slices, in which input
+ * on sockets is handled. (Effect's own yielding gives no such turn: it resumes thousands of times as a microtask within
+ * the same turn.) The work is divided into steps. A step should take at most 0.1 ms: code that is not compiled yet takes
+ * ten times as long.
  *
  * ```ts
- * const total = yield* EventLoop.inSlices(function* () {
+ * const total = yield* TimeSlices.run(function* () {
  *   let sum = 0
  *   for (const [i, n] of numbers.entries()) {
  *     sum += n
@@ -18,7 +18,7 @@
 import { Effect } from "effect";
 import * as MonotonicClock from "./MonotonicClock.js";
 
-/** Gives the turns of the event loop to those who wait for one: each turn to one of them, in the order of asking. */
+/** Resumes one waiting computation in each turn of the event loop, in the order in which they asked. */
 class Turns {
   readonly #waiting = new Set<() => void>();
   #asked = false;
@@ -48,12 +48,12 @@ class Turns {
   }
 }
 
-/** A process has one event loop, and so one of these. */
+/** One for the process, as it has one event loop. */
 const turns = new Turns();
 
 /**
- * One turn of the event loop: ends after a round of input was looked at. Each turn is given to one of those who wait, so
- * that input is held up by one slice of work however many works are done in slices.
+ * Waits for a turn of the event loop: it ends after a round of input was handled. Each turn resumes one computation only,
+ * so that input is delayed by one slice of work, however many computations are in progress.
  */
 export const turn: Effect.Effect<void> = Effect.async((resume) => {
   const goOn = (): void => resume(Effect.void);
@@ -61,14 +61,14 @@ export const turn: Effect.Effect<void> = Effect.async((resume) => {
   return Effect.sync(() => turns.leave(goOn));
 });
 
-/** A slice ends with the step in which it is this old, in milliseconds. */
+/** A slice ends after the step during which it reaches this age, in milliseconds. */
 const sliceMillis = 1;
 
-/** It ends after so many steps too: a test's clock stands still. */
+/** A slice also ends after this many steps: a test's clock stands still. */
 const mostSteps = 1_000;
 
-/** Runs the generator to its end; each `yield` ends a step. Can be interrupted between two slices. */
-export const inSlices = <A>(steps: Generator<void, A>): Effect.Effect<A> =>
+/** Runs the generator to its end; each `yield` ends a step. It can be interrupted between two slices. */
+export const run = <A>(steps: Generator<void, A>): Effect.Effect<A> =>
   Effect.flatMap(MonotonicClock.reader, (now) => {
     const slice: Effect.Effect<A> = Effect.suspend(() => {
       const end = now() + sliceMillis;
@@ -82,8 +82,8 @@ export const inSlices = <A>(steps: Generator<void, A>): Effect.Effect<A> =>
     return slice;
   });
 
-/** Uses so many elements in each step. Answers what came of each step. */
-export const mapInSlices = <A, B, E, R>(
+/** Applies `use` to `size` elements in each step. Returns the results of the steps. */
+export const map = <A, B, E, R>(
   elements: ReadonlyArray<A>,
   size: number,
   use: (some: ReadonlyArray<A>) => Effect.Effect<B, E, R>,

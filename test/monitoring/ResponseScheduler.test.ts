@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { AnswerQueue, mostTurns } from "../../src/monitoring/AnswerQueue.js";
+import { mostTurns, ResponseScheduler } from "../../src/monitoring/ResponseScheduler.js";
 
 /** A queue whose turns end when it is said. */
 const make = () => {
   const tasks: Array<() => void> = [];
   const begun: Array<string> = [];
-  const queue = new AnswerQueue((task) => tasks.push(task));
+  const queue = new ResponseScheduler((task) => tasks.push(task));
   return {
     begun,
     queue,
@@ -17,7 +17,7 @@ const make = () => {
   };
 };
 
-describe("answers that take work", () => {
+describe("ResponseScheduler", () => {
   it("begin in the turn in which they were asked for, where nobody arrives", () => {
     const { ask, begun, endTurn, waits } = make();
     ask("a");

@@ -1,5 +1,5 @@
 /**
- * What this host's routing table says of an address. Connecting a UDP socket asks it, and sends no packet.
+ * Looks an address up in this host's routing table, by connecting a UDP socket. That sends no packet.
  */
 import { createSocket } from "node:dgram";
 import { isIPv4 } from "node:net";
@@ -26,7 +26,7 @@ export class RouteError extends Data.TaggedError("RouteError")<{
   }
 }
 
-/** Any port but 0 will do: nothing is sent. */
+/** Any port except 0 works: nothing is sent. */
 const discard = 9;
 
 /** The route to an IP address. Anything else fails with EINVAL. */

@@ -1,7 +1,7 @@
 import { FastCheck as fc, Schema } from "effect";
 import { describe, expect, it } from "vitest";
 import { Change, type Status } from "../../src/monitoring/Api.js";
-import { applied, keyOf, ofBackend, ofTotals } from "../../src/monitoring/Change.js";
+import { applied, keyOf, ofBackend, ofTotals } from "../../src/monitoring/StatusDelta.js";
 import { backendStatus } from "../support/BackendStatus.js";
 import { dataThread } from "../support/DataThread.js";
 

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest";
 import { FastCheck as fc } from "effect";
 import { catalog } from "../../src/metrics/Catalog.js";
 import * as Series from "../../src/metrics/Series.js";
-import { encode } from "../../src/telemetry/OtlpMetrics.js";
+import { encode } from "../../src/telemetry/OtlpMetricsEncoder.js";
 
 describe("metrics for a collector", () => {
   it("count each bucket for itself", () => {

@@ -1,17 +1,17 @@
 /**
- * Answers that take work, in the order in which they were asked for. Node accepts one connection in a turn of its loop, so
- * that whoever asks for health in a burst of viewers would wait for the answers to all of these. They wait instead, while
- * there are still connections to be accepted; the ones that are closed meanwhile cost nothing.
+ * Delays expensive responses until all pending connections are accepted, so that a health probe is not stuck behind a
+ * burst of page viewers: Node accepts one connection in each turn of its loop. Responses start in the order of their
+ * requests, at most one in each turn. A request whose connection closes while it waits costs nothing.
  */
 
-/** Under connections without end one answer is still begun in so many turns. */
+/** At least one response starts every 64 turns, even while connections keep arriving. */
 export const mostTurns = 64;
 
-export class AnswerQueue {
+export class ResponseScheduler {
   readonly #waiting: Array<() => void> = [];
   /** Whether this turn has brought a connection. */
   #arrived = false;
-  /** In how many turns, one after the other, no answer was begun. */
+  /** For how many turns in succession no response was started. */
   #turns = 0;
 
   constructor(
@@ -24,7 +24,7 @@ export class AnswerQueue {
     this.#arrived = true;
   }
 
-  /** Begins an answer when its turn has come. There are as many as there are places for connections at most. */
+  /** Calls `begin` when the response may start. Bounded: at most one response waits for each open connection. */
   add(begin: () => void): void {
     if (this.#waiting.push(begin) === 1) this.afterInput(this.#next);
   }

@@ -6,7 +6,7 @@ import * as MonotonicClock from "../../src/clock/MonotonicClock.js";
 import { catalog } from "../../src/metrics/Catalog.js";
 import { Metrics } from "../../src/metrics/Metrics.js";
 import { loopDelays } from "../../src/metrics/ProcessGauges.js";
-import * as Gauges from "../../src/monitoring/Gauges.js";
+import * as MetricsCollector from "../../src/monitoring/MetricsCollector.js";
 import * as Sessions from "../../src/proxy/Sessions.js";
 import { succeeded } from "../support/Observations.js";
 import * as SetClock from "../support/SetClock.js";
@@ -30,7 +30,7 @@ describe("the gauges", () => {
         yield* adjust("90 seconds");
         const delays = yield* loopDelays;
         const sources = { pool: yield* pool, metrics, sessions: yield* sessions.snapshot };
-        const all = [...Gauges.everything(sources, {}, delays, yield* MonotonicClock.now)];
+        const all = [...MetricsCollector.everything(sources, {}, delays, yield* MonotonicClock.now)];
         for (const { name } of [catalog.stateSeconds, catalog.listSeconds]) {
           assert.deepStrictEqual(
             all.filter((one) => one.name === name).map(({ value }) => value),

@@ -1,9 +1,9 @@
 /**
- * The sessions of one listener: who is open, cutting them, draining them, and the one exit through which each of them
- * leaves.
+ * The sessions of one listener: which are open, cutting them, draining them, and the one exit through which each of them
+ * ends.
  */
 import { Cause, Deferred, Duration, Effect, FiberId, type Scope, type Stream } from "effect";
-import * as EventLoop from "../clock/EventLoop.js";
+import * as TimeSlices from "../clock/TimeSlices.js";
 import type { AccessLogMode } from "../config/Settings.js";
 import * as LogThrottle from "../log/LogThrottle.js";
 import type { Metrics } from "../metrics/Metrics.js";
@@ -38,7 +38,7 @@ export interface Options {
   readonly onEnded: ((record: ConnectionRecord) => void) | undefined;
 }
 
-export interface SessionGroup {
+export interface ListenerSessions {
   /** Sessions that are open now. */
   readonly open: Effect.Effect<number>;
   readonly phase: Effect.Effect<ListenerPhase>;
@@ -108,7 +108,7 @@ export const make = ({
   onEnded,
   sessions,
   wallClock,
-}: Options): Effect.Effect<SessionGroup, never, Scope.Scope> =>
+}: Options): Effect.Effect<ListenerSessions, never, Scope.Scope> =>
   Effect.gen(function* () {
     const open = new OpenSessions();
     const slots = new ByteSlots();
@@ -273,7 +273,7 @@ export const make = ({
       fiber.serve(session);
     };
 
-    const refuse: SessionGroup["unsafeRefuse"] = (client, by, why) =>
+    const refuse: ListenerSessions["unsafeRefuse"] = (client, by, why) =>
       end(begin(client), { _tag: "Refuse", by, why });
 
     const denialOf = (host: string, awaitsHeader: boolean): Denial | undefined => {
@@ -282,7 +282,7 @@ export const make = ({
       return admission?.denies(host) === true ? "denied" : undefined;
     };
 
-    const receive: SessionGroup["unsafeServe"] = (client) => {
+    const receive: ListenerSessions["unsafeServe"] = (client) => {
       const { host } = client.remote;
       const awaitsHeader = introducedFrom?.has(host) === true;
       const denial = denialOf(host, awaitsHeader);
@@ -331,8 +331,8 @@ export const make = ({
       unsafeRefuse: refuse,
       cut: (reasonOf) =>
         Effect.flatMap(
-          Effect.suspend(() => EventLoop.inSlices(chosenOf(open, reasonOf))),
-          (chosen) => EventLoop.mapInSlices(chosen, interruptedPerStep, interrupt),
+          Effect.suspend(() => TimeSlices.run(chosenOf(open, reasonOf))),
+          (chosen) => TimeSlices.map(chosen, interruptedPerStep, interrupt),
         ),
       allEnded,
       resetAll,

@@ -1,6 +1,6 @@
 /**
- * The tags of what the Linux transport is made over. Apart from what they stand for: a data thread has the same calls, and
- * a loop, and loads no Effect, which would take a third of its memory.
+ * Effect's context tags for the system calls and the event loop that the Linux transport is built on. They are in a file
+ * of their own because a data thread uses the same interfaces without Effect, which would take a third of its memory.
  */
 import { Context } from "effect";
 import type { Service as HostLoopService } from "./HostLoop.js";

@@ -1,6 +1,6 @@
 /**
- * What has changed from one status to the next, and a status with a change applied to it: for the server, the page and
- * the client. Pure, and without anything that a browser does not have.
+ * The difference between two statuses, and applying a difference to a status: for the server, the page and the client.
+ * Pure, and without anything that a browser does not have.
  */
 import type { BackendStatus, Change, Status } from "./Api.js";
 
@@ -16,7 +16,7 @@ const same = (left: unknown, right: unknown): boolean =>
   left === right ||
   (typeof left === "object" && typeof right === "object" && JSON.stringify(left) === JSON.stringify(right));
 
-/** The fields of `after` that are not so in `before`. */
+/** The fields of `after` whose value differs from `before`. */
 const changedFields = <A extends object>(before: A, after: A): Partial<A> => {
   const [old, now] = [before as Fields, after as Fields]; // any field, by its name
   const changed: Record<string, unknown> = {};
@@ -24,7 +24,7 @@ const changedFields = <A extends object>(before: A, after: A): Partial<A> => {
   return changed as Partial<A>; // a part of after
 };
 
-/** What is new of a backend; undefined when nothing is. */
+/** The changed fields of a backend; undefined when none has changed. */
 export const ofBackend = (
   before: Backend | undefined,
   after: Backend,
@@ -35,7 +35,7 @@ export const ofBackend = (
   return undefined;
 };
 
-/** What is new beside the backends; `now` and `uptime_seconds` always are. */
+/** The changed fields other than the backends; `now` and `uptime_seconds` are always included. */
 export const ofTotals = (
   before: Omit<typeof Status.Type, "backends">,
   { now, uptime_seconds, ...after }: Omit<typeof Status.Type, "backends">,

@@ -1,13 +1,13 @@
 import { assert, describe, it } from "@effect/vitest";
 import { Effect } from "effect";
-import * as Route from "../../src/net/Route.js";
+import * as RouteLookup from "../../src/net/RouteLookup.js";
 import * as Namespace from "../support/Namespace.js";
 
 const isolated = it.scopedLive.skipIf(!Namespace.available);
 
-const local = (host: string) => Route.isLocal(host);
+const local = (host: string) => RouteLookup.isLocal(host);
 
-describe("Route", () => {
+describe("RouteLookup", () => {
   it.live("says of loopback and of every address that they are local", () =>
     Effect.gen(function* () {
       for (const host of ["127.0.0.1", "127.0.0.5", "0.0.0.0", "::ffff:127.0.0.1"]) {
@@ -19,7 +19,7 @@ describe("Route", () => {
   it.live("says of a name, which it does not look up, that it is not", () =>
     Effect.gen(function* () {
       assert.isFalse(yield* local("localhost"));
-      assert.strictEqual((yield* Effect.flip(Route.to("localhost"))).code, "EINVAL");
+      assert.strictEqual((yield* Effect.flip(RouteLookup.to("localhost"))).code, "EINVAL");
     }),
   );
 
@@ -40,9 +40,9 @@ describe("Route", () => {
   isolated("fails where there is no route, and where there is no address to use it with", () =>
     Effect.gen(function* () {
       yield* Namespace.isolated;
-      assert.strictEqual((yield* Effect.flip(Route.to("10.2.0.1"))).code, "ENETUNREACH");
+      assert.strictEqual((yield* Effect.flip(RouteLookup.to("10.2.0.1"))).code, "ENETUNREACH");
       yield* Namespace.set("net/ipv6/conf/all/disable_ipv6", "1");
-      assert.strictEqual((yield* Effect.flip(Route.to("::1"))).code, "EADDRNOTAVAIL");
+      assert.strictEqual((yield* Effect.flip(RouteLookup.to("::1"))).code, "EADDRNOTAVAIL");
     }),
   );
 });

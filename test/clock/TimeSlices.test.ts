@@ -1,17 +1,17 @@
 import { assert, describe, it } from "@effect/vitest";
 import { Effect, Fiber } from "effect";
-import * as EventLoop from "../../src/clock/EventLoop.js";
+import * as TimeSlices from "../../src/clock/TimeSlices.js";
 import * as LoopTurns from "../support/LoopTurns.js";
 import * as SingleSteps from "../support/SingleSteps.js";
 
-describe("EventLoop.inSlices", () => {
+describe("TimeSlices.run", () => {
   it.scopedLive(
     "lets the event loop turn after a step that has used up the time, and answers what the last one does",
     () =>
       Effect.gen(function* () {
         const turns = yield* LoopTurns.counted;
         const seen: Array<number> = [];
-        const answer = yield* EventLoop.inSlices(
+        const answer = yield* TimeSlices.run(
           (function* () {
             for (let i = 0; i < 100; i++) {
               seen.push(turns());
@@ -32,7 +32,7 @@ describe("EventLoop.inSlices", () => {
         const turns = yield* LoopTurns.counted;
         const seen: Array<readonly [turn: number, work: number]> = [];
         const work = (number: number) =>
-          EventLoop.inSlices(
+          TimeSlices.run(
             (function* () {
               for (let i = 0; i < 20; i++) {
                 yield;
@@ -51,12 +51,12 @@ describe("EventLoop.inSlices", () => {
 
   it.live("goes on with the others when one that waits is interrupted", () =>
     Effect.gen(function* () {
-      const first = yield* Effect.fork(EventLoop.turn);
-      const second = yield* Effect.fork(EventLoop.turn);
+      const first = yield* Effect.fork(TimeSlices.turn);
+      const second = yield* Effect.fork(TimeSlices.turn);
       yield* Effect.yieldNow();
       yield* Fiber.interrupt(first);
       yield* Fiber.join(second);
-      yield* EventLoop.turn;
+      yield* TimeSlices.turn;
     }),
   );
 
@@ -64,7 +64,7 @@ describe("EventLoop.inSlices", () => {
     Effect.gen(function* () {
       let slices = 0;
       const fiber = yield* Effect.fork(
-        EventLoop.inSlices(
+        TimeSlices.run(
           (function* (): Generator<void, never> {
             for (;;) {
               slices += 1;
@@ -73,11 +73,11 @@ describe("EventLoop.inSlices", () => {
           })(),
         ),
       );
-      yield* EventLoop.turn;
+      yield* TimeSlices.turn;
       yield* Fiber.interrupt(fiber);
       const before = slices;
-      yield* EventLoop.turn;
-      yield* EventLoop.turn;
+      yield* TimeSlices.turn;
+      yield* TimeSlices.turn;
       assert.strictEqual(slices, before);
     }),
   );
