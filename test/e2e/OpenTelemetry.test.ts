@@ -257,16 +257,19 @@ describe("OpenTelemetry", () => {
               { command },
             );
             yield* ending(program);
-            // What sends telemetry is bundled into the module that needs it.
-            return ["/node_modules/effect/", "/dist/telemetry/Otlp.js"].filter((part) =>
-              program.stderr().includes(part),
-            );
+            // The packages for telemetry are bundled into the modules that need them.
+            return [
+              "/node_modules/effect/",
+              "/dist/telemetry/Otlp.js",
+              "/dist/telemetry/OtlpMetrics.js",
+            ].filter((part) => program.stderr().includes(part));
           }),
         );
       assert.deepStrictEqual(yield* loaded({}), ["/node_modules/effect/"]);
       assert.deepStrictEqual(yield* loaded({ OTEL_EXPORTER_OTLP_ENDPOINT: url }), [
         "/node_modules/effect/",
         "/dist/telemetry/Otlp.js",
+        "/dist/telemetry/OtlpMetrics.js",
       ]);
     }),
   );
