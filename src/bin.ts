@@ -2,19 +2,19 @@
 /**
  * The executable. It imports nothing before its first lines have run, and is not bundled with what it loads: until Node
  * has a listener for SIGUSR1, the signal opens a debugger on 127.0.0.1:9229, through which every local user can read
- * this process's memory and run code in it. Where Node knows `--disable-sigusr1` (from 22.14) the systemd unit starts it
- * with that, which closes the moments before this file runs as well.
+ * this process's memory and run code in it. Where Node knows `--disable-sigusr1` (from 22.14) the systemd unit starts
+ * it with that, which closes the moments before this file runs as well.
  */
 process.on("SIGUSR1", () => {});
 
-// What is made for each connection lives as long as that does. V8 takes object literals that live so long for lasting ones,
-// and makes them in its old generation, where they keep all that they refer to from its minor collections: half a
+// What is made for each connection lives as long as that does. V8 takes object literals that live so long for lasting
+// ones, and makes them in its old generation, where they keep all that they refer to from its minor collections: half a
 // megabyte to two of each were moved, in 5 to 12 ms in place of 1.3. Other long-lived objects are moved there once.
 process.getBuiltinModule("node:v8").setFlagsFromString("--no-allocation-site-pretenuring");
 
 const inspector = process.getBuiltinModule("node:inspector");
 
-/** Whether who started the program asked for a debugger. */
+/** Whether a debugger was requested when the program was started. */
 const debuggerWanted = [...process.execArgv, process.env["NODE_OPTIONS"] ?? ""].some((text) =>
   /--inspect(-brk|-wait)?(=|\s|$)/.test(text),
 );

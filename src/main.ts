@@ -83,7 +83,7 @@ const withFallback = <E>(
     Layer.provideMerge(other, Layer.effectDiscard(Effect.annotateLogs(line, { why: message }))),
   );
 
-/** How many data threads `auto` is on so many processors. */
+/** How many data threads `auto` means for this number of processors. */
 const threadsOf = (processors: number): number => (processors === 1 ? 0 : Math.min(processors, 8));
 
 /** Linux's transport, with data threads where they are asked for. How many has been checked with the settings. */

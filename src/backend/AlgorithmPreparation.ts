@@ -7,8 +7,8 @@ import * as TimeSlices from "../clock/TimeSlices.js";
 import type * as Pool from "./Pool.js";
 
 /**
- * Answers what is to be called when the eligible backends have changed. `install` gets what a preparation came to. Changes
- * that come while one runs make one further run.
+ * Returns what is to be called when the eligible backends have changed. `install` gets what a preparation came to.
+ * Changes that come while one runs make one further run.
  */
 export const make = (
   pool: Effect.Effect<Pool.Pool>,
@@ -23,7 +23,7 @@ export const make = (
       const slices = algorithm.prepare?.(members, state);
       if (slices !== undefined) yield* install(yield* TimeSlices.run(slices));
     }).pipe(
-      // An algorithm may be anybody's: one that throws is asked again when the backends change once more.
+      // An algorithm may be from outside: one that throws is asked again when the backends change once more.
       Effect.catchAllDefect((defect) =>
         Effect.logError("the algorithm could not be prepared", Cause.die(defect)),
       ),

@@ -19,11 +19,14 @@ export interface Instance {
   /** An IP address, not a name: resolving is part of discovering. */
   readonly address: SocketAddress;
   /**
-   * Its share of the connections, relative to the others: a whole number from 0 to 256, 1 unless said otherwise. With 0 it
-   * gets no new connections.
+   * Its share of the connections, relative to the others: a whole number from 0 to 256, 1 unless said otherwise. With 0
+   * it gets no new connections.
    */
   readonly weight?: number | undefined;
-  /** The most connections it may have at a time: 1 to 1,000,000; as the registry's `maxConnections` unless said otherwise. */
+  /**
+   * The most connections it may have at a time: 1 to 1,000,000; as the registry's `maxConnections` unless said
+   * otherwise.
+   */
   readonly limit?: number | undefined;
   /** A `backup` gets connections only while no primary one can; `primary` unless said otherwise. */
   readonly role?: Role | undefined;
@@ -65,8 +68,8 @@ export interface ChosenWeight extends Steered {
 }
 
 /**
- * A backend of the pool. It changes rarely: its connections and its last check, which change all the time, are asked of the
- * pool (`Pool.connections`, `Pool.lastCheck`).
+ * A backend of the pool. It changes rarely: its connections and its last check, which change all the time, are asked of
+ * the pool (`Pool.connections`, `Pool.lastCheck`).
  *
  * @since 0.2.0
  * @category models

@@ -1,6 +1,6 @@
 /**
- * The only holder of the pool: every change is one synchronous step by a pure function of {@link Pool}. This module adds the
- * clock, the log, the metrics and the events.
+ * The only holder of the pool: every change is one synchronous step by a pure function of {@link Pool}. This module
+ * adds the clock, the log, the metrics and the events.
  *
  * @example
  * ```ts
@@ -61,7 +61,7 @@ export interface Options {
   readonly fall?: number;
   /**
    * The most connections of a backend of which discovery says nothing else: 1 to 1,000,000; no limit unless said
-   * otherwise. A backend that has so many is passed over.
+   * otherwise. A backend that has this many is passed over.
    */
   readonly maxConnections?: number | undefined;
 }
@@ -103,18 +103,19 @@ export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/Backend
     /** Waits until this is true of the pool; not at all if it is true now. Asked again after every event. */
     readonly until: (holds: (pool: Pool.Pool) => boolean) => Effect.Effect<void>;
     /**
-     * Discovery lists exactly these instances. From the first list on the pool is `serving`, which means ready. Instances
-     * that cannot be a backend (no IP address, no port, an id that cannot be printed) are left out, with a warning for each
-     * that is new.
+     * Discovery lists exactly these instances. From the first list on the pool is `serving`, which means ready.
+     * Instances that cannot be a backend (no IP address, no port, an id that cannot be printed) are left out, with a
+     * warning for each that is new.
      *
-     * Done in slices, so that a list of many thousands holds up no connection. Lists are taken over one after the other.
+     * Done in slices, so that a list of many thousands holds up no connection. Lists are taken over one after the
+     * other.
      */
     readonly discovered: (instances: ReadonlyArray<Instance>) => Effect.Effect<Pool.DiscoveryChange>;
     /** A probe, or the connect of a client's connection, said something about a backend. */
     readonly observed: (backend: Backend, observation: Observation) => Effect.Effect<void>;
     /**
-     * The connect of a client's connection succeeded: that ends a run of failures of this backend. To be called for every
-     * connection, on its path: nothing is done while no backend has a run of failures.
+     * The connect of a client's connection succeeded: that ends a run of failures of this backend. To be called for
+     * every connection, on its path: nothing is done while no backend has a run of failures.
      */
     readonly connected: (backend: Backend) => void;
     /** Chooses a backend and counts the connection on it; see {@link Pool.assigned}. */
@@ -126,7 +127,7 @@ export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/Backend
     readonly release: (backend: Backend) => Effect.Effect<void>;
     /**
      * An operator chooses what becomes of the listed backends with this id, or with this name (`name:port`, for all the
-     * addresses of a host name). `by` says who asked, for the log. Answers them as they are then: none where there is
+     * addresses of a host name). `by` says who asked, for the log. Returns them as they are then: none where there is
      * no such backend.
      */
     readonly steer: (idOrName: string, admin: Admin, by: string) => Effect.Effect<ReadonlyArray<Backend>>;

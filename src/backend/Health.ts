@@ -1,8 +1,8 @@
 /**
  * Rise and fall: how many results in a row it takes to believe that a backend is up, or down. Pure.
  *
- * It stands beside the pool and not beside the prober because a result can come from a client's connect as well as from a
- * probe, and both must count in one place.
+ * It stands beside the pool and not beside the prober because a result can come from a client's connect as well as from
+ * a probe, and both must count in one place.
  */
 
 /**
@@ -142,12 +142,12 @@ const wentDown = (before: Health, at: number, why: Failure): Health => ({
 });
 
 /**
- * What is believed after one more result, which was known at a monotonic time in milliseconds. Health is the same value when
- * nothing has changed in it.
+ * What is believed after one more result, which was known at a monotonic time in milliseconds. Health is the same value
+ * when nothing has changed in it.
  *
- * "In a row" means: with no success between them, a client's success included. An attempt that was under way when the first
- * failure of a run became known counts as one with it. Clients' failures alone never take down the last healthy backend:
- * that is left to the probes. What clients make of a backend that is down is not counted.
+ * "In a row" means: with no success between them, a client's success included. An attempt that was under way when the
+ * first failure of a run became known counts as one with it. Clients' failures alone never take down the last healthy
+ * backend: that is left to the probes. What clients make of a backend that is down is not counted.
  *
  * @example
  * ```ts

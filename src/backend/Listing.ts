@@ -97,7 +97,7 @@ const problemOfRole = (role: unknown): string | undefined =>
     ? undefined
     : `${String(role).slice(0, longestHost)} is neither primary nor backup`;
 
-/** What keeps an instance from being a backend; undefined where nothing does. */
+/** Why an instance cannot be a backend; undefined if it can. */
 export const problemOf = (instance: Instance): Pick<InvalidInstance, "field" | "why"> | undefined => {
   const { address, id, limit, name, weight } = instance;
   const ofId = problemOfText(id, longestId);
@@ -119,7 +119,7 @@ export const problemOf = (instance: Instance): Pick<InvalidInstance, "field" | "
 /** Entries that are looked at in one step. */
 const entriesInAStep = 32;
 
-/** What an instance says of a backend beside who and where it is, where there is a limit for those that have none. */
+/** Weight, limit and role of an instance, with defaults applied. */
 export const termsOf = ({ limit, role, weight }: Instance, limitOfOthers: number) => ({
   listedWeight: weight ?? 1,
   limit: limit ?? limitOfOthers,
@@ -127,8 +127,8 @@ export const termsOf = ({ limit, role, weight }: Instance, limitOfOthers: number
 });
 
 /**
- * What becomes of a pool's members by a list that says: exactly these. Of instances with the same id and address the
- * first counts. Yields between steps; the pool may meanwhile change in everything but in what is listed.
+ * The diff of the pool against a complete list. Of instances with the same id and address the first counts. Yields
+ * between steps; meanwhile the pool may change in everything except which backends are listed.
  */
 export const compare = function* (
   members: Members<Backend>,

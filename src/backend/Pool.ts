@@ -2,8 +2,8 @@
  * The pool: an immutable value, and everything that can happen to it as a pure function.
  *
  * What is cold (who, where, health, steering: `members`) stands apart from what is hot (connections, what the algorithm
- * remembers, results of probes): a connection changes the hot part alone. Nothing here knows of Effect, clocks or sockets.
- * {@link BackendRegistry} holds the one pool of a balancer.
+ * remembers, results of probes): a connection changes the hot part alone. Nothing here knows of Effect, clocks or
+ * sockets. {@link BackendRegistry} holds the one pool of a balancer.
  */
 import { type Algorithm, type Client, choose, type Prepared } from "../balancing/Algorithm.js";
 import * as Load from "../balancing/Load.js";
@@ -115,8 +115,8 @@ export const make = (algorithm: Algorithm, thresholds: Health.Thresholds, limit 
 export const healthy = (pool: Pool): number => pool.members.eligible;
 
 /**
- * Every listed backend, in the order of slots: each keeps its place for as long as it is known. Takes time in proportion to
- * their number.
+ * Every listed backend, in the order of slots: each keeps its place for as long as it is known. Takes time in
+ * proportion to their number.
  *
  * @since 0.2.0
  * @category getters
@@ -166,7 +166,8 @@ export const connections = (pool: Pool, backend: Backend): number => {
 const runOf = (pool: Pool, slot: number): Health.Run => PersistentVector.get(pool.runs, slot) ?? Health.noRun;
 
 /**
- * When a probe or a connect last said something about the backend, in monotonic milliseconds; undefined before the first.
+ * When a probe or a connect last said something about the backend, in monotonic milliseconds; undefined before the
+ * first.
  *
  * @since 0.2.0
  * @category getters
@@ -174,7 +175,7 @@ const runOf = (pool: Pool, slot: number): Health.Run => PersistentVector.get(poo
 export const lastCheck = (pool: Pool, backend: Backend): number | undefined =>
   current(pool, backend) === undefined ? undefined : runOf(pool, backend.slot).lastCheck;
 
-// The load with so many connections for a backend: open or not, as they and the backend say.
+// The load with `connections` connections for a backend: open or not, as they and the backend say.
 const withConnections = (load: Load.Load, backend: Backend, count: number): Load.Load =>
   Load.set(load, backend.slot, count, backend.eligible && count < backend.limit, backend.weight);
 
@@ -316,8 +317,8 @@ export const added = (
 };
 
 /**
- * Discovery lists these no longer. One without connections goes at once, the others with their last one. Answers those that
- * were listed, as they were.
+ * Discovery lists these no longer. One without connections goes at once, the others with their last one. Returns those
+ * that were listed, as they were.
  *
  * @since 0.2.0
  * @category transitions
@@ -346,7 +347,7 @@ export const removed = (
 };
 
 /**
- * Discovery says something else of these than before: another weight, limit or role. Answers them as they are then.
+ * Discovery says something else of these than before: another weight, limit or role. Returns them as they are then.
  *
  * @since 0.2.0
  * @category transitions
@@ -399,9 +400,9 @@ export interface DiscoveryChange {
 }
 
 /**
- * Discovery lists exactly these. A backend that stays keeps its health, its connections and its last check; one that is gone
- * leaves at once if it has no connections, and otherwise with its last one. Of instances with the same id and address the
- * first counts; those that cannot be a backend are left out.
+ * Discovery lists exactly these. A backend that stays keeps its health, its connections and its last check; one that is
+ * gone leaves at once if it has no connections, and otherwise with its last one. Of instances with the same id and
+ * address the first counts; those that cannot be a backend are left out.
  *
  * All of it in one go: the registry does the same in slices.
  *
@@ -473,8 +474,8 @@ export const observed = (
 };
 
 /**
- * The connect of a client's connection succeeded, at a monotonic time in milliseconds: that ends a run of failures. The same
- * pool where there was none.
+ * The connect of a client's connection succeeded, at a monotonic time in milliseconds: that ends a run of failures. The
+ * same pool where there was none.
  *
  * @since 0.2.0
  * @category transitions
@@ -499,9 +500,9 @@ export interface Assignment {
 }
 
 /**
- * Chooses a backend for a client and counts the connection on it, in one step: the next choice already sees it. `tried` are
- * backends that this connection was assigned to before, to be passed over. The connection is to be {@link released} when it
- * has ended, or when connecting failed.
+ * Chooses a backend for a client and counts the connection on it, in one step: the next choice already sees it. `tried`
+ * are backends that this connection was assigned to before, to be passed over. The connection is to be {@link released}
+ * when it has ended, or when connecting failed.
  *
  * @since 0.2.0
  * @category transitions
@@ -576,9 +577,9 @@ const called = (pool: Pool, idOrName: string): ReadonlyArray<Backend> =>
   backends(pool).filter(({ id, name }) => id === idOrName || name === idOrName);
 
 /**
- * An operator chooses what becomes of the listed backends with this id, or with this name; none where there is no such one.
- * The choice stands until another is made, through discoveries that leave the backends out and list them again. To choose
- * once more what holds already changes nothing.
+ * An operator chooses what becomes of the listed backends with this id, or with this name; none where there is no such
+ * one. The choice stands until another is made, through discoveries that leave the backends out and list them again. To
+ * choose once more what holds already changes nothing.
  *
  * @since 0.2.0
  * @category transitions
@@ -601,9 +602,9 @@ export const steered = (
 };
 
 /**
- * An operator chooses the weight of the listed backends with this id, or with this name, in place of what discovery says;
- * undefined gives that back. The choice stands as those of {@link steered} do, and to choose the same once more changes
- * nothing. Answers the backends as they are then.
+ * An operator chooses the weight of the listed backends with this id, or with this name, in place of what discovery
+ * says; undefined gives that back. The choice stands as those of {@link steered} do, and to choose the same once more
+ * changes nothing. Returns the backends as they are then.
  *
  * @since 0.2.0
  * @category transitions

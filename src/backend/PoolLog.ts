@@ -1,6 +1,6 @@
 /**
- * What the log says of a pool. A small change has a line for each backend; a large one, and the first list, has a line that
- * sums up, and the lines for each backend are at debug.
+ * What the log says of a pool. A small change has a line for each backend; a large one, and the first list, has a line
+ * that sums up, and the lines for each backend are at debug.
  */
 import { Effect } from "effect";
 import * as LogOnce from "../log/LogOnce.js";
@@ -27,7 +27,7 @@ const termsOf = ({ limit, listedWeight, role }: Backend) => ({
 const line = (message: string, fields: Readonly<Record<string, unknown>>, singly: boolean) =>
   Effect.annotateLogs(singly ? Effect.logInfo(message) : Effect.logDebug(message), fields);
 
-/** A list of so many changes was taken over. */
+/** A list with this many changes was applied. */
 export interface ListSummary {
   readonly added: number;
   readonly removed: number;
@@ -37,7 +37,10 @@ export interface ListSummary {
 }
 
 export interface PoolLog {
-  /** A list is about to be taken over; for each of its changes {@link added}, {@link altered} or {@link removed} follows. */
+  /**
+   * A list is about to be taken over; for each of its changes {@link added}, {@link altered} or {@link removed}
+   * follows.
+   */
   readonly listed: (summary: ListSummary, pool: Pool.Pool) => Effect.Effect<void>;
   readonly added: (backend: Backend) => Effect.Effect<void>;
   readonly altered: (backend: Backend) => Effect.Effect<void>;

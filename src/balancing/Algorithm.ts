@@ -1,6 +1,6 @@
 /**
- * What it takes to be a balancing algorithm: a pure function from the members, their load and what the algorithm remembers
- * to a choice.
+ * What it takes to be a balancing algorithm: a pure function from the members, their load and what the algorithm
+ * remembers to a choice.
  *
  * @example
  * ```ts
@@ -55,9 +55,9 @@ export interface Prepared<State> {
 }
 
 /**
- * A balancing algorithm. What it remembers between choices (where a rotation stands, say) is `State`: plain data that can
- * be compared, printed and handed to another process. The same arguments always give the same choice, so that one can be
- * replayed and tested without a clock, a socket or an effect.
+ * A balancing algorithm. What it remembers between choices (where a rotation stands, say) is `State`: plain data that
+ * can be compared, printed and handed to another process. The same arguments always give the same choice, so that one
+ * can be replayed and tested without a clock, a socket or an effect.
  *
  * The functions are declared as methods, so that an algorithm fits where its kind of state is not known (`Algorithm`).
  *
@@ -70,9 +70,9 @@ export interface Algorithm<State = unknown> {
   /** What it remembers before its first choice. */
   readonly initial: State;
   /**
-   * Chooses among the members that are open (see {@link Load.isOpen}); undefined when there is none. A choice of any other
-   * slot is an {@link InvalidChoice}. It is asked once for each connection, so it should cost well under a microsecond or
-   * two, and must not throw.
+   * Chooses among the members that are open (see {@link Load.isOpen}); undefined when there is none. A choice of any
+   * other slot is an {@link InvalidChoice}. It is asked once for each connection, so it should cost well under a
+   * microsecond or two, and must not throw.
    */
   choose(members: Members.Members, load: Load.Load, state: State, client: Client): Choice<State> | undefined;
   /**

@@ -33,7 +33,7 @@ const count = (word: number): number => {
   return Math.imul((fours + (fours >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
 };
 
-/** The number of the set that has so many below it; -1 where the set has no more than that. */
+/** The number of the set that has this many of the set below it; -1 if the set is not larger than that. */
 export const nth = (bits: Bits, index: number): number => {
   let left = index;
   for (let at = 0; at < bits.length; at++) {

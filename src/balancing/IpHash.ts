@@ -2,15 +2,15 @@
  * ip-hash: a client keeps its backend for as long as that backend is eligible.
  *
  * Each member ranks all {@link buckets} in an order of its own, a permutation keyed by its address and port; a bucket
- * belongs to the eligible member that ranks it first, which is rendezvous hashing (Thaler and Ravishankar, "A Name-Based
- * Mapping Scheme for Rendezvous", 1996) over buckets. A backend that leaves therefore moves the clients it had
- * and no others, one that joins takes only what it now ranks first, and balancers with the same backends agree
+ * belongs to the eligible member that ranks it first, which is rendezvous hashing (Thaler and Ravishankar, "A
+ * Name-Based Mapping Scheme for Rendezvous", 1996) over buckets. A backend that leaves therefore moves the clients it
+ * had and no others, one that joins takes only what it now ranks first, and balancers with the same backends agree
  * whatever order they learnt them in, and whatever ids they know them by.
  *
  * With weights a member's rank of a bucket is turned into a time, as if it reached its buckets one after the other, at
- * random and at the rate of its weight: {@link timeOf} has the exponential distribution. The first to reach a bucket has
- * it, so shares are as the weights are; one whose weight changes reaches all of its buckets earlier, or all of them later,
- * and so takes clients from others, or gives up clients to others, and moves no others.
+ * random and at the rate of its weight: {@link timeOf} has the exponential distribution. The first to reach a bucket
+ * has it, so shares are as the weights are; one whose weight changes reaches all of its buckets earlier, or all of them
+ * later, and so takes clients from others, or gives up clients to others, and moves no others.
  *
  * Maglev's table (Eisenbud et al., "Maglev", NSDI 2016, section 3.4) lets the backends take turns at claiming
  * buckets: shares come out even, but clients of backends that stay are moved as well. Here a backend claims
@@ -146,8 +146,8 @@ export interface Table {
 }
 
 /**
- * The eligible members that a table does not have as they are now (those that joined, those that weigh something else now,
- * and those whose slot had another member), and the fingerprint of the members that this is true of.
+ * The eligible members that a table does not have as they are now (those that joined, those that weigh something else
+ * now, and those whose slot had another member), and the fingerprint of the members that this is true of.
  *
  * @since 0.2.0
  * @category models
@@ -160,8 +160,8 @@ export interface Joined {
 }
 
 /**
- * What ip-hash remembers: a table, and which members it does not have as they are now. All of it follows from the members
- * of some moment, and none of it from the clients that were placed.
+ * What ip-hash remembers: a table, and which members it does not have as they are now. All of it follows from the
+ * members of some moment, and none of it from the clients that were placed.
  *
  * @since 0.2.0
  * @category models
@@ -192,9 +192,9 @@ interface Rank {
   next: number;
 }
 
-// Claims of members of one weight, up to a time: each claims its bucket of each rank, and gets it if it reaches it first.
-// `times` has when the owner of a bucket reached it; where all weigh the same, who claims first has reached it first, and
-// there are none. Answers how many buckets were unowned.
+// Claims of members of one weight, up to a time: each claims its bucket of each rank, and gets it if it reaches it
+// first. `times` has when the owner of a bucket reached it; where all weigh the same, who claims first has reached it
+// first, and there are none. Returns how many buckets were unowned.
 const claim = (rank: Rank, owner: Int32Array, times: Float64Array | undefined, until: number): number => {
   const { orders, places, weight } = rank;
   let claimed = 0;
@@ -216,7 +216,7 @@ const claim = (rank: Rank, owner: Int32Array, times: Float64Array | undefined, u
   return claimed;
 };
 
-// Asks every member for its rank of each unowned bucket from `bucket` on. Answers with the bucket to go on from.
+// Asks every member for its rank of each unowned bucket from `bucket` on. Returns the bucket to continue from.
 const settle = (owners: ReadonlyArray<Owner>, owner: Int32Array, bucket: number): number => {
   let at = bucket;
   for (let steps = 0; at < buckets && steps < stepsInASlice; at++) {
@@ -242,7 +242,7 @@ const settle = (owners: ReadonlyArray<Owner>, owner: Int32Array, bucket: number)
 // Members that are sorted, or merged, in one slice.
 const sortedInASlice = 1024;
 
-// Merges at most so many more of two sorted runs. `taken` of what is merged so far are from the left one; answers how
+// Merges at most so many more of two sorted runs. `taken` of what is merged so far are from the left one; returns how
 // many are then.
 const merge = (
   left: ReadonlyArray<Member>,
@@ -309,17 +309,16 @@ const build = function* (
   }
   const owner = new Int32Array(buckets);
   if (owners.length === 0) return { owners, bySlot, owner };
-  // Written through once, a part at a time: claims go all over it, and the first would pay for the page faults of all of
-  // it (512 of them; 8 ms in a virtual machine that is slow at them).
+  // Written once, in parts: claims are scattered over the whole table, so the first slice of them would take all its
+  // page faults (512; 8 ms in a virtual machine that is slow at them).
   const times = ranks.size === 1 ? undefined : new Float64Array(buckets);
   for (let from = 0; from < buckets; from += touchedInASlice) {
     owner.fill(unowned, from, from + touchedInASlice);
     times?.fill(0, from, from + touchedInASlice);
     yield;
   }
-  // A claim is worth its while as long as enough buckets are left to find one of them with it. To give each of
-  // the last few away, it costs less to ask every member. What is claimed up to some time is so for good: who has not
-  // claimed a bucket then reaches it later.
+  // Claims pay off while enough buckets are unclaimed for a claim to hit one. For the last few it is cheaper to ask
+  // every member. Claims up to time t are final: any other member reaches the bucket after t.
   const span = stepsInASlice / (total * buckets);
   for (let unclaimed = buckets, until = span; unclaimed * owners.length > buckets; until += span) {
     for (const rank of ranks.values()) unclaimed -= claim(rank, owner, times, until);
@@ -347,8 +346,8 @@ const isFull = (members: Members, load: Load, slot: number): boolean => {
   return member?.eligible === true && connections(load, slot) >= member.limit;
 };
 
-// Which of some members ranks a bucket first: what the table says, at the cost of asking all of them. Only those that may
-// be chosen count; of those that are full, only where `orFull`.
+// Which of some members ranks a bucket first: what the table says, at the cost of asking all of them. Only those that
+// may be chosen count; of those that are full, only where `orFull`.
 const firstOf = (
   some: ReadonlyArray<Member>,
   members: Members,
@@ -405,10 +404,10 @@ const memberOf = (members: Members, load: Load, state: State, bucket: number): M
 const mostAsked = 16;
 
 /**
- * A client (its address, never its port) goes to the same member for as long as that is open and none joins that ranks the
- * client's bucket before it. Choosing is one look-up in a table that is built off the connection path. How old the table is
- * never shows in the answer: members that joined since are asked for their ranks, and for the clients of one that is not
- * eligible all are asked.
+ * A client (its address, never its port) goes to the same member for as long as that is open and none joins that ranks
+ * the client's bucket before it. Choosing is one look-up in a table that is built off the connection path. How old the
+ * table is never shows in the answer: members that joined since are asked for their ranks, and for the clients of one
+ * that is not eligible all are asked.
  *
  * While a member is full, its clients go on to the member of another bucket, and from there to that of a third: each
  * client has an order of its own, which is the same every time.

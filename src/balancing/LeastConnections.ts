@@ -7,8 +7,8 @@ import { nextLeastLoaded } from "./Load.js";
 /**
  * One of the members whose connections over weight are fewest: of two with the weights 3 and 1 the first is preferred
  * until it has three times as many. Connections count from the moment they are assigned, so a burst spreads before the
- * first of it has connected. Members that tie are taken in turn, so an idle pool shares its load as round-robin does. It
- * remembers the slot that it chose last.
+ * first of it has connected. Members that tie are taken in turn, so an idle pool shares its load as round-robin does.
+ * It remembers the slot that it chose last.
  *
  * @example
  * ```ts

@@ -2,15 +2,16 @@
  * How many connections each member has, and which can take one more: the part of a pool that changes with every
  * connection, as an immutable value. A member is open when it is eligible and below its limit.
  *
- * For each chunk of slots it is known how many are open and the lowest load among those, so that finding one looks at one
- * list of chunks and at one or two chunks. The open members of each weight stand in a set of bits, which changes only when
- * a member opens, closes or gets another weight.
+ * For each chunk of slots it is known how many are open and the lowest load among those, so that finding one looks at
+ * one list of chunks and at one or two chunks. The open members of each weight stand in a set of bits, which changes
+ * only when a member opens, closes or gets another weight.
  */
 import * as Bits from "./Bits.js";
 import { chunkOf, chunkSize, placeOf } from "./PersistentVector.js";
 
 /**
- * The connections of some neighbouring slots, up to the last that was ever set: in a small pool there is little to copy.
+ * The connections of some neighbouring slots, up to the last that was ever set: in a small pool there is little to
+ * copy.
  *
  * @since 0.2.0
  * @category models

@@ -42,8 +42,8 @@ export interface Member {
   /** Its address and port in text: two members may have the same. */
   readonly endpoint: string;
   /**
-   * Its share of the connections, relative to the other members: 1 unless something else is said. A member of weight 0 is
-   * not eligible.
+   * Its share of the connections, relative to the other members: 1 unless something else is said. A member of weight 0
+   * is not eligible.
    */
   readonly weight: number;
   /** The most connections it may have; Infinity is none. */

@@ -35,9 +35,9 @@ const at = ({ classes, weights }: Load, place: number): Drawn | undefined => {
 const golden = 0x9e3779b9;
 
 /**
- * Two different open members are drawn, each as often as its weight says, and the one with fewer connections over weight
- * is chosen; of two that tie, the first that was drawn. It remembers a number that the next draw begins with. The client's
- * address is a part of each draw, so that balancers which began at the same time do not draw alike.
+ * Two different open members are drawn, each as often as its weight says, and the one with fewer connections over
+ * weight is chosen; of two that tie, the first that was drawn. It remembers a number that the next draw begins with.
+ * The client's address is a part of each draw, so that balancers which began at the same time do not draw alike.
  *
  * @example
  * ```ts

@@ -1,18 +1,18 @@
 /**
  * Round-robin: the open members in turn, in the order of their slots, as often as their weights say.
  *
- * With unequal weights it is smooth weighted round-robin, as nginx has it: each choice adds to every open member's credit
- * its weight, takes one with the most credit (of several the first), and takes the sum of all weights from that. Weights
- * 5, 1, 1 give a a b a c a a. Between two choices all members of one weight gain alike, and each has had as many turns as
- * the others or one more. So they take turns among themselves, and it is enough to know the credit of the one whose turn
- * is next: a choice looks at one credit for each different weight, and not at every member.
+ * With unequal weights it is smooth weighted round-robin, as nginx has it: each choice adds to every open member's
+ * credit its weight, takes one with the most credit (of several the first), and takes the sum of all weights from that.
+ * Weights 5, 1, 1 give a a b a c a a. Between two choices all members of one weight gain alike, and each has had as
+ * many turns as the others or one more. So they take turns among themselves, and it is enough to know the credit of the
+ * one whose turn is next: a choice looks at one credit for each different weight, and not at every member.
  */
 import type { Algorithm, Choice } from "./Algorithm.js";
 import * as Bits from "./Bits.js";
 import { type Load, nextOpen, type WeightClass } from "./Load.js";
 
 /**
- * Where the members of one weight stand, none of which is open.
+ * Saved state of a weight class that has no open member.
  *
  * @since 0.2.0
  * @category models
@@ -21,12 +21,12 @@ export interface Closed {
   readonly weight: number;
   readonly credit: number;
   readonly last: number;
-  /** It was so already when the others were last reckoned up. */
+  /** Already closed at the last normalization. */
   readonly isStale: boolean;
 }
 
 /**
- * Where the members of each weight stand: lists with an element for each weight, the lowest first.
+ * The state of each weight class: lists with an element for each weight, the lowest first.
  *
  * @since 0.2.0
  * @category models
@@ -38,7 +38,7 @@ export interface Turns {
   readonly debts: ReadonlyArray<number>;
   /** The slot of the member of this weight that was chosen last; -1 where a round of them begins. */
   readonly lasts: ReadonlyArray<number>;
-  /** Choices since the debts were last reckoned up. */
+  /** Choices since the last normalization of the debts. */
   readonly choices: number;
   /** The greatest sum of the weights of all open members since then. */
   readonly total: number;
@@ -60,10 +60,11 @@ export interface State {
 
 const noTurns: Turns = { weights: [], debts: [], lasts: [], choices: 0, total: 0, closed: [] };
 
-// After so many choices debts are reckoned up, so that numbers stay small; what was closed all the time is forgotten.
+// Normalize debts every 10,000 choices, so that numbers stay small. Weight classes closed since the last one are
+// dropped.
 const mostChoices = 10_000;
 
-// As many of the weights of nobody open are remembered: their members may only be full.
+// Keep at most 64 closed weight classes, as full members may reopen.
 const mostClosed = 64;
 
 const isSame = (some: ReadonlyArray<number>, others: ReadonlyArray<number>): boolean =>
@@ -72,9 +73,9 @@ const isSame = (some: ReadonlyArray<number>, others: ReadonlyArray<number>): boo
 const isCurrent = ({ choices, total, weights }: Turns, load: Load): boolean =>
   isSame(weights, load.weights) && choices < mostChoices && load.weight * 2 >= total;
 
-// The turns with an element for each weight of the open members, and debts of this moment. A weight that is new begins with
-// none, behind the last choice. Where many have left, nobody owes more, or is owed more, than one round of those who stay.
-const reckonedUp = (turns: Turns, { weight: total, weights }: Load, last: number): Turns => {
+// Normalizes the turns: one element for each weight of the open members, with choices at 0. A new weight starts with
+// debt 0 after the last choice. Debts are clamped to one round of the open members, for when many have left.
+const normalized = (turns: Turns, { weight: total, weights }: Load, last: number): Turns => {
   const before = new Map<number, Closed>();
   for (const one of turns.closed) {
     if (turns.choices < mostChoices) before.set(one.weight, one);
@@ -102,7 +103,7 @@ const nextIn = ({ slots }: WeightClass, after: number): number => {
 
 const inTurns = (load: Load, last: number, before: Turns): Choice<State> | undefined => {
   if (load.open === 0) return undefined;
-  const turns = isCurrent(before, load) ? before : reckonedUp(before, load, last);
+  const turns = isCurrent(before, load) ? before : normalized(before, load, last);
   const { closed, lasts } = turns;
   const { classes, weight: total, weights } = load;
   const choices = turns.choices + 1;
@@ -146,9 +147,9 @@ const inTurns = (load: Load, last: number, before: Turns): Choice<State> | undef
 };
 
 /**
- * Exact over a stable set of open members: of as many choices in a row as their weights add up to, each gets its weight;
- * with equal weights any k·n choices give each of n members k. A member that joins, leaves, recovers or is full takes its
- * place in the rotation without disturbing the turn of the others, and does not catch up on what it missed.
+ * Exact over a stable set of open members: of as many choices in a row as their weights add up to, each gets its
+ * weight; with equal weights any k·n choices give each of n members k. A member that joins, leaves, recovers or is full
+ * takes its place in the rotation without disturbing the turn of the others, and does not catch up on what it missed.
  *
  * @example
  * ```ts

@@ -1,5 +1,6 @@
 /**
- * `load-balancer check`: what would happen if it were started now. It changes nothing; its ports are opened for a moment.
+ * `load-balancer check`: what would happen if it were started now. It changes nothing; its ports are opened for a
+ * moment.
  */
 import { Duration, Effect, Either } from "effect";
 import type { Instance } from "../backend/Backend.js";

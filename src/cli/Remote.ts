@@ -83,8 +83,8 @@ export const status = (url: string): Effect.Effect<typeof Status.Type, CommandEr
   );
 
 /**
- * Steers a backend, or all addresses of a name; answers what they are then. The id may be the beginning of one, if it
- * is that of no other.
+ * Steers a backend, or all addresses of a name; returns their state after that. The id may be the beginning of one, if
+ * it is that of no other.
  */
 export const steer = (
   url: string,

@@ -2,9 +2,9 @@
  * Monotonic time, for spans and deadlines: it is never set back or forward with the wall clock. What people read (the
  * time of a log line, when a backend went down) comes from `Clock.currentTimeMillis` instead.
  *
- * It is the one clock of the program: Effect's own `Clock` in nanoseconds. The live one counts from `process.hrtime`, and
- * `TestClock` replaces it. Two files read the system's by themselves and say why: the Linux transport's wake-up, and the
- * time at which the process started, which is no reading.
+ * It is the one clock of the program: Effect's own `Clock` in nanoseconds. The live one counts from `process.hrtime`,
+ * and `TestClock` replaces it. Two files read the system's by themselves and say why: the Linux transport's wake-up,
+ * and the time at which the process started, which is no reading.
  *
  * ```ts
  * const now = yield* MonotonicClock.reader

@@ -1,8 +1,8 @@
 /**
  * Long computations run in slices of one millisecond, with a turn of the event loop between two slices, in which input
  * on sockets is handled. (Effect's own yielding gives no such turn: it resumes thousands of times as a microtask within
- * the same turn.) The work is divided into steps. A step should take at most 0.1 ms: code that is not compiled yet takes
- * ten times as long.
+ * the same turn.) The work is divided into steps. A step should take at most 0.1 ms: code that is not compiled yet
+ * takes ten times as long.
  *
  * ```ts
  * const total = yield* TimeSlices.run(function* () {
@@ -52,8 +52,8 @@ class Turns {
 const turns = new Turns();
 
 /**
- * Waits for a turn of the event loop: it ends after a round of input was handled. Each turn resumes one computation only,
- * so that input is delayed by one slice of work, however many computations are in progress.
+ * Waits for a turn of the event loop: it ends after a round of input was handled. Each turn resumes one computation
+ * only, so that input is delayed by one slice of work, however many computations are in progress.
  */
 export const turn: Effect.Effect<void> = Effect.async((resume) => {
   const goOn = (): void => resume(Effect.void);

@@ -8,7 +8,7 @@ import * as MonotonicClock from "./MonotonicClock.js";
 import { longestExtension, lookMillis, stallMillis } from "./StallLimits.js";
 import * as TimeSlices from "./TimeSlices.js";
 
-/** Waits for so long, and for as long as stalls took away from that. */
+/** Waits for this duration, extended by the stalls in it. */
 const deadline = (millis: number): Effect.Effect<void> =>
   Effect.gen(function* () {
     const clock = yield* MonotonicClock.reader;

@@ -1,6 +1,7 @@
 /**
  * Checks of what callers of the library pass as options, with the same bounds as the program's settings: a number that
- * is no port, or a duration that no timer can hold, is a typed error where the layer is built, and not a surprise later.
+ * is no port, or a duration that no timer can hold, is a typed error where the layer is built, and not a surprise
+ * later.
  *
  * @example
  * ```ts
@@ -79,7 +80,7 @@ export const countOrNone = (
   value === undefined ? Effect.succeed(undefined) : count(option, value, bounds);
 
 /**
- * The most that may come in a time.
+ * The greatest count of a rate limit.
  *
  * @since 0.2.0
  * @category constants
@@ -87,7 +88,7 @@ export const countOrNone = (
 export const mostOfRate = 1_000_000;
 
 /**
- * So many in a time, where a limit may be left out.
+ * A rate limit: a count in a period. It may be left out.
  *
  * @since 0.2.0
  * @category checks
@@ -174,7 +175,7 @@ export const durationOrNone = (
     : duration(option, value, least);
 
 /**
- * A token that can be sent in a header, of at least so many characters. Undefined (none) passes; none is shown.
+ * A token that can be sent in a header, of at least `least` characters. Undefined passes; the value is never shown.
  *
  * @since 0.2.0
  * @category checks

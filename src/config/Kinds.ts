@@ -1,6 +1,6 @@
 /**
- * The kinds of values that variables have: each constructor makes a {@link Variable} from its name, its default and what
- * it is.
+ * The kinds of values that variables have: each constructor makes a {@link Variable} from its name, its default and
+ * what it is.
  */
 import { readFileSync, statSync } from "node:fs";
 import { isIPv6, SocketAddress as NodeSocketAddress } from "node:net";
@@ -208,7 +208,7 @@ export const optionalDuration = (
 ): Variable<Duration.Duration | undefined> => withoutDefault(durationOf(name, about, bounds));
 
 /**
- * So many in each second or each minute.
+ * A count in each second or each minute.
  *
  * @since 0.2.0
  * @category models
@@ -220,7 +220,7 @@ export interface Rate {
 
 const perOf = { s: "second", m: "minute" } as const;
 
-/** How many may come in a time; undefined where there is no limit. */
+/** A rate limit; undefined if there is none. */
 export const rate = (name: string, about: string): Variable<Rate | undefined> =>
   withoutDefault<Rate>({
     name,

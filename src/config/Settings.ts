@@ -1,6 +1,6 @@
 /**
- * Every setting of the program, each defined once, in {@link table}. The type {@link Settings}, the defaults, the reader,
- * `--help`, docs/settings.md and deployments/config/load-balancer.env follow from it.
+ * Every setting of the program, each defined once, in {@link table}. The type {@link Settings}, the defaults, the
+ * reader, `--help`, docs/settings.md and deployments/config/load-balancer.env follow from it.
  *
  * Settings are read through Effect's Config: from the process environment, or from another ConfigProvider.
  *
@@ -14,8 +14,8 @@
  *   yield* Effect.log(`${team} listens on port ${settings.port}`)
  * })
  *
- * // The same with a prefix for all variables: LB_PORT, LB_TEAM. (ConfigProvider.nested cuts every value at its commas, and
- * // so does not do for BACKENDS.)
+ * // The same with a prefix for all variables: LB_PORT, LB_TEAM. (ConfigProvider.nested splits every value at its commas,
+ * // so it does not work for BACKENDS.)
  * const prefixed = Effect.withConfigProvider(
  *   program,
  *   ConfigProvider.mapInputPath(ConfigProvider.fromEnv(), (name) => `LB_${name}`),
@@ -50,8 +50,8 @@ export type { AlgorithmName };
 export type EnvironmentName = "development" | "staging" | "production";
 
 /**
- * Which transport moves the bytes. `auto` is `linux` where it runs and `node` elsewhere; `io_uring` is `linux` where the
- * kernel does not allow it.
+ * Which transport moves the bytes. `auto` is `linux` where it runs and `node` elsewhere; `io_uring` is `linux` where
+ * the kernel does not allow it.
  *
  * @since 0.2.0
  * @category models
@@ -130,7 +130,7 @@ export const table = {
     "BACKENDS",
     "a fixed list in place of an Operator; names are resolved again on each DISCOVERY_INTERVAL",
   ),
-  /** Undefined when nobody may steer. */
+  /** Undefined if steering is off. */
   adminToken: Kinds.token(
     "ADMIN_TOKEN",
     "the bearer token with which backends may be drained, disabled and enabled; unset, nobody may; never logged",
@@ -220,7 +220,7 @@ export const table = {
     "which connections are logged when they are over: none, those that did not end in order, or all",
     ["off", "errors", "all"],
   ),
-  /** Undefined where nobody is introduced. */
+  /** Undefined if no peer sends a PROXY header. */
   proxyProtocolFrom: Kinds.cidrs(
     "PROXY_PROTOCOL_FROM",
     "where connections come from that must begin with a PROXY header, version 1 or 2: balancers in front of this one; the client that it names is the client for lists, limits, ip-hash, the log and the metrics",
@@ -236,12 +236,12 @@ export const table = {
     "5s",
     "how long a PROXY header may take to arrive",
   ),
-  /** Undefined where everybody may come who is not denied. */
+  /** Undefined if all clients are allowed that are not denied. */
   allowClients: Kinds.cidrs(
     "ALLOW_CLIENTS",
     "the only clients that are served: all others are reset before a backend is chosen",
   ),
-  /** Undefined where nobody is denied. */
+  /** Undefined if no client is denied. */
   denyClients: Kinds.cidrs(
     "DENY_CLIENTS",
     "clients that are reset before a backend is chosen, those of ALLOW_CLIENTS too",
@@ -457,8 +457,9 @@ const conflicts: ReadonlyArray<Conflict> = [
 ];
 
 /**
- * The settings as an effect `Config`, to be combined with others of a program, nested or read from any `ConfigProvider`.
- * An invalid value is an error; use {@link settings} for messages that name the variables as the user wrote them.
+ * The settings as an effect `Config`, to be combined with others of a program, nested or read from any
+ * `ConfigProvider`. An invalid value is an error; use {@link settings} for messages that name the variables as the user
+ * wrote them.
  *
  * @since 0.2.0
  * @category config

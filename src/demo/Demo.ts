@@ -84,7 +84,7 @@ const say = (text: string): Effect.Effect<void> =>
     Console.log(`${new Date(now).toTimeString().slice(0, 8)}  ${text}`),
   );
 
-/** Waits until the balancer knows a backend to be up or down; answers how long it took, and why. */
+/** Waits until the balancer knows a backend to be up or down; returns how long it took, and why. */
 const noticed = (
   events: Stream.Stream<PoolEvent>,
   tag: "Up" | "Down",

@@ -17,7 +17,7 @@ export class ServerError extends Data.TaggedError("ServerError")<{
 }
 
 /**
- * Serves until the scope closes, which also ends the connections that are open. Answers the port in use.
+ * Serves until the scope closes, which also ends the connections that are open. Returns the port in use.
  * Port 0 is any free one.
  */
 export const serve = (

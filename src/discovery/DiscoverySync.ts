@@ -110,7 +110,7 @@ export const longestBackoff = Duration.seconds(30);
 const mostShown = 500;
 
 /**
- * How long to wait before the next poll, in milliseconds, after so many failures in a row. `random` is from 0 to 1.
+ * How long to wait before the next poll, in milliseconds, after `failures` failures in a row. `random` is from 0 to 1.
  * After a success it is the interval, a tenth more or less. After failures it doubles each time, up to
  * {@link longestBackoff}, and is shortened by up to a fifth: balancers that lost one Operator together do not come back
  * together.
@@ -149,7 +149,7 @@ const anyUsable = function* (instances: ReadonlyArray<Instance>): Generator<void
   return false;
 };
 
-/** An answer that lists nothing because nothing in it can be used is no empty list. */
+/** A response without usable entries, but with entries, does not count as an empty list. */
 const checked = (source: string, { instances, skipped }: Answer): Effect.Effect<void, DiscoveryError> =>
   Effect.flatMap(TimeSlices.run(anyUsable(instances)), (usable) => {
     const malformed = skipped.find((each) => each.malformed);
@@ -312,7 +312,7 @@ export const make = (
             ),
             Effect.forkScoped,
           );
-          // The newest list counts: where they come faster than they are taken over, those between are left out.
+          // Only the newest list counts: if lists arrive faster than they are applied, those between are skipped.
           yield* Stream.buffer(pushed, { capacity: 1, strategy: "sliding" }).pipe(
             Stream.runForEach((answer) => Effect.zipRight(Fiber.interrupt(overdue), onAnswer(answer, true))),
           );
@@ -325,7 +325,7 @@ export const make = (
 
     const once = (changes === undefined ? poll : follow(changes)).pipe(
       Effect.catchAll(onError),
-      // An interruption of this very fiber goes on behind this; one that the implementation made is a defect.
+      // Our own interruption propagates; an interruption raised by the implementation is treated as a defect.
       Effect.catchAllCause(onDefect),
     );
 

@@ -43,12 +43,12 @@ export type Problem =
 /** Stands for an entry that is longer than is accepted. */
 export const oversized: unique symbol = Symbol("oversized");
 
-/** A step ends after so many bytes. */
+/** A step ends after this many bytes. */
 const stepBytes = 8 * 1024;
-/** A step ends after so many entries. */
+/** A step ends after this many entries. */
 const stepEntries = 64;
 
-/** What is no list is collected up to this length, to see whether it is `null`. */
+/** A text that is not a list is collected up to this length, to recognize `null`. */
 const mostOther = 1024;
 
 const tab = 0x09;
@@ -63,13 +63,13 @@ const closeList = 0x5d;
 const openObject = 0x7b;
 const closeObject = 0x7d;
 
-/** Begins texts of some programs, and is no part of them. */
+/** A byte order mark, with which some programs begin a text. It is skipped. */
 const byteOrderMark = [0xef, 0xbb, 0xbf] as const;
 
 const isSpace = (byte: number): boolean =>
   byte === space || byte === lineFeed || byte === carriageReturn || byte === tab;
 
-/** Where the first byte stands that is no space; the length where there is none. */
+/** The index of the first byte that is not a space; the length if there is none. */
 const skipSpaces = (bytes: Uint8Array): number => {
   let at = 0;
   while (at < bytes.length && isSpace(bytes[at] ?? 0)) at++;
@@ -77,7 +77,9 @@ const skipSpaces = (bytes: Uint8Array): number => {
 };
 
 export class JsonList {
-  /** What the scan has reached: nothing but spaces yet, the list, a value that is no list, or what follows the list. */
+  /**
+   * What the scan has reached: nothing but spaces yet, the list, a value that is not a list, or what follows the list.
+   */
   #phase: "before" | "list" | "other" | "after" = "before";
   #problem: Problem | undefined;
   #bytes = 0;
@@ -105,7 +107,7 @@ export class JsonList {
     return this.#bytes;
   }
 
-  /** Takes the next piece of the text, and yields between steps. Answers a problem once no more is to be read. */
+  /** Takes the next piece of the text, and yields between steps. Returns a problem once no more is to be read. */
   *push(piece: Uint8Array): Generator<void, Problem | undefined> {
     let at = 0;
     while (at < piece.length && this.#problem === undefined) {
@@ -123,7 +125,7 @@ export class JsonList {
     return this.#problem;
   }
 
-  /** The text has ended. Answers what is wrong with it. */
+  /** The text has ended. Returns what is wrong with it. */
   end(): Problem | undefined {
     if (this.#problem !== undefined || this.#phase === "after") return this.#problem;
     if (this.#phase !== "other") return "not-json";
@@ -136,7 +138,7 @@ export class JsonList {
     this.#parts = [];
   }
 
-  /** Answers how many bytes it took: all, unless there were many entries in them. */
+  /** Returns how many bytes it consumed: all, unless there were many entries in them. */
   #take(slice: Uint8Array): number {
     switch (this.#phase) {
       case "before":

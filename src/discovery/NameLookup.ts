@@ -1,8 +1,8 @@
 /**
  * Looks up host names without a thread that may hang: in the hosts file, and by asking name servers with c-ares. The
- * system's own look-up (getaddrinfo) holds a thread of libuv's pool for as long as a name server is silent, and with two
- * such names nothing else is looked up. It is asked only where nsswitch.conf names other sources, for what was not found
- * before, and for one name at a time.
+ * system's own look-up (getaddrinfo) holds a thread of libuv's pool for as long as a name server is silent, and with
+ * two such names nothing else is looked up. It is asked only where nsswitch.conf names other sources, for what was not
+ * found before, and for one name at a time.
  */
 import { lookup, Resolver } from "node:dns/promises";
 import { readFile } from "node:fs/promises";
@@ -23,7 +23,7 @@ export class LookupError extends Data.TaggedError("LookupError")<{
 }> {}
 
 /**
- * Answers every IP address of a name, in text.
+ * Returns every IP address of a name, in text.
  *
  * @since 0.2.0
  * @category models
@@ -68,7 +68,7 @@ const makeResolver = ({ attempts, servers, timeoutMillis }: ResolverFiles.Resolv
   try {
     if (servers.length > 0) resolver.setServers(servers);
   } catch {
-    // The file names something that is no address: c-ares reads it in its own way then.
+    // The file has an entry that is not an address: c-ares reads it in its own way then.
   }
   return resolver;
 };

@@ -37,7 +37,7 @@ type Fields = Readonly<Record<string, unknown>>;
 const isObject = (entry: unknown): entry is Fields =>
   typeof entry === "object" && entry !== null && !Array.isArray(entry);
 
-/** Why an entry is no backend. */
+/** Why an entry cannot be a backend. */
 interface Refusal {
   readonly why: string;
   readonly malformed: boolean;

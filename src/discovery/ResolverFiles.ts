@@ -13,7 +13,7 @@ export interface ResolverConfig {
   readonly servers: ReadonlyArray<string>;
   /** Domains in which a name is looked for. */
   readonly search: ReadonlyArray<string>;
-  /** A name with at least so many dots is asked for as it stands first. */
+  /** A name with at least this many dots is first queried as it is. */
   readonly ndots: number;
   /** How long the first try may take, in milliseconds. */
   readonly timeoutMillis: number;

@@ -41,13 +41,13 @@ export type { LookupError, NameLookup } from "./NameLookup.js";
  */
 export interface Options {
   /**
-   * Where the backends are: IP addresses, or names that stand for all the addresses they have. Weight, limit and role of a
-   * name are those of each of its addresses.
+   * Where the backends are: IP addresses, or names that stand for all the addresses they have. Weight, limit and role
+   * of a name are those of each of its addresses.
    */
   readonly backends: ReadonlyArray<ListedBackend>;
   /**
-   * How long a list waits for the first address of a name; for the other names it waits a second at most. One that takes
-   * longer is looked up on. 3 s unless said otherwise.
+   * How long a list waits for the first address of a name; for the other names it waits a second at most. One that
+   * takes longer is looked up on. 3 s unless said otherwise.
    */
   readonly timeout?: Duration.DurationInput;
   /** How names are looked up; as this host is set up, unless something else is given. */

@@ -1,6 +1,6 @@
 /**
- * Health checking: at every interval each backend's address is probed, which is to ask whether its port can be connected
- * to. How many results it takes to believe a backend up or down is decided by the pool (see backend/Health).
+ * Health checking: at every interval each backend's address is probed, which is to ask whether its port can be
+ * connected to. How many results it takes to believe a backend up or down is decided by the pool (see backend/Health).
  *
  * @example
  * ```ts
@@ -101,8 +101,8 @@ const byAddress = function* (pool: Pool.Pool): Generator<void, ReadonlyMap<strin
 };
 
 /**
- * Whether a connection to the address can be made. A failure that {@link isLocal} says nothing about the backend: this host
- * could not even try, as it is out of descriptors or memory, or of free ports towards that address.
+ * Whether a connection to the address can be made. A failure that {@link isLocal} says nothing about the backend: this
+ * host could not even try, as it is out of descriptors or memory, or of free ports towards that address.
  *
  * @since 0.2.0
  * @category getters
@@ -129,8 +129,8 @@ const checked = (options: Options) =>
   });
 
 /**
- * Builds the checker. Its scope owns the fibers. An address is probed at once when a backend there is new; of a long list so
- * many at a time as `concurrency` says.
+ * Builds the checker. Its scope owns the fibers. An address is probed at once when a backend there is new; of a long
+ * list so many at a time as `concurrency` says.
  *
  * @since 0.2.0
  * @category constructors
@@ -273,7 +273,7 @@ export const make = (
       Effect.forkScoped,
     );
 
-    // Those that a new listener may be itself are looked at once more, at once.
+    // Re-probe now the backends whose port matches a new listener (they may be ourselves).
     yield* registry.listeners.changes.pipe(
       Stream.runForEach((listeners) => {
         const ports = new Set(listeners.map(({ port }) => port));

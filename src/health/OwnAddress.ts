@@ -2,9 +2,9 @@
  * Whether a backend's address is one that this balancer listens to clients at: a connection to it would be accepted,
  * connected to a backend, accepted, and so on.
  *
- * It is so where the port is a listener's and the listener takes connections for that address: the bound address itself,
- * or, bound to every address (`0.0.0.0`, `::`), any that the kernel routes as local. To be able to bind an address is not
- * enough: with ip_nonlocal_bind every address can be bound.
+ * It is so where the port is a listener's and the listener takes connections for that address: the bound address
+ * itself, or, bound to every address (`0.0.0.0`, `::`), any that the kernel routes as local. To be able to bind an
+ * address is not enough: with ip_nonlocal_bind every address can be bound.
  */
 import { isIPv4, SocketAddress as Parsed } from "node:net";
 import { Effect } from "effect";

@@ -25,7 +25,7 @@ export const functionsOf = (koffi: Koffi) => {
   const call = (prototype: string) => library.func(prototype) as (...args: ReadonlyArray<number>) => number;
   // A failure without an errno is one that something overwrote; a call that is tried again says what it was.
   const failed = (): number => -(koffi.errno() || constants.errno.EAGAIN);
-  /** What a call answered, or its errno, negated. */
+  /** The result of a call, or its errno, negated. */
   const checked = (result: number): number => (result < 0 ? failed() : result);
   return { library, call, failed, checked };
 };

@@ -24,7 +24,7 @@ export const addressOf = (name: string): Uint8Array | undefined => {
   return address;
 };
 
-/** Each call answers what the C library does, or a negated errno. */
+/** Each call returns the C library's result, or a negated errno. */
 export interface UnixDatagrams {
   /** A socket, close-on-exec. */
   readonly socket: () => number;

@@ -38,7 +38,7 @@ export const contentTypes: Readonly<Record<Format, string>> = {
   openmetrics: "application/openmetrics-text; version=1.0.0; charset=utf-8",
 };
 
-/** OpenMetrics for whoever accepts it (Prometheus does, and prefers it), and the older format for everybody else. */
+/** OpenMetrics for clients that accept it (Prometheus prefers it), and the older format for all others. */
 export const formatFor = (accept: string | undefined): Format =>
   /application\/openmetrics-text(?![^,]*;\s*q=0(?:\.0*)?\s*(?:,|;|$))/i.test(accept ?? "")
     ? "openmetrics"
@@ -47,7 +47,7 @@ export const formatFor = (accept: string | undefined): Format =>
 /** How many lines are written in one step, but for those of one series. */
 export const linesPerStep = 50;
 
-/** A family's text is encoded when it has so many characters: a piece is neither tiny nor long to send. */
+/** A family's text is encoded when it has this many characters, so that a piece is neither tiny nor slow to send. */
 const charactersInAPiece = 16 * 1024;
 
 /** How many lines a series has. */
@@ -82,8 +82,8 @@ class Section {
 const encoder = new TextEncoder();
 
 /**
- * The text in UTF-8, in pieces: families in the order of the catalogue, those without a series left out. It yields after
- * each {@link linesPerStep} lines, and takes the series as it goes: they may be computed one after the other.
+ * The text in UTF-8, in pieces: families in the order of the catalogue, those without a series left out. It yields
+ * after each {@link linesPerStep} lines, and takes the series as it goes: they may be computed one after the other.
  */
 export function* render(all: Iterable<Series>, format: Format): Generator<void, ReadonlyArray<Uint8Array>> {
   const byName = new Map(families.map((family) => [family.name, family]));

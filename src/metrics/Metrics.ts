@@ -35,7 +35,8 @@ export class Metrics extends Context.Tag("zeitwork-load-balancer/Metrics")<Metri
 
 /**
  * Metrics of their own. They are read from `/metrics`, sent by the program's OpenTelemetry, or taken as a snapshot
- * (`series`, and that of each of `backends`). Each call makes a layer of its own, so that two of them never share a count.
+ * (`series`, and that of each of `backends`). Each call makes a layer of its own, so that two of them never share a
+ * count.
  *
  * @since 0.2.0
  * @category layers
@@ -43,9 +44,9 @@ export class Metrics extends Context.Tag("zeitwork-load-balancer/Metrics")<Metri
 export const layer = (): Layer.Layer<Metrics> => Layer.sync(Metrics, () => new Recorder());
 
 /**
- * The same, and each update also goes to Effect's own metrics, which the exporter of a program reads (`Metric.snapshot`,
- * `@effect/opentelemetry`). Series of backends that are gone stay there: Effect's registry forgets nothing. Use it where
- * the set of backends is small.
+ * The same, and each update also goes to Effect's own metrics, which the exporter of a program reads
+ * (`Metric.snapshot`, `@effect/opentelemetry`). Series of backends that are gone stay there: Effect's registry forgets
+ * nothing. Use it where the set of backends is small.
  *
  * @since 0.2.0
  * @category layers

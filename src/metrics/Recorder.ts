@@ -2,8 +2,8 @@
  * What is recorded while things happen. The series of a backend go when it does: none stays behind.
  *
  * Recording is synchronous and costs some tens of nanoseconds: it happens on the connection path. A backend's recorder
- * takes about a microsecond to make, so that a list of thousands holds up no connection. Whatever can be read off the pool
- * or the open sessions at any time (who is up, how many connections are open) is not recorded here.
+ * takes about a microsecond to make, so that a list of thousands holds up no connection. Whatever can be read off the
+ * pool or the open sessions at any time (which backends are up, how many connections are open) is not recorded here.
  */
 import { format, type SocketAddress } from "../net/SocketAddress.js";
 import {
@@ -121,7 +121,7 @@ export class BackendRecorder {
     return { received: this.#received, sent: this.#sent };
   }
 
-  /** A connection was assigned to it, which now has so many. */
+  /** A connection was assigned to it; `connections` is how many it has now. */
   assigned(connections: number): void {
     if (connections > this.#peak) this.#peak = connections;
   }
@@ -139,7 +139,7 @@ export class BackendRecorder {
     this.#redispatches.add(1);
   }
 
-  /** A connection to it has ended, and carried so much. */
+  /** A connection to it has ended; the arguments are the bytes it carried. */
   carried(received: number, sent: number): void {
     this.#received += received;
     this.#sent += sent;
@@ -273,7 +273,7 @@ export class Recorder {
     if (result === "success") this.#listedAt = at;
   }
 
-  /** Somebody asked for steering without the right token. */
+  /** A steering request without the right token was refused. */
   steeringRefused(): void {
     this.#steeringRefused.add(1);
   }

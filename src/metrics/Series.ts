@@ -92,7 +92,9 @@ export class CounterFamily<Value extends string> {
   ) {}
 }
 
-/** The counters of one family that differ in some labels: those of known values from the beginning, others as they come. */
+/**
+ * The counters of one family that differ in some labels: those of known values from the beginning, others as they come.
+ */
 export class Counters<Value extends string> {
   /** There once something was counted: thousands of backends have counted nothing yet. */
   #counts: Map<Value, number> | undefined;

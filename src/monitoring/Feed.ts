@@ -1,8 +1,8 @@
 /**
  * Server-sent events: what happens, and the status as it changes, for those who watch.
  *
- * A viewer has no buffer of its own. When it takes the next message, it gets the change since its last one, or, where it
- * is further behind, the whole status of now; all viewers share the bytes.
+ * A viewer has no buffer of its own. When it takes the next message, it gets the change since its last one, or, where
+ * it is further behind, the whole status of now; all viewers share the bytes.
  *
  * https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
@@ -125,8 +125,8 @@ export class Feed extends Context.Tag("zeitwork-load-balancer/Feed")<
     /** The JSON of everything a person on call may want to know, now. */
     readonly status: Effect.Effect<Rendering.Rendering>;
     /**
-     * The stream of one viewer: `history`, the last events and `status`, then each `event` and, twice a second, `change`;
-     * `status` again where it has missed a change. It ends with {@link end}.
+     * The stream of one viewer: `history`, the last events and `status`, then each `event` and, twice a second,
+     * `change`; `status` again where it has missed a change. It ends with {@link end}.
      */
     readonly messages: Stream.Stream<Uint8Array>;
     /** Ends every viewer's stream: the server is about to stop. The end of the scope does the same. */

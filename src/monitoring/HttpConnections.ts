@@ -1,6 +1,6 @@
 /**
- * The connections of the monitoring server, and which of them goes when places run out: those without a complete request
- * first, then those that do not read their answer, then the oldest. So a new request always finds a place.
+ * The connections of the monitoring server, and which of them goes when places run out: those without a complete
+ * request first, then those that do not read their answer, then the oldest. So a new request always finds a place.
  *
  * A connection is *arriving* until something was read from it: its request may be on its way. It goes after all others
  * but those with a short answer.
@@ -50,8 +50,8 @@ export class HttpConnections<Connection> {
   }
 
   /**
-   * A complete request came over it, and the one before has been answered. One with a short answer, such as of health, is
-   * closed after all others.
+   * A complete request came over it, and the one before has been answered. One with a short answer, such as of health,
+   * is closed after all others.
    */
   requested(connection: Connection, short = false): void {
     if (short) this.#short.add(connection);

@@ -31,7 +31,7 @@ export interface Options {
   readonly limits?: Limits;
   /**
    * Has the kernel keep back each connection of a listening socket, named by its descriptor, until its first bytes have
-   * come, for so many milliseconds: what a transport may have under the same name. Without it, a burst of more
+   * come, for this many milliseconds: what a transport may have under the same name. Without it, a burst of more
    * connections than there are places can close some before their requests have come.
    */
   readonly deferAccept?: ((descriptor: number, millis: number) => void) | undefined;
@@ -42,11 +42,12 @@ const largestHeader = 8 * 1024;
 /** A request's body, in bytes: a larger one is refused. Where nobody has a use for it, it is read and ignored. */
 export const largestBody = 16 * 1024;
 /**
- * What the kernel may hold until it is accepted; it caps this at net.core.somaxconn. Beyond that it drops who arrives, and
- * that client tries again only after a second, then after three: a burst of viewers must not do that to a probe of health.
+ * What the kernel may hold until it is accepted; it caps this at net.core.somaxconn. Beyond that it drops who arrives,
+ * and that client tries again only after a second, then after three: a burst of viewers must not do that to a probe of
+ * health.
  */
 const backlog = 4096;
-/** How many requests of one connection may wait for the answers to those before them. */
+/** How many requests of one connection may wait for the responses to those before them. */
 const mostAhead = 16;
 /** How long a connection on which nothing was read counts as one whose request is on its way. */
 const arrivalMillis = 1_000;
@@ -56,7 +57,7 @@ const requestMillis = 5_000;
 const silentMillis = 30_000;
 /** How long running requests may go on once the server is closed. */
 const closeMillis = 1_000;
-/** At most one log line about connections that were closed in so long. */
+/** The shortest time between two log lines about closed connections. */
 const logInterval = Duration.seconds(60);
 
 /** Half of the places are for what arrives: thus a burst of new connections closes none that is in use. */
@@ -90,7 +91,9 @@ const refusals: Readonly<Record<string, Refusal>> = {
   ERR_HTTP_REQUEST_TIMEOUT: refused(408, "the request took too long to arrive"),
 };
 
-/** RFC 9112, section 3.2.2: a target that is a whole URI is accepted from every client, not from those of proxies alone. */
+/**
+ * RFC 9112, section 3.2.2: a target that is a whole URI is accepted from every client, not from those of proxies alone.
+ */
 const originForm = (target: string): string => {
   const absolute = /^https?:\/\/[^/?#]*([^#]*)/i.exec(target);
   if (absolute === null) return target;
@@ -145,7 +148,7 @@ const refuseSocket = (socket: Duplex, { error, status }: Refusal, more = ""): vo
 export const hasBody = (headers: Readonly<Record<string, unknown>>): boolean =>
   headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
 
-/** Reads the body of a request to its end and forgets it, then calls back; or answers that it is too large. */
+/** Reads the body of a request to its end and forgets it, then calls back; or responds that it is too large. */
 const withoutBody = (
   request: Http.IncomingMessage,
   response: Http.ServerResponse,
@@ -162,8 +165,9 @@ const withoutBody = (
 };
 
 /**
- * The same for one whose body has a use: it calls back when all of it has come, and whoever reads the request then gets it
- * from its beginning. A handler that read by itself would be under way, and hold its place, for as long as the client sends.
+ * The same for one whose body has a use: it calls back when all of it has come, and whoever reads the request then gets
+ * it from its beginning. A handler that read by itself would be under way, and hold its place, for as long as the
+ * client sends.
  */
 const withBody = (request: Http.IncomingMessage, response: Http.ServerResponse, then: () => void): void => {
   const chunks: Array<Buffer> = [];
@@ -191,8 +195,8 @@ const withBody = (request: Http.IncomingMessage, response: Http.ServerResponse, 
 };
 
 /**
- * Has the requests of a connection answered one after the other. Node hands over all that a client sends without waiting
- * for answers: a stream of events without end, for each of the hundreds of requests that fit into one packet.
+ * Handles the requests of a connection one after the other. Node hands over all pipelined requests at once: without
+ * this, hundreds of requests in one packet could each start an endless stream of events.
  */
 const inTurn = (): ((listener: Http.RequestListener) => Http.RequestListener) => {
   /** Of each connection with an answer under way. */
@@ -356,7 +360,7 @@ const listen = (
   );
 
 /**
- * Listens until its scope closes, and answers where: the port in use where port 0 was asked for. At the end, after
+ * Listens until its scope closes, and returns where: the port in use where port 0 was asked for. At the end, after
  * `beforeClose`, it stops listening, and resets what has not ended a second later: an idle connection, a half-sent
  * request or an answer without end must not hold up the end of the program.
  */

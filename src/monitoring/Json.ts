@@ -1,6 +1,6 @@
 /**
  * JSON of long lists, in steps: a thousand backends are a third of a megabyte. Each function yields between two steps,
- * and answers the text in UTF-8, in pieces. The items are taken one by one, and may be computed as they are.
+ * and returns the text in UTF-8, in pieces. The items are taken one by one, and may be computed as they are.
  */
 
 /** How many items are written in one step. */

@@ -1,6 +1,6 @@
 /**
- * Collects the series of `/metrics` and of the OpenTelemetry export: gauges computed from the pool and the open sessions,
- * and the recorded metrics.
+ * Collects the series of `/metrics` and of the OpenTelemetry export: gauges computed from the pool and the open
+ * sessions, and the recorded metrics.
  */
 import type { IntervalHistogram } from "node:perf_hooks";
 import { type Backend, since } from "../backend/Backend.js";
@@ -45,8 +45,8 @@ export const ofBackend = (
 };
 
 /**
- * All series there are, at a monotonic time in milliseconds. Those of a backend are computed when they are asked for: for
- * a thousand of them that takes longer than connections may wait.
+ * All series there are, at a monotonic time in milliseconds. Those of a backend are computed when they are asked for:
+ * for a thousand of them that takes longer than connections may wait.
  */
 export function* everything(
   sources: Sources,

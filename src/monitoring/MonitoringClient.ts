@@ -59,8 +59,8 @@ export type EventsError = HttpClientError | ParseResult.ParseError;
 /** What comes beside the functions of the endpoints. */
 interface Events {
   /**
-   * The messages of `GET /events`, until monitoring ends them. It does not reconnect: repeat it with a schedule where that
-   * is wanted. Messages of other kinds, from a later version, are left out.
+   * The messages of `GET /events`, until monitoring ends them. It does not reconnect: repeat it with a schedule where
+   * that is wanted. Messages of other kinds, from a later version, are left out.
    */
   readonly messages: Stream.Stream<Message, EventsError>;
   /** The status of each moment, about twice a second: the changes are applied to it. */

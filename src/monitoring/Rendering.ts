@@ -16,7 +16,7 @@ export interface Pieces {
 
 /** A text in UTF-8. */
 export interface Rendering extends Pieces {
-  /** The same compressed, made once and only where somebody asks for it. */
+  /** The same compressed, made once and only on request. */
   readonly compressed: Effect.Effect<Pieces>;
 }
 
@@ -42,14 +42,14 @@ const leastCompressed = 1_024;
 /** A rendering of these pieces. */
 export const make = (pieces: ReadonlyArray<Uint8Array>): Effect.Effect<Rendering> =>
   Effect.map(
-    // Others may wait for it as well.
+    // Other requests may wait for it too.
     Effect.cached(Effect.uninterruptible(Effect.promise(() => compress(pieces)))),
     (compressed) => ({ ...measured(pieces), compressed }),
   );
 
 /**
- * The pieces one after the other, with a turn of the event loop before each: a client that reads quickly would take them all
- * in one turn, and megabytes are long to write.
+ * The pieces one by one, with a turn of the event loop before each: otherwise all would be written in one turn for a
+ * client that reads quickly, and writing megabytes takes long.
  */
 export const stream = ({ pieces }: Pieces): Stream.Stream<Uint8Array> =>
   Stream.mapEffect(Stream.rechunk(Stream.fromIterable(pieces), 1), (piece) =>
@@ -62,8 +62,8 @@ export const isCompressed = ({ bytes }: Rendering, acceptEncoding: string | unde
   /(?:^|,)\s*(?:gzip|x-gzip)\s*(?:;\s*q=(?!0(?:\.0*)?\s*(?:,|$))[^,]*)?(?:,|$)/i.test(acceptEncoding ?? "");
 
 /**
- * Shares what an effect makes among all who ask before it begins. While it runs, those who ask wait for the next run: what
- * they get is never older than their question. An asker that goes away ends nothing.
+ * Coalesces concurrent requests; one arriving during a run joins the next run, so that its result is never older than
+ * the request. Interrupting a caller does not cancel it.
  */
 export const shared = <A>(render: Effect.Effect<A>): Effect.Effect<Effect.Effect<A>, never, Scope.Scope> =>
   Effect.map(Effect.scope, (scope) => {

@@ -1,5 +1,5 @@
 /**
- * Who may steer: who sends the admin token. Wrong tokens are counted, logged and answered slowly.
+ * Authorizes steering by the admin token. Wrong tokens are counted, logged and refused after a delay.
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest";
@@ -11,10 +11,10 @@ import { Metrics } from "../metrics/Metrics.js";
 import * as IpAddress from "../net/IpAddress.js";
 import { Steering, SteeringOff, Unauthorized } from "./Api.js";
 
-/** How long a wrong token waits for its answer, so that nobody tries many. */
+/** The delay before a wrong token is refused, against guessing. */
 export const wrongTokenDelay = Duration.seconds(1);
 
-/** At most one log line about wrong tokens in so long. */
+/** The shortest time between two log lines about wrong tokens. */
 const logInterval = Duration.seconds(5);
 
 // Digests are of one length, so that comparing them tells nothing of the token, its length included.
@@ -43,7 +43,7 @@ const unauthorized = Effect.suspend(
     }),
 );
 
-/** Lets those steer who send this token; without one nobody may. Fails when it is too short to be a secret. */
+/** Steering requires this token; without one, steering is off. Fails if the token is too short. */
 export const layer = (
   token: Redacted.Redacted | undefined,
 ): Layer.Layer<Steering, InvalidOption.InvalidOption, Metrics> =>

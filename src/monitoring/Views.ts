@@ -1,5 +1,6 @@
 /**
- * The pool, what was recorded and who is open, as monitoring shows them. Pure.
+ * Views of the pool, the recorded metrics and the open sessions, as the monitoring API returns them. Pure, except for
+ * the uptime of the process.
  */
 import { type Backend, since } from "../backend/Backend.js";
 import * as Pool from "../backend/Pool.js";

@@ -43,8 +43,9 @@ export class AddressReader {
   readonly #groups = new Uint16Array(8);
 
   /**
-   * Which family the text's address is of; undefined where it is none. An IPv4-mapped IPv6 address is IPv4, and a zone is
-   * left out. It is lenient where `isIP` of Node is strict: its texts come from the operating system, or were checked.
+   * Which family the text's address is of; undefined where it is none. An IPv4-mapped IPv6 address is IPv4, and a zone
+   * is left out. It is lenient where `isIP` of Node is strict: its texts come from the operating system, or were
+   * checked.
    */
   read(text: string): 4 | 6 | undefined {
     const { words } = this;

@@ -1,6 +1,6 @@
 /**
- * Bytes that one connection has carried so far. The transport adds to them as it reads; whoever gave them to it may read
- * them at any time.
+ * Bytes that one connection has carried so far. The transport adds to them as it reads; the caller may read them at any
+ * time.
  *
  * @example
  * ```ts
@@ -17,6 +17,6 @@ export interface ByteCounts {
   received: number;
   /** To clients. */
   sent: number;
-  /** One side has sent FIN, and the other has not, or not yet. Set once, and of no meaning once the connection is over. */
+  /** One side has sent FIN. Set once; of no meaning after the connection has ended. */
   halfClosed?: boolean;
 }

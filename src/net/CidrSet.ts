@@ -1,8 +1,8 @@
 /**
- * A set of IP addresses that is given by addresses and CIDRs (RFC 4632, RFC 4291 section 2.3): who is on a list.
+ * A set of IP addresses, given as addresses and CIDRs (RFC 4632, RFC 4291 section 2.3).
  *
- * An IPv4-mapped IPv6 address is the IPv4 address that it carries, in the set and where it is looked for. So `::/0` is every
- * IPv6 address and no IPv4 address, and `0.0.0.0/0` the reverse.
+ * An IPv4-mapped IPv6 address counts as its IPv4 address, in the set and in a lookup. So `::/0` is every IPv6 address
+ * and no IPv4 address, and `0.0.0.0/0` the reverse.
  *
  * @example
  * ```ts
@@ -46,8 +46,8 @@ const textOf = (family: 4 | 6, address: bigint): string => {
 };
 
 /**
- * Reads an address or a CIDR: `192.0.2.7`, `10.0.0.0/8`, `2001:db8::/32`. Answers what is wrong, in words that can end a
- * sentence, when the text is neither. Bits beyond the prefix have to be 0.
+ * Reads an address or a CIDR: `192.0.2.7`, `10.0.0.0/8`, `2001:db8::/32`. Returns what is wrong, in words that can end
+ * a sentence, when the text is neither. Bits beyond the prefix have to be 0.
  *
  * @since 0.2.0
  * @category constructors
@@ -93,7 +93,7 @@ const joined = (cidrs: ReadonlyArray<Cidr>): ReadonlyArray<readonly [bigint, big
   return ranges;
 };
 
-/** Disjoint ranges in order, of addresses of so many words, to be searched by halves. */
+/** Disjoint sorted ranges of addresses, each of a fixed number of 32-bit words, for binary search. */
 class Ranges {
   readonly #firsts: Uint32Array;
   readonly #lasts: Uint32Array;
@@ -159,7 +159,7 @@ export class CidrSet {
     this.#inet6 = of(6);
   }
 
-  /** Whether an address is in it. A text that is no address is not; a zone is left out. */
+  /** Whether an address is in it. False for a text that is not an address; a zone is ignored. */
   has(host: string): boolean {
     const reader = this.#reader;
     const family = reader.read(host);
@@ -171,8 +171,8 @@ export class CidrSet {
 const mostWrongs = 10;
 
 /**
- * Reads entries, each with where it stands, as a message names it. Answers what is wrong with them where any is, in words
- * that can end a sentence. An entry may be there twice.
+ * Reads entries, each with where it stands, as a message names it. Returns what is wrong with them where any is, in
+ * words that can end a sentence. An entry may be there twice.
  *
  * @internal
  */
@@ -193,7 +193,7 @@ export const fromEntries = (
 };
 
 /**
- * Reads addresses and CIDRs that are separated by commas. Answers what is wrong, in words that can end a sentence, when
+ * Reads addresses and CIDRs that are separated by commas. Returns what is wrong, in words that can end a sentence, when
  * the text is something else.
  *
  * @since 0.2.0

@@ -1,6 +1,7 @@
 /**
  * What a data thread is doing: `orders` of the main thread (a connection begins, or is cut), what is due by time
- * (`timers`), or what has come from clients and backends (`relaying`); or it is `waiting` in the kernel for one of these.
+ * (`timers`), or what has come from clients and backends (`relaying`); or it is `waiting` in the kernel for one of
+ * these.
  *
  * @since 0.2.0
  * @category models
@@ -33,7 +34,10 @@ export interface DataThreadStatus {
   readonly phase: DataThreadPhase;
   /** False from when it has taken no turn of its loop for five seconds until it takes one. */
   readonly responsive: boolean;
-  /** For how long it has taken none, in seconds, by a look once a second; times do not count in which the process stood still. */
+  /**
+   * For how long it has taken none, in seconds, by a look once a second; times do not count in which the process stood
+   * still.
+   */
   readonly silentSeconds: number;
   /** How often it was found not to be responsive. */
   readonly silences: number;

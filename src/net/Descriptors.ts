@@ -1,6 +1,6 @@
 /**
- * The descriptors of this process: how many it may open, and who may take them. Linux has the figures in /proc; elsewhere
- * they are not known.
+ * The descriptors of this process: how many it may open, and who may take them. Linux has the figures in /proc;
+ * elsewhere they are not known.
  */
 import { readdirSync, readFileSync } from "node:fs";
 

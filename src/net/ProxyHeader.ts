@@ -8,19 +8,21 @@ import { AddressReader } from "./AddressReader.js";
 import { canonical } from "./IpAddress.js";
 import type { SocketAddress } from "./SocketAddress.js";
 
-/** A line of version 1 has at most so many bytes, its end included. */
+/** The most bytes of a version 1 line, with its line end. */
 const longestLine = 107;
 
-/** What a header may take in all, in bytes: that of version 2 says its own length, up to 64 KiB. */
+/** The most bytes of a header that is accepted: one of version 2 states its own length, up to 64 KiB. */
 export const longestHeader = 4_096;
 
 /** What a header says. */
 export interface ProxyHeader {
-  /** The client, and the address that it connected to; undefined where the header names none: the peer speaks for itself. */
+  /**
+   * The client, and the address it connected to; undefined if the header has none: the connection is the peer's own.
+   */
   readonly addresses: { readonly source: SocketAddress; readonly destination: SocketAddress } | undefined;
 }
 
-/** What is wrong with it, in words that can end a sentence. */
+/** What is wrong with it, as the end of a sentence. */
 export interface Wrong {
   readonly wrong: string;
 }
@@ -195,8 +197,8 @@ const nobody: Readonly<Record<Version, Uint8Array>> = {
 export const unknown = (version: Version): Uint8Array => nobody[version];
 
 /**
- * A header that names the client, and the address that it connected to; one that names nobody where either is not known.
- * Addresses of two families are both written in IPv6.
+ * A header that names the client, and the address that it connected to; one that names nobody where either is not
+ * known. Addresses of two families are both written in IPv6.
  */
 export const encode = (
   version: Version,

@@ -74,7 +74,7 @@ export const isHostName = (host: string): boolean => {
 
 /**
  * Reads `host:port` or `[v6]:port`. The port is 1 to 65535.
- * Answers what is wrong, in words that can end a sentence, when the text is neither.
+ * Returns what is wrong, in words that can end a sentence, when the text is neither.
  *
  * @example
  * ```ts

@@ -1,6 +1,6 @@
 /**
- * How many processors this process may keep busy: those that it may run on (affinity), and no more than its control groups
- * allow it in time. A group's quota of 1.5 processors counts as one.
+ * How many processors this process may keep busy: those that it may run on (affinity), and no more than its control
+ * groups allow it in time. A group's quota of 1.5 processors counts as one.
  */
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";

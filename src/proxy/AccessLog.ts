@@ -32,7 +32,7 @@ export const make = (
   if (mode === "off") return () => undefined;
   const line = (record: ConnectionRecord) =>
     Effect.annotateLogs(Effect.logInfo("connection"), fields(record));
-  // Who is turned away is no error, and may come thousands of times a second: another line adds them up.
+  // A client that is turned away is not an error, and may come thousands of times a second: `DenialTally` logs a sum.
   return mode === "all"
     ? line
     : (record) => (isClean(record) || isDenial(record.by) ? undefined : line(record));

@@ -1,7 +1,7 @@
 /**
- * Who may come: lists of clients, and limits for each of them. It comes before anything that costs something.
+ * Which clients are admitted: lists of clients, and limits for each of them. It is checked before anything expensive.
  *
- * No Effect and no clock: what it answers follows from what it was asked before, and when.
+ * Without Effect and without a clock: each result follows from the calls before it, and their times.
  */
 import type { Rate } from "../config/Settings.js";
 import { AddressReader } from "../net/AddressReader.js";
@@ -18,7 +18,7 @@ export type Denial = keyof typeof denials;
 
 export const isDenial = (by: string): by is Denial => by in denials;
 
-/** Who is one client to the limits: an IPv4 address, or the /64 of an IPv6 one. */
+/** What counts as one client for the limits: an IPv4 address, or the /64 of an IPv6 one. */
 export type ClientKey = number | string;
 
 export class ClientKeys {
@@ -61,7 +61,9 @@ export class ConnectionCounts {
 /** The clients that a table of buckets has at most; the one that was not seen for the longest makes place. */
 export const mostBuckets = 100_000;
 
-/** What a client has left of its rate. The buckets of a table are in the order in which their clients were last seen. */
+/**
+ * What a client has left of its rate. The buckets of a table are in the order in which their clients were last seen.
+ */
 class Bucket {
   older: Bucket | undefined;
   newer: Bucket | undefined;
@@ -70,7 +72,7 @@ class Bucket {
     readonly key: ClientKey,
     /** In the table's units: whole numbers of milliseconds add whole numbers of them, so that nothing is rounded. */
     public credit: number,
-    /** When it had so much, in monotonic milliseconds. */
+    /** The time of this credit, in monotonic milliseconds. */
     public at: number,
   ) {}
 }
@@ -80,7 +82,9 @@ export class TokenBuckets {
   readonly #buckets = new Map<ClientKey, Bucket>();
   #oldest: Bucket | undefined;
   #newest: Bucket | undefined;
-  /** A connection costs the milliseconds of the period, and each of these brings as much as there are connections in it. */
+  /**
+   * A connection costs the milliseconds of the period, and each of these brings as much as there are connections in it.
+   */
   readonly #cost: number;
   readonly #perMillis: number;
 
@@ -191,7 +195,7 @@ export class Admission {
     return undefined;
   }
 
-  /** Whether an address is on the list of those who are denied. */
+  /** Whether an address is on the deny list. */
   denies(host: string): boolean {
     return this.#deny?.has(host) === true;
   }
@@ -202,6 +206,6 @@ export class Admission {
   }
 }
 
-/** Undefined where everybody may come: nothing is asked then. */
+/** Undefined if there are neither lists nor limits: nothing is checked then. */
 export const make = (options: Options): Admission | undefined =>
   Object.values(options).every((value) => value === undefined) ? undefined : new Admission(options);

@@ -1,8 +1,8 @@
 /**
- * Byte counts of the open connections, and who of them is half-closed: a slot of three numbers for each, in typed arrays. The transport writes a slot
- * while it relays; others read it when they ask. Nothing is summed up per chunk.
+ * Per open connection: bytes received, bytes sent, half-closed flag. A slot of three numbers in typed arrays, which the
+ * transport writes while it relays and others read at any time. Nothing is summed up per chunk.
  *
- * There are as many slots as connections were ever open at one time, and a slot is used again and again.
+ * There are as many slots as there were connections open at one time at most; slots are reused.
  */
 import type { ByteCounts } from "../net/ByteCounts.js";
 
@@ -16,7 +16,7 @@ export class ByteSlot implements ByteCounts {
   constructor(
     page: Float64Array,
     index: number,
-    /** Which of the slots it is: no other that is acquired has the same number. */
+    /** Its index. No other acquired slot has the same. */
     readonly place: number,
   ) {
     this.#page = page;

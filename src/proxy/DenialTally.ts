@@ -28,7 +28,7 @@ export class DenialTally {
     readonly intervalMillis: number,
   ) {}
 
-  /** A client is turned away at a monotonic time. Answers what is to be said, if anything is now. */
+  /** Counts a client that was turned away at a monotonic time. Returns a summary if one is due. */
   add(host: string, why: string, now: number): Summary | undefined {
     this.#count += 1;
     this.#why = why;

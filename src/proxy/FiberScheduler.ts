@@ -1,6 +1,6 @@
 /**
- * The scheduler of the session fibers. All fibers that were resumed in one callback of the event loop run right after it,
- * in the order in which they were resumed.
+ * The scheduler of the session fibers. All fibers that were resumed in one callback of the event loop run right after
+ * it, in the order in which they were resumed.
  *
  * Effect's own scheduler keeps a queue for each fiber, and reads before each operation how many the fiber may still do.
  * Session fibers wait twice and do little in between: for them that is a large part of the cost.

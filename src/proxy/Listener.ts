@@ -25,7 +25,7 @@ export interface Options {
 /** What the kernel may hold until it is accepted; the kernel caps it at net.core.somaxconn. */
 const backlog = 4096;
 
-/** At most one line about failed accepts in so long. */
+/** The shortest time between two log lines about failed accepts. */
 const logInterval = Duration.seconds(5);
 
 /** The same about clients that wait for a place, in milliseconds: at the limit that may be how things are. */

@@ -1,6 +1,6 @@
 /**
- * The sessions of one listener: which are open, cutting them, draining them, and the one exit through which each of them
- * ends.
+ * The sessions of one listener: which are open, cutting them, draining them, and the one exit through which each of
+ * them ends.
  */
 import { Cause, Deferred, Duration, Effect, FiberId, type Scope, type Stream } from "effect";
 import * as TimeSlices from "../clock/TimeSlices.js";
@@ -24,7 +24,7 @@ export interface Options {
   readonly sessions: typeof Sessions.Service;
   readonly metrics: typeof Metrics.Service;
   readonly attempts: Attempts;
-  /** Undefined where everybody may come. */
+  /** Undefined if there are neither lists nor limits of clients. */
   readonly admission: Admission | undefined;
   /** Peers whose connections begin with a PROXY header; undefined where there are none. */
   readonly introducedFrom: CidrSet | undefined;
@@ -43,19 +43,19 @@ export interface ListenerSessions {
   readonly open: Effect.Effect<number>;
   readonly phase: Effect.Effect<ListenerPhase>;
   readonly setPhase: (phase: ListenerPhase) => Effect.Effect<void>;
-  /** Serves a client that was accepted, or turns it away. Answers what is left to be done: logging. */
+  /** Serves a client that was accepted, or turns it away. Returns the logging that is left to be done. */
   readonly unsafeServe: (client: Connection) => Effect.Effect<void> | undefined;
-  /** Refuses a client that was accepted: it is reset, and has a record. Answers the same. */
+  /** Refuses a client that was accepted: it is reset, and has a record. Returns the same. */
   readonly unsafeRefuse: (client: Connection, by: Refusal, why: string) => Effect.Effect<void> | undefined;
   /** The open ones, the oldest first. */
   readonly list: Effect.Effect<ReadonlyArray<OpenSession>>;
   /** As `Sessions.ended`, of this listener. */
   readonly ended: Stream.Stream<ConnectionRecord>;
-  /** Resets the sessions for which this answers a reason. Each open one is asked about, in slices. */
+  /** Resets the sessions for which `reasonOf` returns a reason. It is called for each open one, in slices. */
   readonly cut: (reasonOf: (session: Session) => CutReason | undefined) => Effect.Effect<unknown>;
   /** Waits until no session is open. No more may be served by then. */
   readonly allEnded: Effect.Effect<void>;
-  /** Resets every session, and waits until all have ended. Answers how many were reset so since the start. */
+  /** Resets every session, and waits until all have ended. Returns how many were reset in this way since the start. */
   readonly resetAll: Effect.Effect<number>;
 }
 
@@ -67,11 +67,11 @@ type ExitStep = (
 
 const noLines: ReadonlyArray<Effect.Effect<void>> = [];
 
-/** Sessions that are asked about in one step, and those that are interrupted in one. */
+/** How many sessions are examined in one step, and how many are interrupted in one. */
 const askedPerStep = 200;
 const interruptedPerStep = 10;
 
-/** Those that are to be cut. Each knows why. */
+/** The sessions to cut. Each has its reason in `cutBy`. */
 function* chosenOf(
   open: OpenSessions,
   reasonOf: (session: Session) => CutReason | undefined,
@@ -93,7 +93,7 @@ function* chosenOf(
 const logDefect = (cause: Cause.Cause<never>): Effect.Effect<void> =>
   Effect.logError("a session failed by a defect", cause);
 
-/** At most one line about refused clients in so long. */
+/** The shortest time between two log lines about refused clients. */
 const logInterval = Duration.seconds(5);
 
 /** Its scope resets what is open when it closes. */
@@ -119,7 +119,7 @@ export const make = ({
     let phase: ListenerPhase = "waiting";
     /** Sessions that were reset because the drain was over. */
     let resets = 0;
-    /** Of those who wait for the last session to end; undefined while nobody does. */
+    /** Completed when the last session ends; undefined while nothing waits for that. */
     let lastEnded: Deferred.Deferred<void> | undefined;
 
     const refusedLine = (client: SocketAddress, why: string): Effect.Effect<void> =>
@@ -144,7 +144,7 @@ export const make = ({
             "refused in all": metrics.refusals,
           });
     if (admission !== undefined) {
-      // What came since the last line, where nobody comes any more who would have it said.
+      // Logs what was counted since the last line, if no further client triggers that.
       yield* Effect.suspend(() => turnedAwayLine(tally.rest(now())) ?? Effect.void).pipe(
         log,
         Effect.delay(logInterval),
@@ -201,7 +201,7 @@ export const make = ({
     const registration = yield* sessions.register(group);
 
     /**
-     * What is done at the end of a session, in this order. Each step may answer a log line. One that throws is logged,
+     * What is done at the end of a session, in this order. Each step may return a log line. One that throws is logged,
      * and the steps after it are done all the same.
      */
     const exitSteps: Array<ExitStep> = [
@@ -278,7 +278,7 @@ export const make = ({
 
     const denialOf = (host: string, awaitsHeader: boolean): Denial | undefined => {
       if (!awaitsHeader) return admission?.admit(host, now());
-      // Whoever it brings has to pass the rest.
+      // The client that it names has to pass the rest.
       return admission?.denies(host) === true ? "denied" : undefined;
     };
 

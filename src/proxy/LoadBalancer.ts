@@ -69,22 +69,24 @@ export interface Options {
   readonly host?: string | undefined;
   /** 0 is any free port. */
   readonly port: number;
-  /** A descriptor that listens already, to be used in place of `host` and `port`: see the transport's `ListenOptions`. */
+  /**
+   * A descriptor that listens already, to be used in place of `host` and `port`: see the transport's `ListenOptions`.
+   */
   readonly inherited?: number | undefined;
   /** How long each try to connect to a backend may take. */
   readonly connectTimeout?: Duration.DurationInput;
   /** How many further backends are tried when one cannot be connected to: 0 to 100. */
   readonly connectRetries?: number;
   /**
-   * For how long a connection may be open without a byte that is read from either side or acknowledged by it; undefined is
-   * for ever.
+   * For how long a connection may be open without a byte that is read from either side or acknowledged by it; undefined
+   * is for ever.
    */
   readonly idleTimeout?: Duration.DurationInput | undefined;
   /** The same for a connection of which one side has sent FIN. */
   readonly halfClosedTimeout?: Duration.DurationInput | undefined;
   /**
-   * How long a connection may be open, a tenth more or less; undefined is for ever. The tenth is drawn for each, so that
-   * those which began together do not end together.
+   * How long a connection may be open, a tenth more or less; undefined is for ever. The tenth is drawn for each, so
+   * that those which began together do not end together.
    */
   readonly maxConnectionAge?: Duration.DurationInput | undefined;
   /** What becomes of the connections that a backend has when it goes down: they are kept, or reset. */
@@ -97,8 +99,8 @@ export interface Options {
    */
   readonly maxConnections?: number | undefined;
   /**
-   * Peers whose connections begin with a PROXY header (version 1 or 2), never guessed from the bytes. Whom it names is the
-   * client then; others are what follows from their address. A connection that begins with none is reset.
+   * Peers whose connections begin with a PROXY header (version 1 or 2), never guessed from the bytes. Whom it names is
+   * the client then; others are what follows from their address. A connection that begins with none is reset.
    */
   readonly proxyProtocolFrom?: CidrSet | undefined;
   /** The version of the PROXY header that backends are sent first, with the client's address; none by default. */
@@ -143,14 +145,14 @@ export class LoadBalancer extends Context.Tag("zeitwork-load-balancer/LoadBalanc
     /** What the listener does. */
     readonly phase: Effect.Effect<Sessions.ListenerPhase>;
     /**
-     * Says that it will drain soon, and goes on taking clients: its phase is `stopping`, and monitoring answers 503, so that
-     * whatever stands in front sends clients elsewhere before any of them is refused. How long that takes is for the caller
-     * to know. Does nothing once it drains.
+     * Says that it will drain soon, and goes on taking clients: its phase is `stopping`, and monitoring answers 503, so
+     * that whatever stands in front sends clients elsewhere before any of them is refused. How long that takes is for
+     * the caller to know. Does nothing once it drains.
      */
     readonly announceStop: Effect.Effect<void>;
     /**
      * Stops listening, lets open connections run on until they end or `drainTimeout` is over, and resets the rest.
-     * Answers how many were reset. The second call waits for the same end. Closing the layer's scope drains too.
+     * Returns how many were reset. The second call waits for the same end. Closing the layer's scope drains too.
      */
     readonly drain: Effect.Effect<number>;
   }
@@ -269,7 +271,7 @@ export const make = (
                       return denial;
                     },
             },
-      // Asked once: a log line that nobody wants costs a session too.
+      // Evaluated once: a log line that is not written costs a session too.
       debug: LogLevel.lessThanEqual(yield* FiberRef.get(FiberRef.currentMinimumLogLevel), LogLevel.Debug),
       withFullRuntime,
       log,

@@ -1,7 +1,7 @@
 /**
- * The open sessions of one listener, each in the place of its byte slot. Adding and removing touch one place and allocate
- * nothing: a Map is built anew again and again while its entries come and go, and its former tables keep sessions that
- * are over from V8's minor collections. A session keeps its place: a walk in slices meets all that stay.
+ * The open sessions of one listener, each at the index of its byte slot. Adding and removing write one element and
+ * allocate nothing. A Map with much churn rehashes; its old tables keep dead sessions alive until a major GC. A session
+ * keeps its index, so an iteration in slices visits every session that stays open.
  */
 import type { Session } from "./Session.js";
 import type { SessionFiber } from "./SessionFibers.js";
@@ -22,7 +22,7 @@ export class OpenSessions {
     this.#size += 1;
   }
 
-  /** Does nothing where it is not in it. */
+  /** Does nothing if it is not included. */
   delete(session: Session): void {
     const { place } = session.bytes;
     if (this.#sessions[place] !== session) return;
@@ -31,7 +31,7 @@ export class OpenSessions {
     this.#size -= 1;
   }
 
-  /** Which fiber serves it; undefined where it is not in it. */
+  /** The fiber that serves it; undefined if it is not included. */
   fiberOf(session: Session): SessionFiber | undefined {
     const { place } = session.bytes;
     return this.#sessions[place] === session ? this.#fibers[place] : undefined;

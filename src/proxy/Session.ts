@@ -31,8 +31,8 @@ const none: ReadonlyArray<Backend> = [];
  * The state of one session. Its fiber is the only one that changes it, but for {@link cutBy}.
  *
  * It is what the transport is given to forward with, in place of an object that is made for each connection. An object
- * literal whose objects live as long as connections do is soon allocated in V8's old generation, where they keep all that
- * they refer to from being freed by a minor collection: that cost 2 to 4 µs a connection.
+ * literal whose objects live as long as connections do is soon allocated in V8's old generation, where they keep all
+ * that they refer to from being freed by a minor collection: that cost 2 to 4 µs a connection.
  */
 export class Session implements ForwardOptions {
   /** Backends that could not be connected to. */
@@ -147,19 +147,19 @@ export interface Dependencies {
 export interface Introductions {
   /** How long the header may take to arrive. */
   readonly timeoutMillis: number;
-  /** Why the client that it names is turned away, or undefined; undefined itself where everybody may come. */
+  /** Why the client that it names is turned away, or undefined; the field is undefined if there is no admission. */
   readonly admit: ((session: Session) => Denial | undefined) | undefined;
 }
 
 const headerOptions = { most: ProxyHeader.longestHeader, lengthOf: ProxyHeader.lengthOf };
 
-/** At most one line about failed connects in so long. */
+/** The shortest time between two log lines about failed connects. */
 const logInterval = Duration.seconds(5);
 
 export interface Attempts {
   /** How long one attempt to connect may take. */
   readonly connectTimeoutMillis: number;
-  /** The backend that the session is assigned to is connected; it took so long, until now unless said otherwise. */
+  /** The backend that the session is assigned to is connected. `millis` is how long that took; until now by default. */
   readonly connected: (session: Session, millis?: number) => void;
   /** Tries one backend. Does not fail but by a defect. */
   readonly attempt: (session: Session) => Effect.Effect<Decision>;

@@ -1,5 +1,5 @@
 /**
- * Who is open: the sessions of every listener of a balancer, what they carry, and what became of those that are over.
+ * The open sessions of every listener of a balancer, what they carry, and the records of those that have ended.
  * Listeners register here; monitoring and the program read it.
  *
  * @example
@@ -130,8 +130,8 @@ export class Sessions extends Context.Tag("zeitwork-load-balancer/Sessions")<
      */
     readonly ended: Stream.Stream<ConnectionRecord>;
     /**
-     * The phase of the listeners together: the first of `listening`, `waiting`, `stopping` and `draining` that one of them
-     * is in; undefined before there is any.
+     * The phase of the listeners together: the first of `listening`, `waiting`, `stopping` and `draining` that one of
+     * them is in; undefined before there is any.
      */
     readonly phase: Effect.Effect<ListenerPhase | undefined>;
     /** The same now, and whenever it changes. */
@@ -151,7 +151,7 @@ const phaseOf = (groups: ReadonlySet<Group>): ListenerPhase | undefined => {
 /** Sessions in one step of a list. */
 const sessionsPerStep = 200;
 
-/** Those up to this id: who comes while it is gathered is not waited for. */
+/** The open sessions up to this id: those that begin while the list is made are left out. */
 function* listOf(groups: ReadonlySet<Group>, lastId: number): Generator<void, ReadonlyArray<OpenSession>> {
   const listed: Array<OpenSession> = [];
   let visited = 0;

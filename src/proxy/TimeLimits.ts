@@ -1,10 +1,10 @@
 /**
- * For how long a session may be open. One sweep looks at all open sessions every now and then: none has a timer, and where
- * there is no limit there is no sweep. The path of bytes pays nothing: a look compares what was counted with what had been
- * counted at the look before.
+ * The idle, half-closed and age limits of sessions. A periodic sweep looks at all open sessions, so that no session
+ * needs a timer; without a limit there is no sweep. The data path pays nothing: a look compares the byte counts with
+ * those at the look before.
  *
- * What is remembered of a session between two looks stands here, by the place of its byte slot, and not with the session:
- * without a limit a session is no larger.
+ * What is remembered of a session between two looks is kept here, by the index of its byte slot, so that sessions are
+ * no larger when there is no limit.
  */
 import { Duration, Effect, Random, type Scope } from "effect";
 import { PCGRandom } from "effect/Utils";
@@ -32,10 +32,10 @@ export type Subject = Pick<Session, "accepted" | "client" | "connectMillis" | "i
 /** What is asked of the transport. */
 export type Wire = Pick<typeof Transport.Service, "bringUpToDate" | "unacknowledged">;
 
-/** A session may outlast its limit by two of these parts of it, and by what is in {@link shortestInterval}. */
+/** A look each twentieth of the limit, within the bounds below: a session may overrun its limit by two intervals. */
 const looksPerLimit = 20;
 
-/** From the end of one sweep to the start of the next, in milliseconds. */
+/** Bounds of the interval from the end of one sweep to the start of the next, in milliseconds. */
 const shortestInterval = 50;
 const longestInterval = 5_000;
 
@@ -49,15 +49,15 @@ export const intervalOf = ({ halfClosedMillis, idleMillis, maxAgeMillis }: Limit
 };
 
 /**
- * After so much of its limit without a byte that was read, the kernel is asked what was not acknowledged: not of those
- * that pause for a moment. By so much it may err.
+ * Query unacknowledged bytes only after a session was idle for this part of its limit, to spare short pauses a system
+ * call; so the idle timeout is accurate to 10 %.
  */
 const askedAfter = 0.1;
 
-/** In place of the bytes that were not acknowledged, before that was asked. */
+/** Stands for the unacknowledged bytes before they are queried. */
 const notAsked = -1;
 
-/** So much of an age is drawn: from nine tenths to eleven. */
+/** The age limit of each session is drawn from 90 % to 110 % of the setting. */
 const leastAge = 0.9;
 const ageSpread = 0.2;
 
@@ -89,7 +89,9 @@ export class TimeLimits {
   readonly #signs = new Column();
   /** Since when it shows no sign of life, in milliseconds in which this process ran. */
   readonly #quietSince = new Column();
-  /** Bytes that had not been acknowledged; {@link notAsked}. While there are none, bytes that are read tell everything. */
+  /**
+   * Bytes that had not been acknowledged; {@link notAsked}. While there are none, bytes that are read tell everything.
+   */
   readonly #unacknowledged = new Column();
 
   constructor(
@@ -100,8 +102,8 @@ export class TimeLimits {
   ) {}
 
   /**
-   * Why the session has to end now; undefined where it may go on. `now` is in monotonic milliseconds, and `ran` those in
-   * which this process ran: one that was stopped does not take the connections for idle that it did not look at.
+   * Why the session has to end now; undefined if it may continue. `now` is in monotonic milliseconds, and `ran` is how
+   * many of them this process ran: time while the process was suspended does not count as idle.
    */
   look(session: Subject, now: number, ran: number): CutReason | undefined {
     const { accepted, bytes, id } = session;
@@ -118,7 +120,7 @@ export class TimeLimits {
     const halfClosed = bytes.halfClosed && halfClosedMillis !== undefined;
     const limit = halfClosed ? Math.min(halfClosedMillis, idleMillis ?? halfClosedMillis) : idleMillis;
     if (limit === undefined) return undefined;
-    // Who waits for a backend has limits of its own.
+    // A session that waits for a backend has other limits.
     if (session.connectMillis === undefined || this.#isAlive(session, limit, ran)) {
       this.#alive(place, bytes, ran);
       return undefined;
@@ -155,7 +157,7 @@ export class TimeLimits {
 const signOf = ({ halfClosed, received, sent }: Subject["bytes"]): number =>
   2 * (received + sent) + (halfClosed ? 1 : 0);
 
-/** Cuts whoever is over its time, until the scope closes. Nothing at all where there is no limit. */
+/** Cuts the sessions over their limits, until the scope closes. Does nothing if there is no limit. */
 export const sweep = (
   limits: Limits,
   wire: Wire,
@@ -175,7 +177,7 @@ export const sweep = (
           const passed = now() - before;
           before += passed;
           ran += Math.min(passed, interval + stallMillis);
-          // What has arrived while it did not run is looked at first.
+          // After a pause, handle first the input that arrived meanwhile.
           return passed < interval + stallMillis ? Effect.void : TimeSlices.turn;
         }),
       ),

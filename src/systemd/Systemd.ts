@@ -1,6 +1,6 @@
 /**
- * The notifications of a service of `Type=notify` (sd_notify(3)): that it is ready, its status, that it is stopping, and
- * that its loop still turns (sd_watchdog_enabled(3)).
+ * The notifications of a service of `Type=notify` (sd_notify(3)): that it is ready, its status, that it is stopping,
+ * and that its loop still turns (sd_watchdog_enabled(3)).
  *
  * @example
  * ```ts
@@ -108,7 +108,7 @@ const make = (options: Options) =>
     );
 
     let failure: string | undefined;
-    /** Whether systemd has it. A full queue is no failure: systemd is busy, and will read it. */
+    /** Whether systemd has it. A full queue is not a failure: systemd is busy, and will read it. */
     const sent = (text: string): boolean => {
       const code = socket.send(text);
       if (code !== undefined && code !== "EAGAIN") failure ??= code;
@@ -177,8 +177,8 @@ export const layer = (options: Options): Layer.Layer<Systemd, never, BackendRegi
 
 /**
  * Notifies systemd that the service is ready: when this is built, and every backend has been probed once or
- * `probesTimeout` is over. And that it is stopping, which may take as long as `stopTimeout`: when its scope closes, which
- * has to be the first to do so.
+ * `probesTimeout` is over. And that it is stopping, which may take as long as `stopTimeout`: when its scope closes,
+ * which has to be the first to do so.
  *
  * @since 0.2.0
  * @category layers

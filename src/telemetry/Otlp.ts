@@ -2,8 +2,8 @@
  * Telemetry over OTLP: the log, and a sample of connections as spans, to one collector; and the HTTP client for it that
  * `OtlpMetrics` uses too. Loaded only if a collector is configured.
  *
- * If the collector is slow or unreachable, telemetry is dropped and nothing else is affected: there are few requests at a
- * time, each has a deadline, the queues are bounded, and one warning a minute is logged.
+ * If the collector is slow or unreachable, telemetry is dropped and nothing else is affected: there are few requests at
+ * a time, each has a deadline, the queues are bounded, and one warning a minute is logged.
  */
 import * as OtlpLogger from "@effect/opentelemetry/OtlpLogger";
 import * as OtlpSerialization from "@effect/opentelemetry/OtlpSerialization";

@@ -1,5 +1,6 @@
 /**
- * Sends the metrics to a collector over OTLP: the series that `/metrics` shows. Loaded only if a collector is configured.
+ * Sends the metrics to a collector over OTLP: the series that `/metrics` shows. Loaded only if a collector is
+ * configured.
  */
 import * as OtlpResource from "@effect/opentelemetry/OtlpResource";
 import * as OtlpSerialization from "@effect/opentelemetry/OtlpSerialization";

@@ -1,8 +1,8 @@
 /**
  * Encodes series as OTLP metrics. Pure.
  *
- * The exporter of `@effect/opentelemetry` reads only Effect's global registry, where the series of a removed backend would
- * stay for ever.
+ * The exporter of `@effect/opentelemetry` reads only Effect's global registry, where the series of a removed backend
+ * would stay for ever.
  *
  * https://opentelemetry.io/docs/specs/otlp/
  */

@@ -7,7 +7,7 @@ import type { ConnectionRecord } from "../proxy/ConnectionRecord.js";
 export class Telemetry extends Context.Tag("zeitwork-load-balancer/Telemetry")<
   Telemetry,
   {
-    /** Called with each connection when it is over, on its path: it has to be quick. Undefined when nobody listens. */
+    /** Called with each connection when it is over, on its path: it has to be quick. Undefined if nothing listens. */
     readonly connectionEnded: ((record: ConnectionRecord) => void) | undefined;
   }
 >() {}

@@ -1,17 +1,17 @@
 /**
- * How long clients may wait in the kernel's queue while the listener has no place for them, and how many are refused then.
- * A place is mostly free again in a moment. But where no client leaves for long, the queue would wait for ever; and where
- * balancers stand in a loop (A to B to A), each waits for a place at the other, also when the clients who began it are
- * long gone. One refused client undoes its chain.
+ * How long clients may wait in the kernel's queue while the listener is full, and how many are refused then. A place is
+ * usually free again in a moment. But if no client leaves for long, the queue would wait for ever; and if balancers
+ * form a loop (A to B to A), each waits for a place at the other, even when the clients that began it are long gone.
+ * One refused client ends its chain.
  */
 
 /**
- * How long nobody has left before the first is refused, in milliseconds. After as long without a full listener all
- * begins anew.
+ * How long no client has left before the first is refused, in milliseconds. After this time without a full listener the
+ * state is reset.
  */
 export const patienceMillis = 10_000;
 
-/** From one refusal to the next, as long as nobody leaves, in milliseconds. */
+/** The interval of further refusals while no client leaves, in milliseconds. */
 export const paceMillis = 500;
 
 /** The most that are refused at once. */
@@ -24,13 +24,16 @@ const most = 64;
 export class AcceptQueueTimeout {
   /** When it was last full. */
   #full = Number.NEGATIVE_INFINITY;
-  /** When somebody last left or was refused, and how many had left by then. */
+  /** When a client last left or was refused, and how many had left by then. */
   #since = 0;
   #left = 0;
   #wait = patienceMillis;
   #next = 1;
 
-  /** It is full at a time (monotonic, in milliseconds), and so many clients have left in all. Answers how many to refuse. */
+  /**
+   * To be called while the listener is full, at a monotonic time in milliseconds; `left` is how many clients have left
+   * since the start. Returns how many waiting clients to refuse.
+   */
   full(now: number, left: number): number {
     if (now - this.#full >= patienceMillis) {
       this.#since = now;

@@ -111,8 +111,8 @@ export const ofCode = (address: SocketAddress, code: string | undefined, cause?:
   new ConnectError({ reason: reasonOf(code), address, code, cause });
 
 /**
- * Fails with the error. EADDRNOTAVAIL means two things, of which {@link ofCode} assumes one, no free port; where the
- * routing table has no source address for the target either, it is the other.
+ * Fails with the error. EADDRNOTAVAIL means no free port, as {@link ofCode} assumes, or no source address; a route
+ * lookup decides.
  */
 export const fail = (error: ConnectError): Effect.Effect<never, ConnectError> =>
   error.code !== "EADDRNOTAVAIL"

@@ -1,10 +1,13 @@
 /**
- * The deadlines of connects and probes, with one timer for all of them and no fiber for any. Stalls extend them (see
- * clock/Stall), and after one nothing expires before a full round of input was looked at.
+ * The deadlines of connects and probes, with one timer for all of them and without fibers. Stalls extend them (see
+ * `clock/StallLimits`), and after one nothing expires before a full round of input was handled.
  */
 import { longestExtension, lookMillis, stallMillis } from "../clock/StallLimits.js";
 
-/** Something with a deadline. All but `expire` belongs to {@link Deadlines}; begin with zeros and undefined. */
+/**
+ * Something with a deadline. All fields except `expire` are managed by {@link Deadlines}; initialize them to 0 and
+ * undefined.
+ */
 export interface Expiring {
   /** Called once when the deadline has passed; not after {@link Deadlines.remove}. */
   readonly expire: () => void;
@@ -21,9 +24,9 @@ export interface Expiring {
 export interface Loop {
   /** Monotonic time in milliseconds. */
   readonly now: () => number;
-  /** Runs the task once after so many milliseconds. */
+  /** Runs the task once after `millis` milliseconds. */
   readonly after: (millis: number, task: () => void) => { readonly cancel: () => void };
-  /** Runs the task once all input that has arrived by now was looked at. */
+  /** Runs the task once, after all input that has arrived by now was handled. */
   readonly afterInput: (task: () => void) => void;
 }
 
@@ -43,7 +46,7 @@ export class Deadlines {
     readonly onFault: (fault: unknown) => void,
   ) {}
 
-  /** Calls `expire` after so many milliseconds, unless {@link remove} comes first. */
+  /** Calls `expire` after this many milliseconds, unless {@link remove} comes first. */
   add(expiring: Expiring, millis: number): void {
     const now = this.loop.now();
     expiring.since = now;

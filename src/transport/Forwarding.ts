@@ -1,5 +1,6 @@
 /**
- * Connecting and relaying in one, on whatever thread, and what comes of it. No Effect: a thread that forwards loads none.
+ * Connecting and relaying in one, on whatever thread, and what comes of it. No Effect: a thread that forwards loads
+ * none.
  */
 /**
  * How a relay ended: in order, or by a side that broke off.
@@ -48,7 +49,7 @@ export interface ForwardCallbacks<Failure> {
 }
 
 /**
- * Connects, and relays when that is done; the one way to forward, on whatever thread. Answers how to give up.
+ * Connects, and relays when that is done; the one way to forward, on whatever thread. Returns how to give up.
  *
  * @since 0.2.0
  * @category constructors

@@ -60,9 +60,9 @@ export interface Peer {
   /** Sends FIN: the other direction goes on. */
   readonly end: () => void;
   readonly reset: () => void;
-  /** Sets who gets what arrives; what has arrived before comes at once. */
+  /** Sets the receiver of bytes; bytes that have arrived before are passed on at once. */
   readonly onData: (receive: (bytes: Uint8Array) => void) => void;
-  /** Sets who hears of a FIN, after all bytes before it, or of a reset. */
+  /** Sets the callback for a FIN, after all bytes before it, or for a reset. */
   readonly onEnd: (ended: (end: PeerEnd) => void) => void;
 }
 
@@ -71,7 +71,7 @@ class End implements Peer, Connection {
   #queue: Array<Uint8Array> = [];
   #receive: ((bytes: Uint8Array) => void) | undefined;
   #ended: ((end: PeerEnd) => void) | undefined;
-  /** How the other side has ended, until somebody has heard of it. */
+  /** How the other side has ended, until that was reported. */
   #pending: PeerEnd | undefined;
   #shut = false;
   #otherShut = false;
@@ -115,7 +115,7 @@ class End implements Peer, Connection {
     this.#deliverEnd();
   };
 
-  /** Nobody takes what arrives any more; these bytes, which have been, are the first that will be taken again. */
+  /** Removes the receiver; these bytes, which it had received, will be received first again. */
   hold(bytes: Uint8Array): void {
     this.#receive = undefined;
     this.#ended = undefined;
@@ -201,7 +201,7 @@ export class Network {
     return this.#targets.get(format(address)) ?? "refuse";
   }
 
-  /** Hands clients of the port over, until the answer is called; undefined where it is in use. */
+  /** Hands over clients of the port until the returned function is called; undefined if the port is in use. */
   listen(port: number, accept: (connection: Connection) => void): (() => void) | undefined {
     if (this.#listeners.has(port)) return undefined;
     this.#listeners.set(port, accept);
@@ -274,7 +274,7 @@ const joined = (one: Uint8Array, other: Uint8Array): Uint8Array => {
   return both;
 };
 
-/** Runs the task after what runs now; answers how to prevent it. */
+/** Runs the task after what runs now; returns a function that cancels it. */
 const soon = (task: () => void): (() => void) => {
   let due = true;
   queueMicrotask(() => {

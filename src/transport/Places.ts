@@ -1,5 +1,5 @@
 /**
- * The places of a listener that may have only so many connections at a time: how many are taken, and who waits for one.
+ * The places of a listener with a limit of connections: how many are taken, and a callback for when one is free.
  */
 export class Places {
   taken = 0;
@@ -26,7 +26,7 @@ export class Places {
     onFree?.();
   }
 
-  /** The next who leaves has this called, once. One who waited before waits no more. */
+  /** Calls `onFree` once, when the next connection leaves. It replaces the callback that was set before. */
   whenFree(onFree: (() => void) | undefined): void {
     this.#onFree = onFree;
   }

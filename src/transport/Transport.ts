@@ -93,10 +93,10 @@ export interface ListenOptions {
   /** Called when accepting failed. The listener goes on by itself, after a pause. Must not throw. */
   readonly onAcceptError: (error: AcceptError) => void;
   /**
-   * Called for each client that was accepted only to be reset, because there are as many as there can be and nobody has
-   * left for long: ten seconds, and from then on a second at most. It has been reset when this returns. Where it is
-   * undefined, nobody is refused: clients wait until there is a place. Node's own sockets cannot let them wait where there
-   * are no descriptors, and end each for whom there is none at once. Must not throw.
+   * Called for each client that was accepted only to be reset, because the limit is reached and no client has left
+   * for long: ten seconds, and from then on a second at most. It has been reset when this returns. Where it is
+   * undefined, no client is refused: clients wait until there is a place. Node's own sockets cannot let them wait where
+   * there are no descriptors, and end each for whom there is none at once. Must not throw.
    */
   readonly onRefused?: ((connection: Connection) => void) | undefined;
 }
@@ -111,10 +111,10 @@ export interface Listener {
   /** Where it listens: the port in use where port 0 was asked for, the address in use where none was named. */
   readonly address: SocketAddress;
   /**
-   * Accepts all who wait in the kernel's queue, which were told that they are connected, and then stops listening:
-   * `onConnection` may be called until this ends. Who is connected in its last microseconds may be reset. The queue of
-   * an inherited socket is left to the others who have it. Accepted connections live on. Also done when the scope
-   * closes.
+   * Accepts all clients in the kernel's queue, which are connected already, and then stops listening:
+   * `onConnection` may be called until this ends. A client that connects in its last microseconds may be reset. The
+   * queue of an inherited socket is left to the others who have it. Accepted connections live on. Also done when the
+   * scope closes.
    */
   readonly close: Effect.Effect<void>;
 }
@@ -225,15 +225,15 @@ export interface ConnectOptions {
  */
 export interface ForwardOptions extends ConnectOptions {
   /**
-   * Called when the backend is connected, before the first byte is moved. Where other threads connect it is called later:
-   * within half a second, and before what comes of it is told; then with the milliseconds that connecting took. Must not
-   * throw.
+   * Called when the backend is connected, before the first byte is moved. Where other threads connect it is called
+   * later: within half a second, and before what comes of it is told; then with the milliseconds that connecting took.
+   * Must not throw.
    */
   readonly connected?: ((millis?: number) => void) | undefined;
 }
 
 /**
- * Gives up what was begun. What it answers ends when all of that has ended, where it has not at once.
+ * Gives up what was begun. Returns an effect that ends when all of that has ended, or nothing if it has ended already.
  *
  * @since 0.2.0
  * @category models
@@ -241,7 +241,7 @@ export interface ForwardOptions extends ConnectOptions {
 export type GiveUp = () => Effect.Effect<void> | undefined | void;
 
 /**
- * An effect that waits for what `start` begins; `start` answers how to give up. The wait can be interrupted inside an
+ * An effect that waits for what `start` begins; `start` returns how to give up. The wait can be interrupted inside an
  * uninterruptible region too. It gives up whenever the result does not reach the fiber, also when the interruption
  * comes in the same moment as the result. It does not give up after an error that was passed to `resume`.
  */
@@ -267,7 +267,7 @@ const waitFor = <A, E = never>(
 
 /**
  * What an implementation provides; {@link make} turns it into a {@link Transport}. Probing, connecting and relaying
- * are plain calls that answer how to give up. Of the callbacks of one call at most one is called, once, and none
+ * are plain calls that return how to give up. Of the callbacks of one call at most one is called, once, and none
  * after giving up. An error that {@link ConnectError} was made for from EADDRNOTAVAIL is refined by `make`.
  *
  * @since 0.2.0
@@ -314,7 +314,7 @@ export interface Mechanism {
     ended: (outcome: RelayOutcome) => void,
   ) => () => void;
   /**
-   * Where it is missing, or answers undefined, {@link forward} does the same with the two above. Giving up leaves the
+   * If it is missing, or returns undefined, {@link forward} does the same with the two above. Giving up leaves the
    * client to the caller while the backend is being connected to, and resets both from then on.
    */
   readonly forward?: (
@@ -340,7 +340,7 @@ class Resuming implements ForwardCallbacks<ConnectError> {
  * Verbs that will be added, and how they fit, so that what is here need not change:
  * - `abort` ends a connection or a relay that no fiber waits for (one that a data thread runs, or that was adopted).
  *   Where a fiber waits, interrupting it does the same; before that there is {@link Connection.reset}.
- * - `exportRelay` names a running relay by its client, stops it between two bytes, and answers a record: both
+ * - `exportRelay` names a running relay by its client, stops it between two bytes, and returns a record: both
  *   descriptors, what was read and not yet written, which side has sent FIN and whether that was passed on, and the
  *   counts. From then on the relay owns nothing: interrupting its fiber touches neither side. `adopt` relays on from
  *   such a record as {@link relay} does, with counts that go on from the record's.
@@ -368,21 +368,21 @@ export class Transport extends Context.Tag("zeitwork-load-balancer/Transport")<
       options: ListenOptions,
     ) => Effect.Effect<Listener, ListenError | InvalidOption.InvalidOption, Scope.Scope>;
     /**
-     * Has the kernel keep back each connection of a listening TCP socket, named by its descriptor, until its first bytes
-     * have come, or so many milliseconds have passed (TCP_DEFER_ACCEPT): for protocols in which the client speaks first.
-     * Where the kernel refuses it, nothing changes. Undefined where it cannot be asked.
+     * Has the kernel keep back each connection of a listening TCP socket, named by its descriptor, until its first
+     * bytes have come, or this many milliseconds have passed (TCP_DEFER_ACCEPT): for protocols in which the client
+     * speaks first. Where the kernel refuses it, nothing changes. Undefined where it cannot be asked.
      */
     readonly deferAccept?: ((descriptor: number, millis: number) => void) | undefined;
     /**
      * What is known here of a client that is being forwarded is as it was a moment ago, once this has returned: its
-     * counts, and whether its backend is connected (`connected` is called by it, where it has not been). Undefined where
-     * nothing of that is ever late.
+     * counts, and whether its backend is connected (`connected` is called by it, where it has not been). Undefined
+     * where nothing of that is ever late.
      */
     readonly bringUpToDate?: ((client: Connection) => void) | undefined;
     /**
-     * How many bytes were written to a client that is relayed, and to its backend, and were not acknowledged by them: by
-     * this a reader that takes bytes slowly is told from one that takes none, while none is read. 0 for a client that is
-     * not relayed. Undefined where it cannot be asked.
+     * How many bytes were written to a client that is relayed, and to its backend, and were not acknowledged by them:
+     * by this a reader that takes bytes slowly is told from one that takes none, while none is read. 0 for a client
+     * that is not relayed. Undefined where it cannot be asked.
      */
     readonly unacknowledged?: ((client: Connection) => number) | undefined;
     /**
@@ -391,9 +391,9 @@ export class Transport extends Context.Tag("zeitwork-load-balancer/Transport")<
      */
     readonly probe: (target: SocketAddress, options: ProbeOptions) => Effect.Effect<void, ConnectError>;
     /**
-     * Connects, and answers a connection that is the caller's to end. It leaves nothing behind when it fails or is
+     * Connects, and returns a connection that the caller has to end. It leaves nothing behind when it fails or is
      * interrupted. Call it in an uninterruptible region: otherwise a connection that is made in the moment of an
-     * interruption belongs to nobody.
+     * interruption has no owner.
      *
      * The deadline is the transport's, because a timer for each fiber costs more than all the rest of a connection.
      */
@@ -402,9 +402,9 @@ export class Transport extends Context.Tag("zeitwork-load-balancer/Transport")<
       options: ConnectOptions,
     ) => Effect.Effect<Connection, ConnectError>;
     /**
-     * Reads the beginning of an accepted connection that has not been relayed, once: no byte behind it, which is left to
-     * {@link relay} and {@link forward}. What comes and is no such beginning is answered as far as it has come, and stays
-     * unread. The connection is the caller's before and after, also where this fails or is interrupted.
+     * Reads the beginning of an accepted connection that has not been relayed, once: no byte behind it, which is left
+     * to {@link relay} and {@link forward}. If what arrives is not such a beginning, it returns what has arrived, which
+     * stays unread. The connection is the caller's before and after, also where this fails or is interrupted.
      */
     readonly head: (client: Connection, options: HeadOptions) => Effect.Effect<Uint8Array, HeadError>;
     /**
@@ -497,7 +497,7 @@ export const make = ({
         },
         (error) => resume(fail(error)),
       );
-      // A connection that was made and did not reach the fiber, because that was interrupted, belongs to nobody else.
+      // A connection that was made and did not reach the fiber, because that was interrupted, has no other owner.
       return () => {
         if (connection === undefined) giveUp();
         else connection.reset();

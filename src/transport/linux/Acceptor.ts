@@ -1,7 +1,7 @@
 /**
  * A listening socket: takes what the kernel has accepted, a bounded number at a time, and pauses when the process is
  * out of descriptors or memory, or has as many clients as it can or may have. Where none of them leaves for long, it
- * refuses some of those who wait.
+ * refuses some of the waiting clients.
  */
 import { AcceptQueueTimeout, paceMillis } from "../AcceptQueueTimeout.js";
 import type { Places } from "../Places.js";
@@ -74,7 +74,7 @@ export class Acceptor implements Watched {
     readonly fd: number,
     readonly onConnection: (connection: Connection) => void,
     readonly onAcceptError: (error: AcceptError) => void,
-    /** Is handed clients that have to be reset; undefined where nobody is refused. */
+    /** Is handed clients that have to be reset; undefined if no client is refused. */
     readonly onRefused?: ((connection: Connection) => void) | undefined,
     /** As many as it may have; undefined where that is as many as there can be. */
     readonly places?: Places | undefined,
@@ -98,13 +98,13 @@ export class Acceptor implements Watched {
     else if (result < 0 && result !== -EAGAIN) this.#failed(result);
   }
 
-  /** Accepts so many at most. Answers 0, or why there were fewer: EAGAIN where the queue is empty. */
+  /** Accepts at most `most` clients. Returns 0, or why there were fewer: EAGAIN if the queue is empty. */
   #take(most: number): Result {
     const { engine } = this;
     for (let i = 0; i < most && !this.#closed; i++) {
       // Each of them needs a second descriptor, for its backend.
       if (engine.clients >= engine.capacity) return -EMFILE;
-      // Whether anybody waits after the last place was taken is for the next event to say.
+      // Full: do not probe the queue; the next event tells whether more wait.
       if (this.places?.full === true) return i === 0 ? noPlace : 0;
       const fd = engine.libc.accept(this.fd, engine.address);
       if (fd >= 0) {
@@ -132,7 +132,7 @@ export class Acceptor implements Watched {
     }
   }
 
-  /** There is no place for those who wait. Some of them are refused where nobody has left for long. */
+  /** There is no place for the waiting clients. Some are refused if no client has left for long. */
   #full(leftSoFar: number): void {
     const { engine, onRefused } = this;
     if (onRefused === undefined) return;
@@ -164,7 +164,7 @@ export class Acceptor implements Watched {
     this.#pause = Math.min(2 * this.#pause, longestPause);
     this.onAcceptError(new AcceptError({ code: errnoName(result) }));
     if (result !== -EMFILE && result !== -ENFILE) return;
-    // Who waits has more use for their descriptors.
+    // The waiting clients need the descriptors more.
     this.engine.pipes.close();
     this.#full(this.engine.left);
   }
@@ -181,7 +181,7 @@ export class Acceptor implements Watched {
     });
     this.onFull?.();
     this.#full(places.left);
-    // It goes on from one wait to the next: where clients leave all the time, none of them costs a timer.
+    // Keep the timer across waits, so that short waits set no new timers.
     this.#timer ??= engine.hostLoop.after(paceMillis, this.#lookAtWait);
   }
 
@@ -205,12 +205,12 @@ export class Acceptor implements Watched {
 
   onRound(): void {}
 
-  /** An exception of a callback is no reason to listen no more. */
+  /** After an exception in a callback the listener goes on. */
   onFault(): void {}
 
   /**
-   * Accepts who waits in the kernel's queue, of so many places, and then closes: closing alone would reset them, though
-   * they were told that they are connected.
+   * Accepts the clients in the kernel's queue, which has `backlog` places, and then closes: closing at once would reset
+   * them, though they are connected already.
    */
   drain(backlog: number, onClosed: () => void): void {
     // The kernel lets one more wait than it was asked for.

@@ -1,6 +1,6 @@
-/** Exceptions that were caught in callbacks: each ends the one whose callback it was, and nobody else. */
+/** Exceptions that were caught in callbacks: each ends only the owner of that callback. */
 
-/** Somebody whose callbacks may throw. */
+/** An owner of callbacks that may throw. */
 export interface Culprit {
   /** Its callback threw. It has to end what it does. */
   readonly onFault: () => void;
@@ -20,7 +20,7 @@ export class CallbackFaults {
     this.record(fault);
   }
 
-  /** Ends somebody. What that throws is recorded, too. */
+  /** Ends an owner. What that throws is recorded, too. */
   end(culprit: Culprit): void {
     try {
       culprit.onFault();

@@ -110,12 +110,12 @@ export class Connecting implements Owner, Expiring {
     this.#settle(timedOut);
   }
 
-  /** The kernel has answered with a negated errno, or with nothing that is one. */
+  /** Fails with a negated errno, or with 0 where the kernel gave none. */
   fail(result: Result): void {
     this.#settle(Math.abs(result));
   }
 
-  /** Leaves nothing behind, a connection that was made and that nobody has taken over included. */
+  /** Leaves nothing behind: a connection that was made and not taken over is closed too. */
   cancel(): void {
     this.#settled = true;
     this.#end();

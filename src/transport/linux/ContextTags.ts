@@ -1,6 +1,7 @@
 /**
- * Effect's context tags for the system calls and the event loop that the Linux transport is built on. They are in a file
- * of their own because a data thread uses the same interfaces without Effect, which would take a third of its memory.
+ * Effect's context tags for the system calls and the event loop that the Linux transport is built on. They are in a
+ * file of their own because a data thread uses the same interfaces without Effect, which would take a third of its
+ * memory.
  */
 import { Context } from "effect";
 import type { Service as HostLoopService } from "./HostLoop.js";

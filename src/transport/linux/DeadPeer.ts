@@ -1,9 +1,9 @@
 /**
- * Dead peer detection: whether a peer is gone with data in flight to it, because its host lost power or the network to it
- * is broken. No packet says so, and the kernel retransmits for a quarter of an hour. Keepalive ends idle connections only;
- * it is silent while data is unacknowledged.
+ * Dead peer detection: whether a peer is gone with data in flight to it, because its host lost power or the network to
+ * it is broken. No packet says so, and the kernel retransmits for a quarter of an hour. Keepalive ends idle connections
+ * only; it is silent while data is unacknowledged.
  *
- * A reader that keeps its window shut for long is alive: it answers each window probe of the kernel.
+ * A reader that keeps its window shut for long is alive: it acknowledges each window probe of the kernel.
  */
 import { type Block, TCP_SYN_SENT, tcpInfo } from "./Libc.js";
 
@@ -16,11 +16,11 @@ export interface ConnectionInfo {
   readonly unacked: number;
   /** How often the oldest of them was sent again. */
   readonly retransmits: number;
-  /** Probes of a shut window, or of keepalive, since the last answer. */
+  /** Probes of a shut window, or of keepalive, since the last acknowledgement. */
   readonly probes: number;
 }
 
-/** No acknowledgement for so long, in milliseconds. */
+/** The time without an acknowledgement, in milliseconds. */
 export const silenceMillis = 120_000;
 
 const unansweredProbes = 2;

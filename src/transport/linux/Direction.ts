@@ -7,10 +7,12 @@ import { type Block, EINTR } from "./Libc.js";
 import type { Holder, Pipe } from "./Pipes.js";
 import type { Socket } from "./Socket.js";
 
-/** So many reads of at least half a buffer, one after another, make a direction bulky; so does one of a whole one. */
+/**
+ * A direction is bulky after this many reads in succession of at least half a buffer, or after one of a full buffer.
+ */
 const bulkyAfter = 4;
 
-/** So many bursts below this many bytes, one after another, make it small again. */
+/** It is small again after `smallAfter` bursts in succession below `smallBurst` bytes. */
 const smallAfter = 4;
 const smallBurst = 16 * 1024;
 
@@ -58,7 +60,7 @@ export class Direction implements DirectionState, Holder {
     return this.rest !== undefined || (this.pipe !== undefined && this.pipe.filled > 0);
   }
 
-  /** Keeps aside the first so many bytes. Nothing is kept yet. */
+  /** Keeps the first `length` bytes for later. Nothing is kept yet. */
   hold(rest: Block, length: number): void {
     this.rest = rest;
     this.restAt = 0;
@@ -86,8 +88,8 @@ export class Direction implements DirectionState, Holder {
   }
 
   /**
-   * How much to read into the pipe at once. Not more than its receiver takes at once, but for 64 KiB: what is left in the
-   * pipe when the receiver is full is what a stalled reader keeps.
+   * How much to read into the pipe at once. Limit it to the receiver's free buffer (at least 64 KiB), so that a stalled
+   * reader pins little pipe data.
    */
   most(pipe: Pipe): number {
     if (pipe.size <= copied) return pipe.size;
@@ -95,7 +97,7 @@ export class Direction implements DirectionState, Holder {
     return Math.min(pipe.size, Math.max(copied, room));
   }
 
-  /** So many bytes were read at once: whether they have turned it bulky. */
+  /** Counts one read of `received` bytes. Returns whether it made the direction bulky. */
   weigh(received: number): boolean {
     if (this.bulky) return false;
     if (received === copied) this.#streak = bulkyAfter;
@@ -120,7 +122,7 @@ export class Direction implements DirectionState, Holder {
     this.letGo();
   }
 
-  /** Gives its pipe to whoever needs one. */
+  /** Returns its pipe to the pool. */
   letGo(): void {
     const { pipe } = this;
     if (pipe === undefined) return;

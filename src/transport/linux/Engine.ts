@@ -43,11 +43,11 @@ export interface Watched {
 /** Events that the kernel is asked for at once. */
 const eventsPerLook = 512;
 
-/** So many events are handled between two looks at the clock. */
+/** How many events are handled between two readings of the clock. */
 const eventsPerReading = 16;
 
 /**
- * After so many events or more the kernel is asked once more: meanwhile others have come, and to ask costs less than
+ * After at least this many events the kernel is asked once more: meanwhile others have come, and to ask costs less than
  * the way back through Node's loop.
  */
 const worthAnotherLook = 3;
@@ -83,7 +83,9 @@ export class Engine implements Source {
   readonly address: Block;
   /** For what the kernel knows of a connection. Nothing is in it between two calls. */
   readonly info: Block;
-  /** Where the descriptor is written down whose events are handled, for whoever may see that memory. */
+  /**
+   * Where the descriptor is recorded whose events are being handled, readable by other threads if the memory is shared.
+   */
   handling: Int32Array = new Int32Array(1);
   /** Clients connected now. */
   clients = 0;
@@ -96,7 +98,7 @@ export class Engine implements Source {
   readonly #table: Array<Watched | undefined> = [];
   readonly #watch: { readonly close: () => void };
   #incarnation = 0;
-  /** Events that the kernel has handed over, in words of 32 bits: from which on they are not handled, and their end. */
+  /** Unhandled events: [`#at`, `#end`) of `#words`, in 32-bit words. */
   #at = 0;
   #end = 0;
   #closed = false;
@@ -104,7 +106,7 @@ export class Engine implements Source {
   #rounds = false;
   #roundTimer: Timer | undefined;
   readonly #round: Task = { proceed: () => this.#goRound(), onFault: () => {} };
-  /** The next place of the table in this round, and whether there was anybody before it. */
+  /** The next index of the table in this round, and whether an entry was found before it. */
   #place = 0;
   #met = false;
 
@@ -118,7 +120,9 @@ export class Engine implements Source {
     report: (fault: unknown) => void,
     /** The most that its pipes may hold, in bytes. All engines of a process share what the kernel lets it have. */
     pipeBudget = pipeBytes,
-    /** Whether clients' sockets have SO_LINGER from their listener, so that they are reset when this process is killed. */
+    /**
+     * Whether clients' sockets have SO_LINGER from their listener, so that they are reset when this process is killed.
+     */
     readonly resetsOnCrash = true,
   ) {
     this.faults = new CallbackFaults(report);
@@ -205,8 +209,8 @@ export class Engine implements Source {
   }
 
   /**
-   * Waits in the kernel for events, so many milliseconds at most, and handles them. For the loop of a thread that does
-   * nothing else.
+   * Waits in the kernel for events, at most this many milliseconds, and handles them. For the loop of a thread that
+   * does nothing else.
    */
   wait(millis: number): void {
     // What is at hand is handled first.
@@ -264,7 +268,7 @@ export class Engine implements Source {
     this.scheduler.later(this.#round);
   };
 
-  /** There is another round if this one has met anybody. */
+  /** There is another round if this one found an entry. */
   #goRound(): void {
     const end = Math.min(this.#place + placesPerSlice, this.#table.length);
     while (this.#place < end) {

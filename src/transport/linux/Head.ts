@@ -1,6 +1,6 @@
 /**
- * The reading of a connection's beginning, and of not a byte behind it: it is looked at where the kernel keeps it until it
- * is whole, and then taken.
+ * The reading of a connection's beginning, and of not a byte behind it: it is looked at where the kernel keeps it until
+ * it is whole, and then taken.
  */
 import type { Expiring } from "../Deadlines.js";
 import type { HeadFailure } from "../HeadError.js";
@@ -92,7 +92,7 @@ export class Head implements Owner, Expiring {
     const { socket } = this;
     socket.engine.deadlines.remove(this);
     socket.owner = undefined;
-    // Whoever has it next, another thread perhaps, watches it from the beginning.
+    // Its next owner, perhaps another thread, watches it anew.
     if (!socket.closed) socket.unwatch();
   }
 

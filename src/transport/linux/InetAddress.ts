@@ -7,8 +7,8 @@ import type { SocketAddress } from "../../net/SocketAddress.js";
 import { AF_INET, AF_INET6, type RawAddress } from "./Libc.js";
 
 /**
- * The number of the interface that a zone names (`eth0` or the number itself), 0 where there is none: the kernel refuses
- * that with EINVAL. Read from sysfs, as `os.networkInterfaces()` throws where netlink sockets are forbidden.
+ * The number of the interface that a zone names (`eth0` or the number itself), 0 where there is none: the kernel
+ * refuses that with EINVAL. Read from sysfs, as `os.networkInterfaces()` throws where netlink sockets are forbidden.
  */
 const scopeOf = (zone: string): number => {
   if (/^[0-9]+$/.test(zone)) return Number(zone);

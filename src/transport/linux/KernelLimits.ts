@@ -1,12 +1,11 @@
 /**
- * What the kernel lets this process have of what the transport can do without, and what to do where that is too little: memory
- * that is locked, for the rings of io_uring, and pages of pipes, for bulk. Without them it goes on in another way, so it is
- * only said.
+ * Limits on optional resources: locked memory (for io_uring) and pipe pages (for splice). When one is too low, the
+ * transport falls back to another way and logs the limit and the cure.
  */
 import { readFileSync } from "node:fs";
 import { pipeBytes } from "./Pipes.js";
 
-/** undefined stands for no limit, or none that is known. */
+/** Undefined is no limit, or an unknown one. */
 export interface KernelLimits {
   /** Memory that may be locked, in bytes (RLIMIT_MEMLOCK), by all processes of the user together. */
   readonly lockedBytes: number | undefined;
@@ -21,7 +20,7 @@ const CAP_IPC_LOCK = 14n;
 const CAP_SYS_ADMIN = 21n;
 const CAP_SYS_RESOURCE = 24n;
 
-/** Each text as the file of that name in /proc has it. Pure. */
+/** Parses the contents of the files of these names in /proc. Pure. */
 export const parse = (files: {
   readonly limits: string;
   readonly status: string;
@@ -52,7 +51,7 @@ const pageBytes = (): number => {
   return usualPageBytes;
 };
 
-/** Those of this process; none is known where /proc does not say. */
+/** The limits of this process; unknown if /proc cannot be read. */
 export const read = (): KernelLimits => {
   try {
     return parse({
@@ -77,7 +76,7 @@ export interface Shortage {
 /** What the rings lock, in KiB: that of the main thread, and one of each data thread. */
 const lockedKib = (dataThreads: number): number => 1_024 + 256 * dataThreads;
 
-/** Why the kernel has refused memory for the rings; undefined where that was not for this limit. */
+/** The limit for which the kernel refused memory for the rings; undefined if it was for another reason. */
 export const shortOfLockedMemory = (
   { lockedBytes }: KernelLimits,
   dataThreads: number,
@@ -92,7 +91,7 @@ export const shortOfLockedMemory = (
   };
 };
 
-/** Why bulk will not get all the pipes that it may have; undefined where it will. */
+/** The limit that keeps bulk from all the pipes that it may use; undefined if there is none. */
 export const shortOfPipePages = ({ pageBytes, pipePages }: KernelLimits): Shortage | undefined => {
   const needed = Math.ceil(pipeBytes / pageBytes);
   if (pipePages === undefined || pipePages >= needed) return undefined;

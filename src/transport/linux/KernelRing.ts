@@ -56,13 +56,13 @@ export const largeRing: RingSize = { entries: 4096, buffers: 256 };
 /** For one of several: a quarter of the memory that is locked, and of the memory for buffers. */
 export const smallRing: RingSize = { entries: 1024, buffers: 64 };
 
-/** So many times as many completions fit before the kernel keeps them aside. */
+/** The completion queue has this many times the entries of the submission queue; beyond that the kernel buffers. */
 const completionsPerEntry = 4;
 
 /** Completions taken before the kernel is entered again: what they begin fits in the queue. */
 const completionsPerRound = 1024;
 
-/** So many completions are handled between two looks at the clock. */
+/** How many completions are handled between two readings of the clock. */
 const completionsPerReading = 16;
 
 /** Bytes of all buffers of a ring. */
@@ -83,7 +83,7 @@ const setupFlags =
 
 const features = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE;
 
-/** In place of a slot: nobody wants to know. */
+/** In place of a slot: the completion is ignored. */
 const nobody = 0xffff_ffff;
 
 /** Why there is no ring, in the words of the system call that refused. */
@@ -132,7 +132,9 @@ export class KernelRing implements Ring, Source {
     readonly uring: Uring,
     readonly engine: Engine,
     { buffers: bufferCount, entries }: RingSize = largeRing,
-    /** Has the callback called for as long as the descriptor is readable; by the engine's loop unless said otherwise. */
+    /**
+     * Has the callback called for as long as the descriptor is readable; by the engine's loop unless said otherwise.
+     */
     watch: (fd: number, onReadable: () => void) => Watch = engine.hostLoop.watch,
   ) {
     const { libc } = engine;
@@ -264,7 +266,7 @@ export class KernelRing implements Ring, Source {
     this.uring.unmap(this.#rings);
   }
 
-  /** Queues an operation; answers where it stands, for what not every one has. */
+  /** Queues an operation; returns the index of its entry, for the fields that not every operation has. */
   #begin(head: number, fd: number, address: number, length: number, slot: number, operation: number): number {
     if (this.#queued > this.#submissionMask) {
       this.#enter();
@@ -287,7 +289,7 @@ export class KernelRing implements Ring, Source {
     return at;
   }
 
-  /** Submits what is queued, and has the kernel do what is due. Answers whether the ring works. */
+  /** Submits what is queued, and has the kernel do what is due. Returns whether the ring works. */
   #enter(): boolean {
     Atomics.store(this.#ring, this.#submissionTail, this.#tail);
     const result = this.uring.enter(this.#fd, this.#queued);

@@ -42,9 +42,8 @@ const SPLICE_F_MOVE = 1;
 const SPLICE_F_NONBLOCK = 2;
 
 /**
- * A block whose address is one number on V8's heap for good. V8 keeps a field that has only ever held floating-point
- * numbers unboxed, and makes a number of 16 bytes of it wherever it is handed to a call: four times a request. A field
- * that has held anything else is not kept so.
+ * Forces V8 to store `address` as a boxed heap number; an unboxed double field allocates 16 bytes on each call that it
+ * is passed to, four times a request. V8 unboxes only fields that have never held anything but floating-point numbers.
  */
 class Pinned implements Block {
   readonly address: number;
@@ -53,21 +52,20 @@ class Pinned implements Block {
     readonly bytes: Uint8Array,
     address: number,
   ) {
-    this.address = undefined as unknown as number; // for V8 alone: nobody sees it
+    this.address = undefined as unknown as number; // for V8 alone: overwritten in the next line
     this.address = address;
   }
 }
 
-/** The address of a byte of a block; of its first, mostly, for which no number is made. */
+/** The address of a byte of a block. The offset is usually 0; then the existing number is reused without allocation. */
 const placeIn = ({ address }: Block, offset: number): number => (offset === 0 ? address : address + offset);
 
 /**
  * Throws where the process does not have one of the functions.
  *
- * `owned` has a byte for each descriptor's number, 1 for one that was opened by these calls and not closed yet; a number
- * beyond its end is not written down. It is exact at any moment in which a thread can be ended from outside: V8 does that
- * where a function of JavaScript begins and where a loop jumps back, and there is neither between the system call and its
- * byte. It is taken out before the call that closes, since from then on others may get the number.
+ * `owned[fd]` is 1 while these calls own descriptor `fd`; numbers beyond its end are not recorded. V8 can terminate a
+ * thread only at a function entry or a loop back-edge, so none falls between the system call and the flag. It is
+ * cleared before `close`, since afterwards another thread may get the number.
  */
 export const make = (koffi: Koffi, owned: Uint8Array = new Uint8Array(0)): Service => {
   const { call, checked, failed, library } = functionsOf(koffi);

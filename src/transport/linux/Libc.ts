@@ -1,8 +1,8 @@
 /**
  * The system calls of the Linux transport, and all that is known here of the kernel's numbers and memory layouts.
  *
- * Every call is synchronous, works on numbers and memory that was allocated before, and answers a number: what the
- * call answers, or a negated errno. So the hot path allocates nothing, and a simulated kernel can stand behind it.
+ * Every call is synchronous, works on numbers and memory that was allocated before, and returns a number: the result of
+ * the system call, or a negated errno. So the hot path allocates nothing, and a simulated kernel can stand behind it.
  *
  * The numbers are those of Linux's generic headers, which x86-64 and 64-bit ARM share, in glibc and in musl; the one
  * layout that differs is `epoll_event`, packed on x86-64 alone.
@@ -48,12 +48,12 @@ export interface Service {
   readonly setNonBlocking: (fd: number) => Result;
   /** Sends FIN (SHUT_WR). */
   readonly shutdown: (fd: number) => Result;
-  /** The descriptor is gone afterwards, whatever it answers (close(2), "Dealing with error returns"). */
+  /** The descriptor is closed afterwards, whatever the result (close(2), "Dealing with error returns"). */
   readonly close: (fd: number) => Result;
 
   /**
-   * From and to sockets only. One that answers less than it was asked for has no more now, unless its end, an error or urgent data
-   * follow: what comes later brings an event of its own (epoll(7), question 9).
+   * From sockets only. After a short read there is no more now, unless FIN, an error or urgent data follow: what
+   * arrives later causes an event of its own (epoll(7), question 9).
    */
   readonly read: (fd: number, block: Block, offset: number, length: number) => Result;
   /**
@@ -71,18 +71,20 @@ export interface Service {
    * About how many bytes a socket would take now, by the kernel's account of its buffer (SO_MEMINFO, Linux 4.12).
    */
   readonly sendRoom: (fd: number) => Result;
-  /** Copies from a pipe; answers less than was asked for only where the pipe holds less. */
+  /** Copies from a pipe; returns less than was requested only if the pipe holds less. */
   readonly readPipe: (fd: number, block: Block, offset: number, length: number) => Result;
   /** A non-blocking pipe: the reading and the writing descriptor as two `int` at the start of the block. */
   readonly pipe: (ends: Block) => Result;
-  /** F_SETPIPE_SZ. Answers the capacity in bytes. */
+  /** F_SETPIPE_SZ. Returns the capacity in bytes. */
   readonly setPipeSize: (fd: number, bytes: number) => Result;
   /** Moves at most `length` bytes between a socket and a pipe; never waits for the pipe. */
   readonly splice: (from: number, to: number, length: number) => Result;
 
   /** Close-on-exec. */
   readonly epollCreate: () => Result;
-  /** `fd` and `incarnation` come back with every event, as the two halves of its data. Both are unsigned 32-bit numbers. */
+  /**
+   * `fd` and `incarnation` come back with every event, as the two halves of its data. Both are unsigned 32-bit numbers.
+   */
   readonly epollControl: (
     epoll: number,
     operation: number,
@@ -178,7 +180,7 @@ export const ECONNREFUSED = 111;
 export const EHOSTDOWN = 112;
 export const EHOSTUNREACH = 113;
 export const EINPROGRESS = 115;
-/** What an operation of io_uring answers that was cancelled. */
+/** The result of a cancelled operation of io_uring. */
 export const ECANCELED = 125;
 
 const names: ReadonlyMap<number, string> = new Map(
@@ -261,7 +263,7 @@ export interface RawAddress {
   readonly scope: number;
 }
 
-/** Writes an address at the start of a block of {@link addressSize}; answers its length. */
+/** Writes an address at the start of a block of {@link addressSize}; returns its length. */
 export const writeAddress = ({ bytes }: Block, address: RawAddress): number => {
   bytes.fill(0, 0, addressSize);
   // sa_family_t is in the byte order of the machine, the port in that of the network.

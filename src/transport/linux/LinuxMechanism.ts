@@ -1,6 +1,6 @@
 /**
- * The Linux transport's `Mechanism`, over given system calls and a given event loop: listens, probes, connects and relays
- * on the engine, and on io_uring or data threads where configured.
+ * The Linux transport's `Mechanism`, over given system calls and a given event loop: listens, probes, connects and
+ * relays on the engine, and on io_uring or data threads where configured.
  */
 import { Cause, type Context, Effect, Runtime, type Scope } from "effect";
 import * as Descriptors from "../../net/Descriptors.js";
@@ -148,7 +148,7 @@ export const make = (
               }),
           );
 
-    // Every address is prepared once, for as long as somebody has it.
+    // Every address is prepared once, and kept for as long as it is referenced.
     const destinations = new WeakMap<SocketAddress, Destination>();
     const destinationOf = (address: SocketAddress): Destination | undefined => {
       const known = destinations.get(address);
@@ -189,7 +189,7 @@ export const make = (
     /** A socket of others: what is set on it is what is set on one of ours. */
     const adopt = (fd: number, { backlog }: ListenOptions): Result => {
       let result = libc.setNonBlocking(fd);
-      // Refused for what is no TCP socket; one that listens already has its queue resized.
+      // Fails if it is not a TCP socket; if it listens already, its queue is resized.
       if (result >= 0) result = libc.setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
       if (result >= 0) result = libc.listen(fd, backlog);
       if (result < 0) return result;
@@ -280,15 +280,16 @@ export const make = (
       return () => attempt.cancel();
     };
 
-    // A client that has spoken is passed on at once; where the backend speaks first it must not wait for an acknowledgement.
+    // If the client has sent bytes, they follow at once, with the ACK; if the backend speaks first, it needs the ACK
+    // now.
     const connect: Mechanism["connect"] = (target, options, made, failed, client) =>
       connecting(target, options, made, failed, client === undefined || !socketOf(client).hasSent());
 
-    // The host has answered when the socket is connected; what would let the program there know is not sent yet.
+    // When the socket is connected, the host has answered; the ACK that completes the handshake is not sent yet.
     const probe: Mechanism["probe"] = (target, options, answered, failed) =>
       connecting(
         target,
-        // Nobody sees it.
+        // Without a preface: no program sees this connection.
         { timeoutMillis: options.timeoutMillis },
         (socket) => {
           socket.reset();

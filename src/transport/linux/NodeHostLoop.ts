@@ -2,17 +2,16 @@
  * Node's own loop, watched by libuv's `uv_poll`.
  * https://docs.libuv.org/en/v1.x/poll.html
  *
- * What libuv calls back runs outside of Node's bookkeeping: an exception in it hangs the process, and nothing runs
- * what it left in the queue of microtasks, on which fibers are resumed. So the work is not done there but in an
- * immediate, which the same turn of the loop gets to next. There an exception is an ordinary one, and microtasks run
- * right after it. It costs 0.4 µs a wake-up.
+ * A callback of libuv runs outside of Node's callback scope: an exception in it hangs the process, and microtasks, on
+ * which fibers are resumed, do not run after it. So the work is done in an immediate, later in the same turn of the
+ * loop: there exceptions are ordinary, and microtasks run right after it. This costs 0.4 µs for each wake-up.
  */
 import { getSystemErrorName } from "node:util";
 import { isMainThread } from "node:worker_threads";
 import { functionsOf, type Koffi } from "../../libc/Library.js";
 import type { Service } from "./HostLoop.js";
 
-/** Calls `wake` whenever the descriptor is readable, and answers how to stop. */
+/** Calls `wake` whenever the descriptor is readable. Returns a function that stops it. */
 type Poll = (fd: number, wake: () => void) => () => void;
 
 /** `uv_handle_type` and `uv_poll_event`. */

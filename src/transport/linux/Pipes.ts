@@ -4,8 +4,8 @@
  * A direction has a pipe only while it moves bytes, and for as long as its reader leaves some of them in it; so a few
  * serve many. The bigger a pipe, the fewer calls per byte: 1 MiB takes three quarters of the CPU that 64 KiB takes. But
  * the kernel lets an unprivileged user have 64 MiB of them in all (fs.pipe-user-pages-soft), so the first ones are big,
- * later ones smaller, and when half of that is in use there are none: then one is taken from whoever has waited longest
- * for its reader, and where nobody has, bytes are copied.
+ * later ones smaller, and when half of that is in use there are none: then one is taken from the relay that has
+ * waited longest for its reader; if there is none, bytes are copied.
  */
 import type { Block, Service } from "./Libc.js";
 
@@ -18,13 +18,13 @@ const sizes = [1024 * 1024, 256 * 1024, 64 * 1024] as const;
 /** Empty pipes kept open. */
 const spares = 8;
 
-/** Who has waited for its reader for so long gives its pipe back when others need one, in milliseconds. */
+/** A relay that waited this long for its reader gives its pipe back when another needs one, in milliseconds. */
 const longWait = 1_000;
 
 /** After a refusal, how many requests go without asking the kernel again. */
 const patience = 256;
 
-/** Who uses a pipe. */
+/** The user of a pipe. */
 export interface Holder {
   /** Others need its pipe: it copies what is in there and releases it. False where that is too much to keep. */
   readonly giveBack: () => boolean;
@@ -105,7 +105,7 @@ export class Pipes {
     return pipe;
   }
 
-  /** Takes a pipe from whoever has waited longest, if anybody has for long. */
+  /** Takes a pipe from the relay that has waited longest for its reader, if one has waited for {@link longWait}. */
   #takeBack(): boolean {
     const before = this.#now() - longWait;
     const waiting: Array<Pipe> = [];

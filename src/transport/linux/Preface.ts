@@ -4,7 +4,7 @@
 import { EINTR, type Result } from "./Libc.js";
 import type { Socket } from "./Socket.js";
 
-/** Sends them to a backend that was connected just now, which has room for them. Answers 0, or a negated errno. */
+/** Sends them to a backend that was connected just now, which has room for them. Returns 0, or a negated errno. */
 export const sendPreface = (socket: Socket, bytes: Uint8Array): Result => {
   const { buffer, libc } = socket.engine;
   buffer.bytes.set(bytes);

@@ -1,6 +1,6 @@
 /**
- * Buffers that a ring of io_uring receives into. They belong to the kernel, which takes one when there are bytes for it,
- * until a completion names one; then to whoever handles that, until it is given back.
+ * Buffers that a ring of io_uring receives into. They belong to the kernel, which takes one when there are bytes for
+ * it, until a completion names one; then to the handler of that, until it is recycled.
  *
  * https://man7.org/linux/man-pages/man3/io_uring_setup_buf_ring.3.html
  */

@@ -1,10 +1,10 @@
 /**
  * Two sockets and the bytes between them.
  *
- * Small traffic is relayed as it comes: read into the engine's one buffer and written from there. What the other side
- * does not take at once is kept aside, at most one buffer for each direction. A direction that turns bulky goes through
- * a pipe, so that its bytes never leave the kernel, and in slices, so that others have their turn. Nothing is read while
- * something waits to be written: a slow reader slows its sender.
+ * Small traffic is relayed at once: read into the engine's one buffer and written from there. What the other side does
+ * not accept at once is kept, at most one buffer for each direction. A bulky direction is spliced through a pipe, so
+ * that its bytes never leave the kernel, and in slices, so that other relays have their turn. Nothing is read while
+ * bytes wait to be written: a slow reader slows its sender.
  */
 import type { ByteCounts } from "../../net/ByteCounts.js";
 import type { RelayEnd, RelayOutcome } from "../Transport.js";
@@ -14,7 +14,9 @@ import { EAGAIN, EINTR, type Result } from "./Libc.js";
 import type { Owner, Socket } from "./Socket.js";
 import type { Task } from "./TurnScheduler.js";
 
-/** What one direction may read before others have their turn, in bytes. What a pipe holds may go beyond it. */
+/**
+ * What one direction may read before other relays have their turn, in bytes. It may be exceeded by one pipe's bytes.
+ */
 const sliceBytes = 256 * 1024;
 
 export class Relay implements Owner, Task {
@@ -67,8 +69,8 @@ export class Relay implements Owner, Task {
   }
 
   /**
-   * {@link start}, in the midst of it. `first` is the side that sent FIN first, if one has; `broken` is one that could
-   * not be written to: what reads were told of its end since is not to be believed.
+   * {@link start}, for a relay in progress. `first` is the side that sent FIN first, if one has; `broken` is a side to
+   * which a write failed. Ignore an EOF read from it: after a failed write, EOF can hide a reset.
    */
   takeOver(
     up: DirectionState,
@@ -98,7 +100,7 @@ export class Relay implements Owner, Task {
     }
     const isClient = socket === this.client;
     const outgoing = isClient ? this.#down : this.#up;
-    // Room first: it lets go of what is held back.
+    // Write first: that makes room for what is read then.
     if (socket.writable && outgoing.waits) this.#advance(outgoing);
     if (socket.readable && !this.#over) this.#advance(isClient ? this.#up : this.#down);
   }
@@ -153,7 +155,7 @@ export class Relay implements Owner, Task {
           return;
         }
         direction.restAt += written;
-        // It is not taken for full before it says EAGAIN: an event comes only to one that was told that.
+        // Keep writing until EAGAIN: edge-triggered epoll reports room only after EAGAIN.
         if (direction.restAt < direction.restEnd) continue;
         direction.rest = undefined;
       } else if (direction.pipe !== undefined && direction.pipe.filled > 0) {
@@ -172,7 +174,7 @@ export class Relay implements Owner, Task {
         continue;
       }
       if (direction.ended) {
-        // After a write was told of a reset a read is told of an end, which is none.
+        // After a write failed with a reset, read returns 0, but that is not a FIN.
         if (!this.#breaking) this.#finish(direction);
         return;
       }
@@ -188,8 +190,7 @@ export class Relay implements Owner, Task {
       const { pipe } = direction;
       // The pipe is empty, so that EAGAIN can only mean the socket.
       const spliced = pipe === undefined ? 0 : libc.splice(from.fd, pipe.input, direction.most(pipe));
-      // Urgent data stops splice as if there were nothing, and with FIN behind it as if that were all: a read tells,
-      // and gets past it.
+      // On urgent data, splice returns EAGAIN, or 0 if FIN follows. A plain read skips it and shows which.
       const copying = spliced === 0 || (spliced === -EAGAIN && from.greedy);
       const received = copying ? libc.read(from.fd, this.#engine.buffer, 0, copied) : spliced;
       if (received > 0) {

@@ -1,13 +1,13 @@
 /**
- * What clients see when the process is killed while they are connected.
+ * Whether clients are reset if the process is killed while they are connected.
  */
 import { Context } from "effect";
 
 /**
- * Whether the kernel resets clients when the process is killed or crashes, so that a part of an answer does not pass for all
- * of it (SO_LINGER with no time). True unless something else is provided. It costs each connection a system call as it
- * ends in order: 0.3 to 2 microseconds. With false, connections that last spend it in their first round, after two to four
- * seconds, and short ones never: a client of a younger connection sees an end in order.
+ * Whether the kernel resets clients when the process is killed or crashes, so that a client does not take a partial
+ * response for a complete one (SO_LINGER with a time of 0). True by default. It costs each connection that ends in
+ * order a system call: 0.3 to 2 microseconds. When false, the call is made only for connections older than 2 to 4 s;
+ * clients of younger ones see a normal close after a crash.
  *
  * @example
  * ```ts

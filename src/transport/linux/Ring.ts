@@ -2,7 +2,7 @@
  * Operations that the kernel carries out by itself and reports the end of (io_uring(7)), as far as connecting and
  * relaying need them. What they are made of stands behind this, so that a simulated kernel can too.
  *
- * The rule that keeps descriptors and buffers apart: whoever began an operation keeps its descriptor open until it
+ * The rule that keeps descriptors and buffers apart: the owner of an operation keeps its descriptor open until it
  * got the end of it, also when it cancelled it. So nothing under way can reach the successor of a descriptor.
  */
 import type { Destination } from "./Connecting.js";
@@ -13,8 +13,8 @@ export interface Completing {
   /** The ring's; {@link noSlot} while it is not enlisted. */
   slot: number;
   /**
-   * Called once for each operation. `result` is a count, or a negated errno. `buffer` is where received bytes are, to be
-   * given back by {@link Ring.recycle}; {@link noBuffer} for none. `more` says that the socket has more to be read.
+   * Called once for each operation. `result` is a count, or a negated errno. `buffer` is where received bytes are, to
+   * be given back by {@link Ring.recycle}; {@link noBuffer} for none. `more` says that the socket has more to be read.
    */
   readonly onCompletion: (operation: number, result: Result, buffer: number, more: boolean) => void;
   /** It threw. It has to end what it does. */

@@ -1,7 +1,6 @@
 /**
- * Two sockets and the bytes between them, by operations of a ring: for traffic that is small and that both sides take
- * as it comes. Whatever is more than that (bulk, a slow reader, a side that broke off while it was written to) is
- * handed over to {@link Relay}, which knows it all.
+ * Relays between two sockets by io_uring operations: for small traffic that both sides accept as it arrives. Everything
+ * else (bulk, a slow reader, a side that was reset while it was written to) is handed over to {@link Relay}.
  *
  * Each direction does one thing at a time: it receives, and then sends what it received. So nothing overtakes, and a
  * buffer of the ring is in use only from the end of a receive to the end of a send, which never waits.
@@ -14,10 +13,10 @@ import { Relay } from "./Relay.js";
 import { type Completing, noBuffer, noSlot, type Ring } from "./Ring.js";
 import type { Owner, Socket } from "./Socket.js";
 
-/** So many whole buffers received, one after another, make a direction bulky. */
+/** A direction is bulky after this many full buffers received in succession. */
 const bulkyAfter = 2;
 
-/** Operations: of each one for the client's direction, and the next number for the backend's. */
+/** Kinds of operations. The number is for the client's direction; the next one for the backend's. */
 const receiving = 0;
 const sending = 2;
 
@@ -192,8 +191,8 @@ export class RingRelay implements Owner, Completing {
       this.#broken(direction.to);
       return;
     }
-    // Nothing more is received from this side, but that it breaks off has to be noticed. Not by the ring: what it polls
-    // for it adds RDHUP to, which from now on is always there.
+    // Nothing more is received from this side, but a reset has to be noticed. Use epoll: io_uring polls always include
+    // RDHUP, which stays set after FIN and would fire at once.
     if (direction.from.watch(EPOLLET) < 0) this.#broken(direction.from);
   }
 

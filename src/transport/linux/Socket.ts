@@ -1,5 +1,5 @@
 /**
- * A connected TCP socket, or one that is being connected: what is known of its readiness, and who it belongs to.
+ * A connected TCP socket, or one that is being connected: what is known of its readiness, and its owner.
  */
 import type { SocketAddress } from "../../net/SocketAddress.js";
 import type { Places } from "../Places.js";
@@ -25,12 +25,12 @@ import {
   TCP_RTO_MAX_MS,
 } from "./Libc.js";
 
-/** The longest time between two window probes, in milliseconds: it bounds how long a dead peer goes unnoticed. */
+/** The longest interval between two window probes, in milliseconds: it bounds how long a dead peer goes unnoticed. */
 const longestProbeMillis = 30_000;
 
 /**
- * An idle peer that went away without a word is noticed: asked after a minute of silence, and given up when it does not
- * answer six times in ten seconds each.
+ * Keepalive, to notice an idle peer that vanished: probes start after a minute without traffic, and the connection
+ * fails after six of them, ten seconds apart, without an acknowledgement.
  */
 export const keepAlive = (libc: Service, fd: number): void => {
   libc.setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -41,8 +41,9 @@ export const keepAlive = (libc: Service, fd: number): void => {
   libc.setOption(fd, IPPROTO_TCP, TCP_RTO_MAX_MS, longestProbeMillis);
 };
 
-/** Rounds without a byte from a peer after which it is asked for whether it is dead, and from then on every so many. */
+/** Rounds without a byte from a peer after which its connection is examined, to find a dead peer. */
 const silentRounds = DeadPeer.silenceMillis / roundMillis;
+/** From then on it is examined again after this many rounds. */
 const roundsPerLook = 5;
 
 /** Everything but room to write. */
@@ -51,25 +52,25 @@ const incoming = ~EPOLLOUT;
 /** Events that tell of more in the queue than data: its end, an error, urgent data. */
 const beyondData = ~(EPOLLIN | EPOLLOUT);
 
-/** Who acts upon a socket's events. */
+/** Handles a socket's events. */
 export interface Owner {
   readonly onReady: (socket: Socket) => void;
   /** The socket was closed or reset from outside, or has to be after a fault: all that belongs to it ends. */
   readonly onLost: (socket: Socket, reset: boolean) => void;
-  /** Bytes that were written to both sides of a relay, and not acknowledged by them; where it is no relay, none. */
+  /** Bytes that were written to both sides of a relay, and not acknowledged by them; 0 if it is not a relay. */
   readonly unacknowledged?: () => number;
 }
 
 export class Socket implements Connection, Watched {
   incarnation = 0;
   owner: Owner | undefined;
-  /** There may be something to read: set by events, and taken back by whoever finds nothing more. */
+  /** There may be something to read: set by events, cleared by the reader that finds nothing more. */
   readable = false;
   /** A write may succeed. */
   writable = true;
-  /** That a read comes back short does not mean that it was the last: its end is in the queue too, or an error. */
+  /** A short read does not mean that the queue is empty: FIN or an error is queued too. */
   greedy = false;
-  /** Its FIN is in the queue, and nothing but data is before it: a read that comes back short was the last. */
+  /** Its FIN is queued, after nothing else than data: a short read was the last one. */
   ending = false;
   /** An error is pending: its peer broke off. */
   failed = false;
@@ -178,7 +179,7 @@ export class Socket implements Connection, Watched {
   }
 
   onRound(): void {
-    // Not when it is made: a connection that does not last has no use for these calls.
+    // In the first round, to spare short connections these calls.
     if (!this.#kept) {
       this.#kept = true;
       keepAlive(this.engine.libc, this.fd);
@@ -194,7 +195,7 @@ export class Socket implements Connection, Watched {
     if (this.#silence < silentRounds) return;
     if (!this.#suspected && this.#silence % roundsPerLook !== 0) return;
     const suspected = this.#peerIsDead();
-    // Two looks, a round apart: after a pause of this whole host an answer may be on its way.
+    // Two looks, a round apart: after a pause of this whole host an acknowledgement may be on its way.
     if (suspected && this.#suspected) this.reset();
     else this.#suspected = suspected;
   }
@@ -226,12 +227,12 @@ export class Socket implements Connection, Watched {
   end(reset: boolean): void {
     if (this.closed) return;
     this.gone();
-    // While it is open it would be reset, so that a peer of a killed process does not take what it has for all.
+    // SO_LINGER 0 is set while it is open, so that the peer of a killed process sees a reset.
     if (reset !== this.#kept) this.engine.libc.resetOnClose(this.fd, reset);
     this.engine.close(this);
   }
 
-  /** Its descriptor is closed, or another thread closes it: whoever asks finds a connection that has ended. */
+  /** Its descriptor is closed, or another thread will close it: from now on the connection counts as ended. */
   gone(): void {
     if (this.closed) return;
     this.closed = true;

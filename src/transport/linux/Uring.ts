@@ -10,9 +10,9 @@ export interface Uring extends EventCounters {
   readonly allocatePages: (size: number) => Block;
   /** The same for what the kernel writes into by itself: it outlives the thread. */
   readonly allocateBuffers: (size: number) => Block;
-  /** {@link params} at the start of the block, filled in. Answers a descriptor, close-on-exec. */
+  /** {@link params} at the start of the block, filled in. Returns a descriptor, close-on-exec. */
   readonly setup: (entries: number, params: Block) => Result;
-  /** Submits so many operations, and carries out what is due of others; does not wait. Answers how many it took. */
+  /** Submits this many operations and runs other due work; does not wait. Returns how many were accepted. */
   readonly enter: (ring: number, submit: number) => Result;
   readonly register: (ring: number, operation: number, argument: number, count: number) => Result;
   /** Memory that is shared with the kernel, at an offset of the ring's; undefined where it refuses. */
@@ -35,7 +35,7 @@ const mostMappings = 2;
 /** More than every page size there is. */
 export const pageSize = 65_536;
 
-/** For a ring whose buffers have so many bytes in all. */
+/** For a ring whose buffers have this many bytes in total. */
 export const ringRemains = (bufferBytes: number): RingRemains => ({
   mappings: new SharedArrayBuffer(2 * 8 * mostMappings),
   buffers: new SharedArrayBuffer(bufferBytes + pageSize),

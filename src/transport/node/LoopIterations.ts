@@ -10,7 +10,7 @@ export class LoopIterations {
     this.#number += 1;
   };
 
-  /** The number of this iteration. It is counted on only while somebody asks for it. */
+  /** The number of this iteration. It is counted only while it is in use. */
   get current(): number {
     if (!this.#counting) {
       this.#counting = true;

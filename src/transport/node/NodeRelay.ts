@@ -66,10 +66,9 @@ export class NodeRelay {
       this.#ended ??= closed;
       counts.halfClosed = true;
       halfClosed.add(this);
-      // Node reports an end in place of a reset that comes right behind the last bytes, in the iteration in which it reads
-      // them (or later, if it was paused then); a real end that comes alone it reads in a later one. A write of
-      // nothing fails after a reset. It cannot be tried on a side that was sent FIN, and would wait behind what is
-      // unsent.
+      // Node may emit 'end' instead of a reset when RST follows data in the same iteration (or later, if it was paused
+      // then). An end that arrives alone is read in a later iteration. Test by writing zero bytes: it fails after a
+      // reset. Not possible after end() or with pending writes.
       const sameIteration = paused || lastRead === iterations.current;
       if (!sameIteration || from.writableEnded || from.writableLength > 0) to.end();
       else {
@@ -80,8 +79,8 @@ export class NodeRelay {
     });
     from.on("error", () => this.#fail(broken, to));
     from.on("close", () => {
-      // V8's minor collections do not free Node's sockets (seen in Node 20 and 24): all that their listeners reach
-      // would stay with them, every connection with its fiber's work, until a major one.
+      // V8's minor collections do not free Node's sockets (seen in Node 20 and 24): everything reachable from their
+      // listeners, the work of the session's fiber included, would stay until a major one.
       from.removeAllListeners();
       ignoreErrors(from);
       this.#open -= 1;
@@ -108,7 +107,7 @@ export class NodeRelay {
   #end(): void {
     this.shared.halfClosed.delete(this);
     this.onEnd({
-      // Nothing is known after an abort alone, and nobody asks then.
+      // Unknown after an abort; then it is not reported.
       end: this.#ended ?? "client-reset",
       received: this.client.bytesRead - this.headLength,
       sent: this.backend.bytesRead,

@@ -69,7 +69,7 @@ const open = ({
       keepAliveInitialDelay: keepAliveMillis,
       highWaterMark: buffered,
     });
-    // Beyond its limit Node closes a new connection without telling anybody; this way it says so.
+    // Beyond its limit Node closes a new connection silently; this way it is reported.
     const max = Descriptors.capacity(Descriptors.read());
     if (max !== undefined) server.maxConnections = max;
     const serve = (socket: net.Socket): void => {

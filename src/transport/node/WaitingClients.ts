@@ -1,6 +1,6 @@
 /**
- * Clients for whom there is no place: Node cannot leave them in the kernel's queue, so they wait here, unread, in the order
- * in which they came.
+ * Clients for whom there is no place: Node cannot leave them in the kernel's queue, so they wait here, unread, in the
+ * order in which they came.
  */
 import type { Socket } from "node:net";
 import { AcceptQueueTimeout } from "../AcceptQueueTimeout.js";
@@ -50,13 +50,13 @@ export class WaitingClients {
     this.#serve(socket);
   }
 
-  /** Refuses some of those who wait where nobody has left for long. To be called about twice a second. */
+  /** Refuses some of the waiting clients if no client has left for long. To be called about twice a second. */
   look(now: number): void {
     if (this.#waiting.size === 0) return;
     this.#refuse(this.#timeout.full(now, this.#places.left));
   }
 
-  /** Refuses all who wait. */
+  /** Refuses all waiting clients. */
   close(): void {
     this.#refuse(this.#waiting.size);
   }

@@ -40,11 +40,12 @@ export class BlockingLoop {
     },
   };
 
-  /** Runs what is due, and answers how long the thread may wait in the kernel then, in whole milliseconds. */
+  /** Runs what is due. Returns how long the thread may wait in the kernel then, in whole milliseconds. */
   turn(): number {
     this.enters("timers");
     const now = this.now();
-    // From the last on: a task may set and cancel others, and what is passed over by that is due in the next turn, at once.
+    // From the last on: a task may set and cancel others, and what is passed over by that is due in the next turn, at
+    // once.
     for (let i = this.#timers.length - 1; i >= 0; i--) {
       const timer = this.#timers[i];
       if (timer === undefined || timer.at > now) continue;

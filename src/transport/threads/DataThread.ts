@@ -128,7 +128,7 @@ export class DataThread {
   }
 
   /**
-   * Follows its orders, and does what is due. Answers how many milliseconds it may wait then: whoever puts an order from
+   * Follows its orders, and does what is due. Returns how many milliseconds it may wait then: an order that is put from
    * here on raises the counter, and so ends the wait.
    */
   prepare(): number {
@@ -138,7 +138,7 @@ export class DataThread {
     return this.#stopped || !this.#orders.sleep() ? 0 : millis;
   }
 
-  /** Waits for so many milliseconds at most, and handles what has come. False where it was ordered to stop. */
+  /** Waits for at most `millis` milliseconds, and handles what has arrived. False if it was ordered to stop. */
   proceed(millis: number): boolean {
     this.#engine.wait(millis);
     this.#orders.awake();
@@ -252,7 +252,9 @@ export class DataThread {
     else this.#announce(slot, kind);
   }
 
-  /** For the main thread to take when it looks: it is woken for it only later, see {@link Protocol.reportDelayMillis}. */
+  /**
+   * For the main thread to take when it looks: it is woken for it only later, see {@link Protocol.reportDelayMillis}.
+   */
   #report(slot: number, kind: number): void {
     this.#reports.put(Protocol.word(slot, kind));
     this.#unannouncedSince ??= this.#loop.now();
@@ -269,7 +271,7 @@ export class DataThread {
     if (this.#reports.wakes()) this.#counters.raiseCounter(this.#memory.reportsCounter);
   }
 
-  /** Wakes the main thread where reports have waited long enough. Answers in how many milliseconds that will be. */
+  /** Wakes the main thread where reports have waited long enough. Returns in how many milliseconds that will be. */
   #untilAnnounced(): number {
     if (this.#unannouncedSince === undefined) return Number.POSITIVE_INFINITY;
     const left = this.#unannouncedSince + Protocol.reportDelayMillis - this.#loop.now();

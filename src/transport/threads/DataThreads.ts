@@ -1,6 +1,6 @@
 /**
- * The data threads of a transport: starts them, hands each connection to the one that has the fewest, and starts another
- * in the place of one that has ended by itself.
+ * The data threads of a transport: starts them, hands each connection to the one that has the fewest, and starts
+ * another in the place of one that has ended by itself.
  */
 import { Worker } from "node:worker_threads";
 import { Data, Deferred, Duration, Effect, FiberId, Option, Schedule, type Scope } from "effect";
@@ -18,22 +18,22 @@ import type { ForwardOptions, GiveUp } from "../Transport.js";
 import { lookMillis } from "./Responsiveness.js";
 import { HandedOver, ThreadHandle } from "./ThreadHandle.js";
 
-/** The most connections that one data thread has. Who comes then is relayed by the main thread. */
+/** The most connections of one data thread. When all threads are full, the main thread relays. */
 const mostSlots = 2 ** 18;
 
 /** How long a thread may take to be ready. */
 const startTime = Duration.seconds(30);
 
-/** How long one may take to end by order, before it is ended by force. It looks at its orders once a second at least. */
+/** How long a thread may take to stop by order before it is terminated. It reads its orders at least once a second. */
 const stopTime = Duration.seconds(3);
 
 /**
- * How long ending it by force may take: V8 ends what runs, and nobody a system call that blocks. None of ours does, unless
- * what it touches is on a disk or in a memory that does not answer.
+ * How long termination by force may take. `terminate()` stops JavaScript but cannot interrupt a blocked system call.
+ * Ours never block for long, except on a stuck disk or memory.
  */
 const forceTime = Duration.seconds(2);
 
-/** From the end of one to the start of another in its place, so that one that cannot run is not started for ever at once. */
+/** The pause before an ended thread is replaced, so that one that cannot run is not restarted in a tight loop. */
 const restartPause = Duration.seconds(1);
 
 /** For how long giving up waits for the data thread's last count, in milliseconds. */
@@ -167,7 +167,7 @@ export const make = (
           ),
       );
 
-    /** One thread from its start to its end, which only a fault brings about; answers what is known of it. */
+    /** One thread from its start to its end, which only a fault causes; returns what is known of it. */
     const live = (index: number, onReady: Effect.Effect<unknown>) =>
       Effect.scoped(
         Effect.gen(function* () {
@@ -257,7 +257,7 @@ export const make = (
           ? undefined
           : Effect.async<void>((resume) => {
               const late = engine.hostLoop.after(longestGivingUp, () => {
-                // Its counts is another connection's soon.
+                // The caller will reuse this counts object; detach from it.
                 handed.counts = { received: 0, sent: 0 };
                 resume(Effect.void);
               });

@@ -1,13 +1,12 @@
 /**
- * What the main thread and a data thread tell each other: orders one way, reports the other, each a word with a slot's
+ * The messages between the main thread and a data thread: orders one way, reports the other, each a word with a slot's
  * number and a kind.
  *
- * The main thread fills in a slot and orders `begin`; the thread answers with `ended` or `failed`, exactly once.
- * Only then is the slot free again. That it has connected is no answer: it stands in the slot (see {@link Slots}), where
- * the main thread finds it when it looks for byte counts, and at the end; to be woken for it would cost a connection more
- * than all the rest that the main thread does for it. `abort` may be ordered once in between. An order is
- * read after all before it, so an `abort` that comes too late is read before the slot's next `begin`, and finds nothing.
- * So there are never more than three orders of one slot under way (a late `abort`, the next `begin`, its `abort`), and
+ * The main thread fills in a slot and orders `begin`; the thread reports `ended` or `failed`, exactly once. Only then
+ * is the slot free again. "Connected" is not reported: the main thread polls it from the slot (see {@link Slots}),
+ * because a wake-up costs more than its whole share of the connection. `abort` may be ordered once in between. Orders
+ * are read in order, so an `abort` that comes too late is read before the slot's next `begin`, and finds nothing. So
+ * there are never more than three orders of one slot in flight (a late `abort`, the next `begin`, its `abort`), and
  * never more than one report; the queues are made for that many, and cannot be full.
  */
 
@@ -56,9 +55,9 @@ export const failed = 1;
 export const ofThread = 2;
 
 /**
- * Ends of relays may wait so long for the main thread to look by itself, in milliseconds, before it is woken for them. It
- * looks whenever it handles input, before it accepts anybody: while clients come and go it is woken by who comes, and
- * what it then chooses by is exact. A wake-up for each end would be a third of what the main thread does for a connection.
+ * How long a report of an ended relay may wait before the main thread is woken for it, in milliseconds. The main thread
+ * reads reports whenever it handles input, before it accepts clients: while clients arrive no extra wake-up is needed,
+ * and the counts it chooses by are exact. A wake-up for each end would be a third of its work for a connection.
  */
 export const reportDelayMillis = 1;
 

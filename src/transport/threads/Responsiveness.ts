@@ -1,19 +1,18 @@
 /**
- * Whether a data thread takes its turns, as the main thread sees when it looks, which it does once a second. A thread that
- * has nothing to do takes one in each second too.
+ * Whether a data thread still runs its loop. The main thread checks once a second whether the thread's count of turns
+ * has grown; an idle thread takes at least one turn a second too.
  *
- * Times in which the process did not run are no silence: it was stopped, or its machine was paused. Nobody can tell the
- * two threads' times apart then, so of a look that comes late only the time counts in which it was due.
+ * If a check is late (the process or its machine was paused), count only the scheduled interval as silence.
  */
 import { stallMillis } from "../../clock/StallLimits.js";
 
-/** From one look to the next, in milliseconds. */
+/** The interval of the checks, in milliseconds. */
 export const lookMillis = 1_000;
 
-/** A thread that has taken no turn for so long does not answer, in milliseconds. */
+/** A thread that took no turn for this time is unresponsive, in milliseconds. */
 export const longestSilence = 5_000;
 
-/** What a look has found to be new. */
+/** A change that a check found. */
 export type Found =
   /** It has taken no turn for {@link longestSilence}. */
   | "silent"
@@ -32,7 +31,7 @@ export class Responsiveness {
   /** How often it was found silent. */
   silences = 0;
 
-  /** `turns` are those that it has taken by now, a monotonic time in milliseconds. */
+  /** `turns` is the thread's count of turns at `now`, a monotonic time in milliseconds. */
   look(turns: number, now: number): Found | undefined {
     const elapsed = now - this.#looked;
     this.#looked = now;

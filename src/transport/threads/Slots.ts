@@ -2,11 +2,11 @@
  * The table that the main thread and one data thread share: a slot of a cache line for each connection that was handed
  * over. A slot number stands for the connection in all that the two tell each other.
  *
- * Memory order. Every word of a slot is written by one side at a time, and what it has written becomes the other's with a
- * word of a {@link Queue}: the main thread fills in a slot and then puts the order, the data thread fills in the result
- * and then puts the report. The two byte counts and the time of the connect alone are read while they are written. Counts
- * are 64-bit floating-point numbers at addresses of multiples of 8, the time is a word of 32 bits; x86-64 and 64-bit ARM,
- * all that this runs on, load and store both as a whole. So what is read was true a moment ago.
+ * Memory order. Every word of a slot is written by one side at a time, and what it has written becomes the other's with
+ * a word of a {@link Queue}: the main thread fills in a slot and then puts the order, the data thread fills in the
+ * result and then puts the report. The two byte counts and the time of the connect alone are read while they are
+ * written. Counts are 64-bit floating-point numbers at addresses of multiples of 8, the time is a word of 32 bits;
+ * x86-64 and 64-bit ARM, all that this runs on, load and store both as a whole. So what is read was true a moment ago.
  */
 import type { ByteCounts } from "../../net/ByteCounts.js";
 
@@ -32,15 +32,17 @@ const connectMicros = 15;
 const notConnected = -1;
 
 /**
- * What the data thread writes in place of what it has read there at the beginning: in that of the time-out, that one side
- * has sent FIN; in that of the address's length, the backend's descriptor. What was there before is never negative, and
- * what it writes always is.
+ * What the data thread writes in place of what it has read there at the beginning: in that of the time-out, that one
+ * side has sent FIN; in that of the address's length, the backend's descriptor. What was there before is never
+ * negative, and what it writes always is.
  */
 const halfClosed = timeoutMillis;
 const backend = addressLength;
 const isHalfClosed = -1;
 
-/** In bytes, from the start of a slot: a `sockaddr_in6` at most, of 28 bytes, which ends where {@link connectMicros} is. */
+/**
+ * In bytes, from the start of a slot: a `sockaddr_in6` at most, of 28 bytes, which ends where {@link connectMicros} is.
+ */
 const addressAt = 32;
 
 /** Why a client was given back, in place of a {@link Failure}: because that was ordered. */
@@ -66,7 +68,7 @@ export class Slots {
     this.#prefaces = (memory.byteLength / (slotBytes + longestPreface)) * slotBytes;
   }
 
-  /** The main thread's: what a connection begins with. `to` holds the address, of so many bytes, at its start. */
+  /** For the main thread: fills in a connection's slot. `to` holds the address in its first `length` bytes. */
   begin(
     slot: number,
     descriptor: number,
@@ -104,17 +106,17 @@ export class Slots {
     return this.#bytes.slice(from, from + length);
   }
 
-  /** Copies the address to the start of `to`, and answers its length. */
+  /** Copies the address to the start of `to`. Returns its length. */
   address(slot: number, to: Uint8Array): number {
     const length = this.#word(slot, addressLength) & 0xff;
     for (let i = 0; i < length; i++) to[i] = this.#bytes[slot * slotBytes + addressAt + i] ?? 0;
     return length;
   }
 
-  /** The data thread's: its backend is connected by this descriptor, and that took so many milliseconds. */
+  /** For the data thread: its backend is connected by this descriptor; connecting took `millis` milliseconds. */
   connected(slot: number, millis: number, descriptor: number): void {
     this.#words[slot * (slotBytes / 4) + backend] = -1 - descriptor;
-    // An hour and more is no time for a connect: 2 ** 31 microseconds are 35 minutes.
+    // Limited to 2 ** 31 - 1 microseconds, 35 minutes: no connect takes longer.
     this.#words[slot * (slotBytes / 4) + connectMicros] = Math.min(Math.round(1_000 * millis), 2 ** 31 - 1);
   }
 
@@ -125,8 +127,8 @@ export class Slots {
   }
 
   /**
-   * A number that grows whenever there is something new of a connection in its slot: that it is connected, bytes, or a FIN.
-   * 0 at its beginning.
+   * A number that grows whenever there is something new of a connection in its slot: that it is connected, bytes, or a
+   * FIN. 0 at its beginning.
    */
   progress(slot: number): number {
     const at = slot * (slotBytes / 8);

@@ -1,8 +1,8 @@
 /**
- * What a data thread counts of itself, in shared memory, for whoever asks: it is never told.
+ * What a data thread counts of itself, in shared memory, for other threads to read at any time.
  *
- * Each word is written by the data thread alone. Counts are 64-bit floating-point numbers at addresses of multiples of 8,
- * which are read and written as a whole (see {@link Slots}): what is read was true a moment ago.
+ * Each word is written by the data thread alone. Counts are 64-bit floating-point numbers at addresses of multiples of
+ * 8, which are read and written as a whole (see {@link Slots}): what is read was true a moment ago.
  */
 import { readFileSync } from "node:fs";
 import type { DataThreadPhase } from "../../net/DataThreadStatus.js";

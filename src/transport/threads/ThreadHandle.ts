@@ -136,7 +136,10 @@ export class ThreadHandle {
   /** By slot. */
   readonly #handed: Array<HandedOver | undefined> = [];
   readonly #free: Array<number> = [];
-  /** By slot: its {@link Slots.Slots.progress} at the last sweep, so that nothing else is touched of one that stands still. */
+  /**
+   * By slot: its {@link Slots.Slots.progress} at the last sweep, so that nothing else is touched of one that stands
+   * still.
+   */
   readonly #progress: Float64Array;
   readonly #sweep: Task = { proceed: () => this.#goSweep(), onFault: () => this.#sweepLater() };
   #sweepTimer: Timer | undefined;
@@ -281,7 +284,8 @@ export class ThreadHandle {
     const { libc } = this.#engine;
     this.#reports.take(this.#hear);
     this.#ownership.takeAll((fd) => {
-      // Refused for what is no socket. A backend that is young would be sent FIN: a part of a request would pass for all.
+      // Fails for what is not a socket. Without it a young backend connection would end with FIN, so that a partial
+      // request could be taken for a complete one.
       libc.resetOnClose(fd, true);
       libc.close(fd);
     });
@@ -350,8 +354,8 @@ export class ThreadHandle {
   }
 
   /**
-   * Bytes that neither side has acknowledged. Both descriptors are the data thread's: one that it has closed meanwhile may
-   * be another connection's by now, which is asked then. Nothing is done to it, and the report is on its way.
+   * Bytes that neither side has acknowledged. Both descriptors are the data thread's: one that it has closed meanwhile
+   * may be another connection's by now, which is asked then. Nothing is done to it, and the report is on its way.
    */
   unacknowledged({ client, slot }: HandedOver): number {
     const backend = this.#slots.backend(slot);
