@@ -12,6 +12,7 @@ import { algorithms } from "./balancing/Algorithms.js";
 import { CommandError, cannotListen, EX_USAGE, settings as readSettings } from "./cli/CommandError.js";
 import * as Environment from "./config/Environment.js";
 import type { InvalidOption } from "./config/InvalidOption.js";
+import * as Misspelling from "./config/Misspelling.js";
 import { describe, type EnvironmentName, type Settings, table } from "./config/Settings.js";
 import type { Discovery } from "./discovery/Discovery.js";
 import * as DiscoverySync from "./discovery/DiscoverySync.js";
@@ -327,7 +328,7 @@ const serve = Effect.gen(function* () {
   yield* Effect.logInfo("settings").pipe(
     Effect.annotateLogs(describe(settings)),
     Effect.zipRight(
-      Effect.forEach([...warnings, ...Environment.misspelt()], ({ line }) =>
+      Effect.forEach([...warnings, ...Misspelling.ofSettings(Environment.names())], ({ line }) =>
         Effect.logWarning("setting ignored").pipe(Effect.annotateLogs({ why: line })),
       ),
     ),

@@ -5,6 +5,7 @@
 import { Duration, Effect, Either } from "effect";
 import type { Instance } from "../backend/Backend.js";
 import * as Environment from "../config/Environment.js";
+import * as Misspelling from "../config/Misspelling.js";
 import { describe, type Found, type Settings, table } from "../config/Settings.js";
 import { Discovery } from "../discovery/Discovery.js";
 import * as HealthChecker from "../health/HealthChecker.js";
@@ -111,7 +112,7 @@ export const check = ({ settings, warnings }: Found) =>
     const report: Report = {
       verdict: !startable || answering === 0 ? "unavailable" : complete ? "ready" : "degraded",
       settings: describe(settings),
-      warnings: [...warnings, ...Environment.misspelt()].map(({ line }) => line),
+      warnings: [...warnings, ...Misspelling.ofSettings(Environment.names())].map(({ line }) => line),
       ports: checkedPorts,
       source: discovery.source,
       discovery_error: Either.isLeft(answer) ? answer.left.message : null,

@@ -1,6 +1,8 @@
 /**
- * Words that somebody may have meant: a known word that differs in little from one that is not known. Pure.
+ * Finds the known word that a misspelt one probably stands for, and variables that are probably misspelt settings. Pure.
  */
+import { type Problem, variables } from "./Settings.js";
+import { quote } from "./Variable.js";
 
 /**
  * How many characters have to be inserted, left out, replaced or exchanged with their neighbour to make one word of the
@@ -36,4 +38,19 @@ export const nearest = (word: string, known: ReadonlyArray<string>): string | un
     .filter(({ apart, name }) => apart > 0 && apart <= most(Math.min(name.length, word.length)))
     .sort((a, b) => a.apart - b.apart);
   return found[0]?.name;
+};
+
+/**
+ * Names of variables that look like misspelt settings. The variables of other programs are in the same environment, so
+ * this is a warning only.
+ */
+export const ofSettings = (names: ReadonlyArray<string>): ReadonlyArray<Problem> => {
+  const known = variables.map(({ name }) => name);
+  return names.flatMap((name) => {
+    if (known.includes(name)) return [];
+    const meant = nearest(name.toUpperCase(), known);
+    return meant === undefined
+      ? []
+      : [{ names: [name], line: `${quote(name)} is no setting; did you mean ${meant}?` }];
+  });
 };

@@ -35,6 +35,7 @@ import * as TimeSlices from "../clock/TimeSlices.js";
 import * as InvalidOption from "../config/InvalidOption.js";
 import * as Settings from "../config/Settings.js";
 import { Metrics } from "../metrics/Metrics.js";
+import * as DescriptorBudget from "../net/DescriptorBudget.js";
 import * as Descriptors from "../net/Descriptors.js";
 import * as ProxyHeader from "../net/ProxyHeader.js";
 import { format, type SocketAddress } from "../net/SocketAddress.js";
@@ -123,7 +124,7 @@ const checked = (options: Options) =>
     timeoutMillis: InvalidOption.duration("timeout", options.timeout ?? Settings.defaults.healthCheckTimeout),
     concurrency: InvalidOption.count(
       "concurrency",
-      options.concurrency ?? Descriptors.ofProbes(Descriptors.read()?.limit),
+      options.concurrency ?? DescriptorBudget.forProbes(Descriptors.read()?.limit),
       { least: 1, most: 1_000_000 },
     ),
   });

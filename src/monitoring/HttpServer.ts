@@ -10,6 +10,7 @@ import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { Duration, Effect, FiberSet, type Scope } from "effect";
 import * as LogThrottle from "../log/LogThrottle.js";
+import * as DescriptorBudget from "../net/DescriptorBudget.js";
 import * as Descriptors from "../net/Descriptors.js";
 import { failureOf, ListenError } from "../net/ListenError.js";
 import type { SocketAddress } from "../net/SocketAddress.js";
@@ -62,7 +63,7 @@ const logInterval = Duration.seconds(60);
 
 /** Half of the places are for what arrives: thus a burst of new connections closes none that is in use. */
 const limitsByDescriptors = (): Limits => {
-  const most = Descriptors.ofMonitoring(Descriptors.read()?.limit);
+  const most = DescriptorBudget.forMonitoring(Descriptors.read()?.limit);
   return { kept: most >> 1, most };
 };
 

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest";
 import { FastCheck as fc } from "effect";
-import { distance, nearest } from "../../src/config/Misspelling.js";
+import { distance, nearest, ofSettings } from "../../src/config/Misspelling.js";
 import { variables } from "../../src/config/Settings.js";
 
 const known = variables.map(({ name }) => name);
@@ -76,5 +76,14 @@ describe("the nearest known word", () => {
 
   it("is never the word itself", () => {
     for (const name of known) assert.isUndefined(nearest(name, [name]));
+  });
+});
+
+describe("misspelt settings", () => {
+  it("are named with what was probably meant; settings and other programs' variables are not", () => {
+    assert.deepStrictEqual(ofSettings(["PATH", "HEALTH_PORT", "HEALHT_PORT", "backend"]), [
+      { names: ["HEALHT_PORT"], line: '"HEALHT_PORT" is no setting; did you mean HEALTH_PORT?' },
+      { names: ["backend"], line: '"backend" is no setting; did you mean BACKENDS?' },
+    ]);
   });
 });

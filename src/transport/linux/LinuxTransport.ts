@@ -5,6 +5,7 @@
 import { Effect, Layer } from "effect";
 import * as InvalidOption from "../../config/InvalidOption.js";
 import * as Library from "../../libc/Library.js";
+import * as DescriptorBudget from "../../net/DescriptorBudget.js";
 import * as Descriptors from "../../net/Descriptors.js";
 import { Transport } from "../Transport.js";
 import { HostLoop, Libc } from "./ContextTags.js";
@@ -24,7 +25,7 @@ export { TransportUnavailable, type Unavailable } from "./TransportUnavailable.j
 const mostThreads = 64;
 
 /** How many clients may be connected at once, by the descriptors that are left for them. */
-const capacity = (): number => Descriptors.capacity(Descriptors.read()) ?? Number.POSITIVE_INFINITY;
+const capacity = (): number => DescriptorBudget.forClients(Descriptors.read()) ?? Number.POSITIVE_INFINITY;
 
 /** koffi, where this system has one. */
 const load: Effect.Effect<Library.Koffi, TransportUnavailable> = Effect.suspend(() => {

@@ -5,6 +5,7 @@ import * as net from "node:net";
 import { type Context, Effect, FiberId, Layer, Runtime, Schedule, type Scope } from "effect";
 import * as MonotonicClock from "../../clock/MonotonicClock.js";
 import * as TimeSlices from "../../clock/TimeSlices.js";
+import * as DescriptorBudget from "../../net/DescriptorBudget.js";
 import * as Descriptors from "../../net/Descriptors.js";
 import { canonical } from "../../net/IpAddress.js";
 import { failureOf, ListenError } from "../../net/ListenError.js";
@@ -70,7 +71,7 @@ const open = ({
       highWaterMark: buffered,
     });
     // Beyond its limit Node closes a new connection silently; this way it is reported.
-    const max = Descriptors.capacity(Descriptors.read());
+    const max = DescriptorBudget.forClients(Descriptors.read());
     if (max !== undefined) server.maxConnections = max;
     const serve = (socket: net.Socket): void => {
       // A peer that has reset its connection has no address any more, and without one it can be neither balanced nor
