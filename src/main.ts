@@ -372,10 +372,10 @@ const main = (process.argv.length > 2 ? commandLine : serve).pipe(
   }),
 );
 
-// Whoever reads the log may go away (`| head`); the balancer goes on.
+// The reader of the log may end (`| head`); the balancer goes on.
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
 
-/** What a result is for whoever started the program. */
+/** The exit code of a result. */
 const exitCode = <A, E>(exit: Exit.Exit<A, E>): number => {
   // A command has said what its result is.
   if (Exit.isSuccess(exit)) return Number(process.exitCode ?? 0);

@@ -68,14 +68,14 @@ const unprintable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u;
 // An IPv6 address has up to 45 characters, and its zone up to 15 more behind a percent sign (IFNAMSIZ of Linux).
 const longestHost = 61;
 
-// The types say so, but instances come from anybody's Discovery.
+// The types guarantee it, but instances may come from a Discovery from outside.
 const problemOfText = (text: unknown, longest: number): string | undefined => {
   if (typeof text !== "string" || text === "") return "it is not a text of at least one character";
   if (text.length > longest) return `it is longer than ${longest} characters`;
   return unprintable.test(text) ? "it has characters that cannot be printed" : undefined;
 };
 
-// To connect to the unspecified address is to connect to this host, so it is nobody's.
+// A connect to the unspecified address reaches this host, so it is no backend's address.
 const problemOfHost = (host: unknown): string | undefined => {
   if (typeof host !== "string" || host.length > longestHost || !isIpAddress(host))
     return `${JSON.stringify(String(host).slice(0, longestHost))} is not an IP address`;

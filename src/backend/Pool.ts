@@ -1,9 +1,9 @@
 /**
  * The pool: an immutable value, and everything that can happen to it as a pure function.
  *
- * What is cold (who, where, health, steering: `members`) stands apart from what is hot (connections, what the algorithm
- * remembers, results of probes): a connection changes the hot part alone. Nothing here knows of Effect, clocks or
- * sockets. {@link BackendRegistry} holds the one pool of a balancer.
+ * What is cold (id, address, health, steering: `members`) stands apart from what is hot (connections, what the
+ * algorithm remembers, results of probes): a connection changes the hot part alone. Nothing here knows of Effect,
+ * clocks or sockets. {@link BackendRegistry} holds the one pool of a balancer.
  */
 import { type Algorithm, type Client, choose, type Prepared } from "../balancing/Algorithm.js";
 import * as Load from "../balancing/Load.js";
@@ -45,7 +45,7 @@ export interface Pool {
   readonly chosen: ReadonlyMap<string, Pick<Backend, "admin" | "steered" | "chosenWeight">>;
   /** Incarnations given out so far. */
   readonly incarnations: number;
-  /** Lists so far that changed who is listed. */
+  /** How many lists so far changed which backends are listed. */
   readonly lists: number;
   /** The most connections of a backend of which discovery says nothing else; Infinity is none. */
   readonly limit: number;
@@ -125,7 +125,7 @@ export const backends = (pool: Pool): ReadonlyArray<Backend> =>
   Members.toArray(pool.members).filter(({ leaving }) => !leaving);
 
 /**
- * The same one by one, for those who take long with each and do it in slices.
+ * The same one by one, for callers that work in slices.
  *
  * @since 0.2.0
  * @category getters
@@ -369,7 +369,7 @@ export const altered = (
 };
 
 /**
- * A list has changed who is listed.
+ * A list has changed which backends are listed.
  *
  * @since 0.2.0
  * @category transitions

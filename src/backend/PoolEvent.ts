@@ -1,5 +1,5 @@
 /**
- * What changes in the pool, for those who watch it: `registry.events`. Connections are no events, there are too many of
+ * Changes of the pool, as a stream: `registry.events`. Connections are no events, there are too many of
  * them.
  */
 import type { Backend } from "./Backend.js";

@@ -131,7 +131,7 @@ export interface Owner {
 }
 
 /**
- * Who owns each bucket, for the eligible members of one moment.
+ * The owner of each bucket, for the eligible members of one moment.
  *
  * @since 0.2.0
  * @category models
@@ -193,7 +193,7 @@ interface Rank {
 }
 
 // Claims of members of one weight, up to a time: each claims its bucket of each rank, and gets it if it reaches it
-// first. `times` has when the owner of a bucket reached it; where all weigh the same, who claims first has reached it
+// first. `times` has when the owner of a bucket reached it; where all weigh the same, the first to claim has reached it
 // first, and there are none. Returns how many buckets were unowned.
 const claim = (rank: Rank, owner: Int32Array, times: Float64Array | undefined, until: number): number => {
   const { orders, places, weight } = rank;

@@ -1,5 +1,6 @@
 /**
- * Who may be chosen from: the part of a pool that changes rarely. How many connections each has is {@link Load}.
+ * The members that an algorithm chooses from: the part of a pool that changes rarely. How many connections each has is
+ * {@link Load}.
  */
 import { hash } from "./Hash.js";
 import * as PersistentVector from "./PersistentVector.js";

@@ -31,13 +31,13 @@ export interface Port {
   /** The variable that names it. */
   readonly variable: string;
   readonly state: "free" | "taken" | "unusable";
-  /** Who has it, where that can be known. */
+  /** The process that has it, if known. */
   readonly by: PortCheck.Process | null;
   /** Why it cannot be listened on. */
   readonly why: string | null;
 }
 
-/** How it would start: `ready`, with part of its backends, or with nobody to send clients to. */
+/** How it would start: `ready`, with part of its backends, or without any backend. */
 export type Verdict = "ready" | "degraded" | "unavailable";
 
 export interface Report {

@@ -48,7 +48,7 @@ export const listeners = (table: string, port: number): ReadonlyArray<string> =>
     return state === listening && Number.parseInt(local.split(":")[1] ?? "", 16) === port ? [inode] : [];
   });
 
-/** Who listens on a port, where this process may know it: its own user's processes, or all as root. Linux only. */
+/** Which process listens on a port, if this process may know it: its own user's, or all as root. Linux only. */
 export const owner = (port: number): Effect.Effect<Process | undefined> =>
   Effect.sync(() => {
     const sockets = new Set(

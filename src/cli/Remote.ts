@@ -26,7 +26,7 @@ export const urlOf = ({ healthBindAddress, healthPort }: Settings): string => {
   return `http://${format({ host: everywhere ? "127.0.0.1" : healthBindAddress, port: healthPort })}`;
 };
 
-/** That nobody is there, in one line. */
+/** That no load balancer responds, in one line. */
 export const unreachable = (url: string, why: string): CommandError =>
   new CommandError({
     message: `no load balancer answers at ${url} (${printable(why)}): is it running? Say where with --url, or with HEALTH_PORT and HEALTH_BIND_ADDRESS`,

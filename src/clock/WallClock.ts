@@ -11,7 +11,7 @@ import { Effect } from "effect";
 /** Converts monotonic time into milliseconds since the epoch. */
 export type ToEpoch = (monotonicMillis: number) => number;
 
-/** The two clocks drift apart slowly; more than this between two looks, and somebody has set the wall clock. */
+/** The two clocks drift apart slowly; more than this between two readings means that the wall clock was set. */
 const setMillis = 1_000;
 
 /**

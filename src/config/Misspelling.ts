@@ -1,5 +1,6 @@
 /**
- * Finds the known word that a misspelt one probably stands for, and variables that are probably misspelt settings. Pure.
+ * Finds the known word that a misspelt one probably stands for, and variables that are probably misspelt settings.
+ * Pure.
  */
 import { type Problem, variables } from "./Settings.js";
 import { quote } from "./Variable.js";

@@ -14,8 +14,8 @@
  *   yield* Effect.log(`${team} listens on port ${settings.port}`)
  * })
  *
- * // The same with a prefix for all variables: LB_PORT, LB_TEAM. (ConfigProvider.nested splits every value at its commas,
- * // so it does not work for BACKENDS.)
+ * // The same with a prefix for all variables: LB_PORT, LB_TEAM. (ConfigProvider.nested splits every value at its
+ * // commas, so it does not work for BACKENDS.)
  * const prefixed = Effect.withConfigProvider(
  *   program,
  *   ConfigProvider.mapInputPath(ConfigProvider.fromEnv(), (name) => `LB_${name}`),

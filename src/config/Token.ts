@@ -12,5 +12,5 @@ export const problemOf = (text: string, least: number): string | undefined => {
   return text.length < least ? `it is shorter than ${least} characters` : undefined;
 };
 
-/** How long the token of those who steer is at least. */
+/** The least length of the admin token. */
 export const leastAdminToken = 16;

@@ -41,7 +41,7 @@ const defaults = {
 /** Nothing that the demo waits for takes longer than this, unless something is wrong. */
 const patience = Duration.seconds(30);
 
-/** The port of a variable. One that nobody asked for gives way to any free one when it is taken. */
+/** The port of a variable. If a default port is taken, any free one is used. */
 const onPort = <A, E, R>(
   variable: string,
   port: number,
@@ -53,7 +53,7 @@ const onPort = <A, E, R>(
     ),
   );
 
-/** Who answers one request over a connection of its own, or what went wrong. */
+/** Which backend answers one request over a connection of its own, or what went wrong. */
 const whoAnswers = (address: SocketAddress): Effect.Effect<string> =>
   Effect.async((resume) => {
     const request = get({ ...address, agent: false, timeout: 5000 }, (response) => {
@@ -71,7 +71,7 @@ const whoAnswers = (address: SocketAddress): Effect.Effect<string> =>
     return Effect.sync(() => request.destroy());
   });
 
-/** `backend-1 2, backend-3 4`: who answers so many requests. */
+/** `backend-1 2, backend-3 4`: how many of the requests each backend answers. */
 const sixRequests = (address: SocketAddress): Effect.Effect<string> =>
   Effect.map(Effect.replicateEffect(whoAnswers(address), 6), (names) => {
     const counts = new Map<string, number>();

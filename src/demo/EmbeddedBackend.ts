@@ -1,5 +1,5 @@
 /**
- * A backend that says who it is to whoever asks over HTTP, and that can die and return.
+ * A backend that returns its name over HTTP, and that can die and return.
  */
 import type { RequestListener } from "node:http";
 import { Effect, type Scope, ScopedRef } from "effect";
@@ -10,7 +10,7 @@ export interface EmbeddedBackend {
   readonly instance: Instance;
   /** Stops listening and breaks its connections off, as a process that is killed does. Does nothing when dead. */
   readonly die: Effect.Effect<void>;
-  /** Listens again where it did. Fails when somebody else took the port in the meantime. */
+  /** Listens again where it did. Fails if another program has taken the port meanwhile. */
   readonly comeBack: Effect.Effect<void, ServerError>;
 }
 

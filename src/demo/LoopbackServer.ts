@@ -1,5 +1,5 @@
 /**
- * An HTTP/1.1 server on 127.0.0.1, for what the demo embeds: nobody else on the network sees it.
+ * An HTTP/1.1 server on 127.0.0.1, for what the demo embeds: it is not reachable from the network.
  */
 import { createServer, type RequestListener } from "node:http";
 import { Data, Effect, type Scope } from "effect";

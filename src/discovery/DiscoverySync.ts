@@ -106,7 +106,7 @@ export class DiscoverySync extends Context.Tag("zeitwork-load-balancer/Discovery
  */
 export const longestBackoff = Duration.seconds(30);
 
-/** How much of a text of somebody else's Discovery is logged. */
+/** How much of a text of a Discovery from outside is logged. */
 const mostShown = 500;
 
 /**
@@ -140,7 +140,7 @@ const initial: State = { lastSuccess: undefined, outage: undefined, listed: 0, u
 const needsConfirmation = ({ listed, unconfirmed }: State, { instances }: Answer, pushed: boolean): boolean =>
   instances.length === 0 && listed > 0 && !unconfirmed && !pushed;
 
-/** Whether one of these can be a backend. Yields between slices: somebody else's Discovery may list any number. */
+/** Whether one of these can be a backend. Yields between slices: a Discovery from outside may list any number. */
 const anyUsable = function* (instances: ReadonlyArray<Instance>): Generator<void, boolean> {
   for (const [i, instance] of instances.entries()) {
     if (problemOf(instance) === undefined) return true;

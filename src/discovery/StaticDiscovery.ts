@@ -148,7 +148,7 @@ export const make = (
             known.unsafeOpen();
           },
         }),
-        // A look-up may be anybody's.
+        // The look-up may be an implementation from outside.
         Effect.catchAllDefect((defect) => {
           name.failure = "a defect";
           return Effect.logError("a look-up failed by a defect", Cause.die(defect)).pipe(

@@ -56,7 +56,7 @@ export interface Options {
   readonly interval?: Duration.DurationInput;
   /** How long one probe may take. 2 seconds unless said otherwise. */
   readonly timeout?: Duration.DurationInput;
-  /** Where backends expect a PROXY header of this version: a probe that they see begins with one that names nobody. */
+  /** Where backends expect a PROXY header of this version: a probe that they see begins with one without addresses. */
   readonly proxyProtocolTo?: Settings.ProxyProtocolTo;
   /** How many probes may be under way at a time. As many as the limit of descriptors leaves room for, at most 256. */
   readonly concurrency?: number;

@@ -1,6 +1,6 @@
 /**
  * Counters and histograms, and what they say at a moment. A backend has some twenty of them, and thousands of backends
- * may be listed at once, so each is a few numbers: its labels are written down when somebody asks.
+ * may be listed at once, so each is a few numbers: its labels are written out when it is read.
  */
 import type { Family } from "./Catalog.js";
 

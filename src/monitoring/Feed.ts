@@ -1,5 +1,5 @@
 /**
- * Server-sent events: what happens, and the status as it changes, for those who watch.
+ * Server-sent events: the pool's events, and the status as it changes.
  *
  * A viewer has no buffer of its own. When it takes the next message, it gets the change since its last one, or, where
  * it is further behind, the whole status of now; all viewers share the bytes.
@@ -29,7 +29,7 @@ const interval = Duration.millis(500);
 /** A sample is taken every so many intervals, and this many are kept: five minutes. */
 const intervalsPerSample = 4;
 const samplesKept = 150;
-/** How many events are kept for those who come later. */
+/** How many events are kept for clients that connect later. */
 const eventsKept = 100;
 
 type EventFields = Omit<typeof Event.Type, "id" | "at">;
@@ -263,7 +263,7 @@ const make = (program: Program) =>
     });
     yield* Effect.forkScoped(Effect.forever(tick));
 
-    // Recorded whether or not anybody watches: those who come later get what was before.
+    // Recorded even without clients: a client that connects later gets the earlier events.
     const ending = sessions.phases.pipe(
       Stream.filter((phase) => phase === "stopping" || phase === "draining"),
       Stream.map((phase): EventFields => ({ kind: "phase", detail: phase })),

@@ -40,10 +40,10 @@ export interface Options {
 
 /** Request line and headers together, in bytes. */
 const largestHeader = 8 * 1024;
-/** A request's body, in bytes: a larger one is refused. Where nobody has a use for it, it is read and ignored. */
+/** A request's body, in bytes: a larger one is refused. If the handler does not use it, it is read and ignored. */
 export const largestBody = 16 * 1024;
 /**
- * What the kernel may hold until it is accepted; it caps this at net.core.somaxconn. Beyond that it drops who arrives,
+ * What the kernel may hold until it is accepted; it caps this at net.core.somaxconn. Beyond that it drops connections,
  * and that client tries again only after a second, then after three: a burst of viewers must not do that to a probe of
  * health.
  */

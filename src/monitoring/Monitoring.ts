@@ -76,7 +76,7 @@ const failure = (status: number, error: string, more: Record<string, string> = {
 
 const openApiPath = "/openapi.json";
 const docsPath = "/docs";
-/** The page at /docs has its script and style in itself, and asks nobody but this server. */
+/** The page at /docs has its script and style in itself, and makes requests to this server only. */
 const docsPolicy =
   "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data:; " +
   "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

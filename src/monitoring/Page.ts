@@ -13,7 +13,7 @@ export type Page = ReadonlyMap<string, HttpServerResponse.HttpServerResponse>;
 /** Where the build puts it. In a run of the sources this is src/page, which has no assets: it is not built. */
 export const built = fileURLToPath(new URL("../page", import.meta.url));
 
-/** It asks nobody but this server, runs only what came from it, and is shown in nobody's frame. */
+/** It makes requests to this server only, runs scripts from it only, and cannot be framed by another page. */
 const policy =
   "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
   "base-uri 'none'; frame-ancestors 'none'; form-action 'none'";

@@ -4,7 +4,7 @@
 import { isIPv4 } from "node:net";
 
 /**
- * True of `0.0.0.0` and `::` in each of their spellings: who connects to them reaches this host.
+ * True of `0.0.0.0` and `::` in each of their spellings: a connect to them reaches this host.
  *
  * @since 0.2.0
  * @category predicates

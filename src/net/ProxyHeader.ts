@@ -193,7 +193,7 @@ const nobody: Readonly<Record<Version, Uint8Array>> = {
   v2: Buffer.concat([signature, Buffer.from([0x20, 0, 0, 0])]),
 };
 
-/** A header that names nobody: UNKNOWN in version 1, LOCAL in version 2. */
+/** A header without addresses: UNKNOWN in version 1, LOCAL in version 2. */
 export const unknown = (version: Version): Uint8Array => nobody[version];
 
 /**

@@ -2,8 +2,8 @@
  * What the program does when it gets a signal:
  *
  * - SIGTERM, SIGINT and SIGQUIT drain: the program is interrupted, and its scopes close in order. A second of these
- *   signals ends it at once, or ends a delay that was put before the drain ({@link Delay}); two within a second count as
- *   one, since a terminal and a supervisor may both send one.
+ *   signals ends it at once, or ends a delay that was put before the drain ({@link Delay}); two within a second count
+ *   as one, since a terminal and a supervisor may both send one.
  * - SIGHUP drains where the program was started on a terminal, which is being closed then, and is ignored elsewhere.
  * - SIGUSR1, SIGUSR2 and SIGALRM are ignored. Without a listener each of them would end the program, or open Node's
  *   debugger (SIGUSR1).
@@ -39,7 +39,7 @@ export const actionOf = (signal: Signal, onTerminal: boolean, sinceDrain: number
   return sinceDrain < togetherMillis ? "none" : "end";
 };
 
-/** Signals that were ignored, for a line in the log of whoever has one. Without a listener they are gone. */
+/** Signals that were ignored, for a line in the log. Without a subscriber they are dropped. */
 export class IgnoredSignals extends Context.Tag("zeitwork-load-balancer/IgnoredSignals")<
   IgnoredSignals,
   Stream.Stream<Signal>
@@ -137,7 +137,7 @@ export const supervise =
     }).pipe(Effect.scoped);
 
 /**
- * Ends this process as the signal does where nobody listens to it: a shell reports 130 for SIGINT, and 143 for the
+ * Ends this process as the signal does without a listener: a shell reports 130 for SIGINT, and 143 for the
  * others, since SIGQUIT would leave a core with the tokens in it. As the first process of a container that has no
  * effect, so it exits.
  */

@@ -1,16 +1,16 @@
 /**
- * Clients that were turned away, added up for the log: how many since the last line, and who most often. A client that
- * comes thousands of times a second costs one look at a table each time.
+ * Clients that were turned away, added up for the log: how many since the last line, and which most often. A client
+ * that comes thousands of times a second costs one look at a table each time.
  */
 
 /** Clients that are told apart between two lines. */
 export const mostClients = 1_000;
 
-/** What a line says of those who were turned away since the line before. */
+/** What a line says of the clients that were turned away since the line before. */
 export interface Summary {
   /** Turned away since the last line. */
   readonly count: number;
-  /** Who was turned away most often of the first thousand that were, and how often. */
+  /** The client that was turned away most often among the first thousand, and how often. */
   readonly mostFrom: string;
   readonly ofThese: number;
   /** Why the last of them was. */

@@ -54,7 +54,7 @@ export const listen = ({
       inherited,
       backlog,
       maxConnections,
-      // At the limit it may come with each client who leaves.
+      // At the limit it may be called for each client that leaves.
       onFull: () => {
         if (now() - fullLine < fullInterval) return;
         fullLine = now();

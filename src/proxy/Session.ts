@@ -231,7 +231,7 @@ export const make = ({
     return registry.release(backend);
   };
 
-  // Nobody is healthy, but some have not been probed yet: a moment after the start, or after all backends were
+  // No backend is healthy, but some have not been probed yet: a moment after the start, or after all backends were
   // replaced, the answer is on its way.
   const firstProbes = Effect.timeoutOption(
     registry.until((pool) => Pool.healthy(pool) > 0 || pool.unchecked === 0),

@@ -1,6 +1,6 @@
 /**
  * The listening socket that systemd passes to a service with a `.socket` unit (sd_listen_fds(3)). systemd keeps it
- * over a restart of the service, so that clients who come in between wait instead of being refused.
+ * over a restart of the service, so that clients that connect meanwhile wait instead of being refused.
  */
 import { Data, Either } from "effect";
 

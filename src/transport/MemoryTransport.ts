@@ -154,7 +154,7 @@ const pair = (client: SocketAddress, server: SocketAddress): readonly [End, End]
 };
 
 /**
- * What a target does to those who connect.
+ * What happens to a connect to a target.
  *
  * @since 0.2.0
  * @category models
@@ -162,7 +162,7 @@ const pair = (client: SocketAddress, server: SocketAddress): readonly [End, End]
 export type Behaviour = ((peer: Peer) => void) | "refuse" | "silence";
 
 /**
- * Who listens where, in memory.
+ * Listeners by address, in memory.
  *
  * @since 0.2.0
  * @category models
@@ -173,7 +173,7 @@ export class Network {
   readonly #targets = new Map<string, Behaviour>();
   #port = 40_000;
 
-  /** From now on this happens to those who connect to the address. Nobody listens on any other. */
+  /** Sets what happens to a connect to the address. A connect to any other is refused. */
   serve(address: SocketAddress, behaviour: Behaviour): void {
     this.#targets.set(format(address), behaviour);
   }
@@ -190,13 +190,13 @@ export class Network {
     return client;
   }
 
-  /** A port that nobody has had. */
+  /** A port that was never used. */
   nextPort(): number {
     this.#port += 1;
     return this.#port;
   }
 
-  /** What happens to those who connect to an address. */
+  /** What happens to a connect to an address. */
   behaviourOf(address: SocketAddress): Behaviour {
     return this.#targets.get(format(address)) ?? "refuse";
   }

@@ -113,8 +113,8 @@ export interface Listener {
   /**
    * Accepts all clients in the kernel's queue, which are connected already, and then stops listening:
    * `onConnection` may be called until this ends. A client that connects in its last microseconds may be reset. The
-   * queue of an inherited socket is left to the others who have it. Accepted connections live on. Also done when the
-   * scope closes.
+   * queue of an inherited socket is left to the other processes that have it. Accepted connections live on. Also done
+   * when the scope closes.
    */
   readonly close: Effect.Effect<void>;
 }

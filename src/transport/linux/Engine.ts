@@ -185,7 +185,7 @@ export class Engine implements Source {
   }
 
   /**
-   * Closes the descriptor; the kernel forgets what was watched. An event for it that was already taken finds nobody,
+   * Closes the descriptor; the kernel forgets what was watched. An event for it that was already taken finds no entry,
    * or another incarnation.
    */
   close(watched: Watched): void {

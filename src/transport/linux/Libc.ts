@@ -44,7 +44,7 @@ export interface Service {
   readonly takeError: (fd: number) => Result;
   /** Writes what the kernel knows of a connection at the start of a block, as {@link tcpInfo} says. */
   readonly connectionInfo: (fd: number, info: Block) => Result;
-  /** Makes a descriptor of others non-blocking (O_NONBLOCK), for all who share it. */
+  /** Makes an inherited descriptor non-blocking (O_NONBLOCK), for all processes that share it. */
   readonly setNonBlocking: (fd: number) => Result;
   /** Sends FIN (SHUT_WR). */
   readonly shutdown: (fd: number) => Result;

@@ -26,7 +26,7 @@ import { Queue } from "./Queue.js";
 import * as Slots from "./Slots.js";
 import { ThreadCounts } from "./ThreadCounts.js";
 
-/** The main thread knows who it is, and says so. */
+/** In place of peers' addresses, which only the main thread needs. */
 const unnamed = { host: "", port: 0 };
 
 export class DataThread {
