@@ -123,7 +123,7 @@ export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/Backend
       client: Client,
       tried: ReadonlyArray<Backend>,
     ) => Effect.Effect<Pool.Assignment | undefined>;
-    /** A connection that was assigned is no more. Exactly once for each assignment. */
+    /** An assigned connection has ended. To be called exactly once for each assignment. */
     readonly release: (backend: Backend) => Effect.Effect<void>;
     /**
      * An operator chooses what becomes of the listed backends with this id, or with this name (`name:port`, for all the

@@ -529,7 +529,7 @@ export const assigned = (
 };
 
 /**
- * A connection assigned to this backend is no more.
+ * A connection that was assigned to this backend has ended.
  *
  * @since 0.2.0
  * @category transitions

@@ -1,6 +1,5 @@
 /**
- * Changes of the pool, as a stream: `registry.events`. Connections are no events, there are too many of
- * them.
+ * Changes of the pool, as a stream: `registry.events`. Connections cause no events: there are too many of them.
  */
 import type { Backend } from "./Backend.js";
 import type { Phase } from "./Pool.js";

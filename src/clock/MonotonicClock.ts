@@ -3,8 +3,8 @@
  * time of a log line, when a backend went down) comes from `Clock.currentTimeMillis` instead.
  *
  * It is the one clock of the program: Effect's own `Clock` in nanoseconds. The live one counts from `process.hrtime`,
- * and `TestClock` replaces it. Two files read the system's by themselves and say why: the Linux transport's wake-up,
- * and the time at which the process started, which is no reading.
+ * and `TestClock` replaces it. The few files that read the system's clock directly are listed in
+ * `test/architecture.test.ts`, each with its reason.
  *
  * ```ts
  * const now = yield* MonotonicClock.reader

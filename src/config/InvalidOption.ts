@@ -1,7 +1,6 @@
 /**
  * Checks of what callers of the library pass as options, with the same bounds as the program's settings: a number that
- * is no port, or a duration that no timer can hold, is a typed error where the layer is built, and not a surprise
- * later.
+ * is not a port, or a duration that no timer can hold, is a typed error when the layer is built.
  *
  * @example
  * ```ts

@@ -26,7 +26,7 @@ const withParents = (path: string): ReadonlyArray<string> => {
   );
 };
 
-/** `quota period` in microseconds, of a cgroup v2's cpu.max, or of both files of v1. `max` and -1 are no quota. */
+/** `quota period` in microseconds, of a cgroup v2's cpu.max, or of both files of v1. `max` and -1 mean no quota. */
 const processors = (text: string): number => {
   const [quota = Number.NaN, period = Number.NaN] = text.trim().split(/\s+/).map(Number);
   return quota > 0 && period > 0 ? quota / period : Number.POSITIVE_INFINITY;

@@ -33,7 +33,7 @@ export const parse = (files: {
   const pages = Number(files.pipeUserPagesSoft);
   return {
     lockedBytes: locked === undefined || has(CAP_IPC_LOCK) ? undefined : Number(locked),
-    // 0 is no limit.
+    // 0 means no limit.
     pipePages: pages > 0 && !has(CAP_SYS_ADMIN) && !has(CAP_SYS_RESOURCE) ? pages : undefined,
     pageBytes: files.pageBytes,
   };
