@@ -38,6 +38,7 @@ export * as SocketAddress from "./net/SocketAddress.js";
 export * as ConnectionRecord from "./proxy/ConnectionRecord.js";
 export * as LoadBalancer from "./proxy/LoadBalancer.js";
 export * as Sessions from "./proxy/Sessions.js";
+export * as StateFile from "./state/StateFile.js";
 export * as Systemd from "./systemd/Systemd.js";
 export * as LinuxTransport from "./transport/linux/LinuxTransport.js";
 export * as MemoryTransport from "./transport/MemoryTransport.js";

@@ -26,6 +26,7 @@ import type { ListenError } from "./net/ListenError.js";
 import * as Cores from "./process/Cores.js";
 import * as Signals from "./process/Signals.js";
 import * as LoadBalancer from "./proxy/LoadBalancer.js";
+import * as StateFile from "./state/StateFile.js";
 import * as InheritedSocket from "./systemd/InheritedSocket.js";
 import * as JournalStream from "./systemd/JournalStream.js";
 import * as Systemd from "./systemd/Systemd.js";
@@ -130,17 +131,25 @@ const transportOf = (settings: Settings): Layer.Layer<Transport, CommandError> =
   }
 };
 
-/** What the metrics say of this program. */
-const programInfo = Effect.zipWith(
-  Transport,
-  LogWriter.LogWriter,
-  ({ dataThreads, faults, name }, { dropped }) => ({
+/** What the metrics and the status say of this program. */
+const programInfo = Effect.gen(function* () {
+  const { dataThreads, faults, name } = yield* Transport;
+  const { dropped } = yield* LogWriter.LogWriter;
+  const { status: stateFile } = yield* StateFile.StateFile;
+  return {
     build: { version, transport: name },
     linesDropped: dropped,
     transportFaults: faults,
     dataThreads,
-  }),
-);
+    stateFile,
+  };
+});
+
+/** Restores what an earlier process kept, where that is asked for. Its options have been checked with the settings. */
+const state = ({ stateFile }: Settings, discovery: Layer.Layer<Discovery>) =>
+  stateFile === undefined
+    ? StateFile.none
+    : StateFile.layer({ path: stateFile }).pipe(Layer.orDie, Layer.provide(discovery));
 
 const monitoring = (settings: Settings) =>
   Layer.unwrapEffect(
@@ -247,8 +256,10 @@ const withReadiness = <A, E, R>(layer: Layer.Layer<A, E, R>, settings: Settings)
  * What each layer is provided with outlives it, so they end in this order: the balancer (which drains), health
  * checks and discovery, and monitoring last of all but the registry.
  */
-const program = (settings: Settings, inherited: number | undefined) =>
-  Layer.unwrapEffect(
+const program = (settings: Settings, inherited: number | undefined) => {
+  // One and the same for all who need it.
+  const source = discovery(settings);
+  return Layer.unwrapEffect(
     Effect.map(Telemetry.Telemetry, ({ connectionEnded }) =>
       LoadBalancer.layer({
         host: settings.bindAddress,
@@ -289,12 +300,11 @@ const program = (settings: Settings, inherited: number | undefined) =>
         timeout: settings.healthCheckTimeout,
         proxyProtocolTo: settings.proxyProtocolTo,
       }),
-      DiscoverySync.layer({ interval: settings.discoveryInterval }).pipe(
-        Layer.orDie,
-        Layer.provide(discovery(settings)),
-      ),
+      DiscoverySync.layer({ interval: settings.discoveryInterval }).pipe(Layer.orDie, Layer.provide(source)),
     ]),
     Layer.provide([monitoring(settings), metricsExport(settings)]),
+    // Before anything lists or steers, and after all that did.
+    Layer.provide(state(settings, source)),
     Layer.provide([
       BackendRegistry.layer({
         algorithm: algorithms[settings.algorithm],
@@ -308,6 +318,7 @@ const program = (settings: Settings, inherited: number | undefined) =>
       error._tag === "InvalidOption" ? new CommandError({ message: error.message, code: EX_USAGE }) : error,
     ),
   );
+};
 
 /** One line for each signal that has no effect. */
 const ignoredSignals = Layer.scopedDiscard(

@@ -140,6 +140,11 @@ export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/Backend
       weight: number | undefined,
       by: string,
     ) => Effect.Effect<ReadonlyArray<Backend>, InvalidOption.InvalidOption>;
+    /**
+     * Operators chose this earlier, in another process: see {@link Pool.restored}. To be called before discovery lists, so
+     * that a drained backend gets no connection meanwhile.
+     */
+    readonly restore: (choices: ReadonlyArray<Pool.Choice>) => Effect.Effect<void>;
     /** Clients are listened to at this address until the scope closes: a backend there would be the balancer itself. */
     readonly listening: (address: SocketAddress) => Effect.Effect<void, never, Scope.Scope>;
     /** Where clients are listened to. */
@@ -342,6 +347,7 @@ export const make = (
           }
           return backends;
         }),
+      restore: (choices) => change((pool) => [Pool.restored(pool, choices), undefined]),
       listening: (address) =>
         Effect.acquireRelease(
           SubscriptionRef.update(listeners, (all) => [...all, address]),

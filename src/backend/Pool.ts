@@ -64,10 +64,25 @@ export interface Pool {
   readonly connections: number;
 }
 
+/**
+ * What an operator has chosen for a backend, by its key.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Choice extends Pick<Backend, "admin" | "steered" | "chosenWeight"> {
+  readonly key: string;
+}
+
 const notSteered = { admin: "enabled", steered: undefined, chosenWeight: undefined } as const;
 
-// Choices outlive their backends, so they need a bound of their own.
-const mostChosen = 10_000;
+/**
+ * The most choices of operators that are kept, the newest. They outlive their backends, so they need a bound of their own.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
+export const mostChosen = 10_000;
 
 /**
  * A pool without backends. `limit` is the most connections of a backend of which discovery says nothing else.
@@ -625,6 +640,24 @@ export const weighed = (
     changed.push(backend);
   }
   return [after, changed];
+};
+
+/**
+ * Operators chose this earlier, the oldest choice first: it holds for backends that are listed now or later, unless another
+ * choice was made since.
+ *
+ * @since 0.2.0
+ * @category transitions
+ */
+export const restored = (pool: Pool, choices: ReadonlyArray<Choice>): Pool => {
+  const earlier = choices.filter(({ key }) => !pool.chosen.has(key));
+  const kept = earlier.slice(Math.max(0, earlier.length - (mostChosen - pool.chosen.size)));
+  const restored = new Map(kept.map(({ key, ...choice }) => [key, choice]));
+  const after = { ...pool, chosen: new Map([...restored, ...pool.chosen]) };
+  return Members.toArray(pool.members).reduce((before: Pool, backend) => {
+    const choice = restored.get(backend.key);
+    return choice === undefined ? before : withBackend(before, settled({ ...backend, ...choice }));
+  }, after);
 };
 
 /**

@@ -94,7 +94,19 @@ const threads = (list: (typeof Status.Type)["data_threads"], colours: boolean): 
     colours,
   );
 
-/** The balancer in two lines, a table of its backends, and one of its data threads. */
+/** What somebody on call has to know of the state file. */
+const stateFile = ({ now, state_file: state }: typeof Status.Type): ReadonlyArray<string> => {
+  if (state === null) return [];
+  const file = printable(state.file, 200);
+  return [
+    ...(state.serving
+      ? [`the list is that of ${file}, ${ago(state.loaded, now)} old: discovery has not succeeded yet`]
+      : []),
+    ...(state.error === null ? [] : [`${file} is not written: ${printable(state.error, 200)}`]),
+  ];
+};
+
+/** The balancer in two lines, what is the matter with its state file, a table of its backends, and one of its data threads. */
 export const status = (status: typeof Status.Type, colours: boolean): string => {
   const paint = (text: string, colour: Colour) => painted(text, colour, colours);
   const about = [status.algorithm, status.version, status.transport].flatMap((part) =>
@@ -104,6 +116,7 @@ export const status = (status: typeof Status.Type, colours: boolean): string => 
   return [
     `${paint(status.status, colourOf[status.status])}: ${status.healthy_backends} of ${quantity(status.total_backends, "backend")} healthy; ${about.join(", ")}; up ${ago(status.started, status.now)}`,
     `${quantity(status.open, "connection")} open, ${status.total} in all, ${status.refused} refused; the list of backends is ${list}`,
+    ...stateFile(status),
     ...(status.backends.length === 0 ? [] : ["", backends(status.backends, status.now, colours)]),
     ...(status.data_threads.length === 0 ? [] : ["", threads(status.data_threads, colours)]),
   ].join("\n");

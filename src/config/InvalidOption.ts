@@ -16,6 +16,7 @@
  */
 import { Data, Duration, Effect, Redacted } from "effect";
 import { isIpAddress } from "../net/SocketAddress.js";
+import * as FilePath from "./FilePath.js";
 import * as Token from "./Token.js";
 
 /**
@@ -126,6 +127,15 @@ export const ipAddress = <A extends string | undefined>(
     JSON.stringify(value),
     "an IPv4 or IPv6 address without brackets, such as 127.0.0.1, 0.0.0.0 or ::1",
   );
+
+/**
+ * The absolute path of a file.
+ *
+ * @since 0.2.0
+ * @category checks
+ */
+export const absolutePath = (option: string, value: string): Effect.Effect<string, InvalidOption> =>
+  check(FilePath.problemOf(value) === undefined, value, option, JSON.stringify(value), FilePath.accepted);
 
 /**
  * The longest duration that is accepted. Timers hold at most 2^31 - 1 ms (24.8 days) and fire after 1 ms beyond that;

@@ -9,6 +9,7 @@ import { limitBounds, weightBounds } from "../balancing/Members.js";
 import * as CidrSet from "../net/CidrSet.js";
 import * as IpAddress from "../net/IpAddress.js";
 import { format, isIpAddress, parse, type SocketAddress } from "../net/SocketAddress.js";
+import * as FilePath from "./FilePath.js";
 import { longestDuration, mostOfRate } from "./InvalidOption.js";
 import * as Token from "./Token.js";
 import { type Definition, quote, type Variable, withDefault, withoutDefault } from "./Variable.js";
@@ -321,6 +322,19 @@ export const url = (name: string, text: string, about: string, example: string):
 
 export const optionalUrl = (name: string, about: string, example: string): Variable<URL | undefined> =>
   withoutDefault(urlOf(name, about, example));
+
+/** Where a file is. */
+export const filePath = (name: string, about: string): Variable<string | undefined> =>
+  withoutDefault<string>({
+    name,
+    about,
+    accepted: FilePath.accepted,
+    read: (text) => {
+      const problem = FilePath.problemOf(text);
+      return problem === undefined ? Either.right(text) : Either.left(problem);
+    },
+    show: (value) => value,
+  });
 
 /** A short text that people read. */
 export const label = (name: string, text: string, about: string): Variable<string> =>

@@ -270,6 +270,11 @@ export const table = {
     "MAX_CONNECTION_RATE_PER_CLIENT",
     "how many connections one client may make in a second or a minute, all at once or one after another, further ones are reset; an IPv6 client is its /64; unset, as many as it likes",
   ),
+  /** Undefined where none is kept. */
+  stateFile: Kinds.filePath(
+    "STATE_FILE",
+    "a file in which the last list of backends and what was steered are kept: after a restart that list serves until the first discovery succeeds, and a drained backend stays drained; unset, nothing is kept",
+  ),
   /** Zero begins the drain at once. */
   shutdownDelay: Kinds.duration(
     "SHUTDOWN_DELAY",

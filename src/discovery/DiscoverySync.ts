@@ -33,6 +33,7 @@ import {
 import type { Instance } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
 import { problemOf } from "../backend/Listing.js";
+import type { Pool } from "../backend/Pool.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
 import * as TimeSlices from "../clock/TimeSlices.js";
 import * as InvalidOption from "../config/InvalidOption.js";
@@ -131,7 +132,13 @@ interface State extends Status {
   readonly unconfirmed: boolean;
 }
 
-const initial: State = { lastSuccess: undefined, outage: undefined, listed: 0, unconfirmed: false };
+/** What is listed already is of an earlier process: the last list until there is another. */
+const initial = ({ listed }: Pool): State => ({
+  lastSuccess: undefined,
+  outage: undefined,
+  listed,
+  unconfirmed: false,
+});
 
 /**
  * Whether an answer is empty and contradicts the list that stands: an Operator that has just restarted may know nothing
@@ -218,7 +225,7 @@ export const make = (
     const { changes, list, source } = yield* Discovery;
     const registry = yield* BackendRegistry;
     const metrics = yield* Metrics;
-    const state = yield* Ref.make(initial);
+    const state = yield* Ref.make(initial(yield* registry.pool));
     const logSkipped = makeSkippedLog();
     const logIgnored = makeIgnoredLog();
 
@@ -260,9 +267,10 @@ export const make = (
         yield* registry.discoveryFailed(
           `no list of backends yet: discovery fails (${reason === "defect" ? "a defect" : reason})`,
         );
+        const { phase } = yield* registry.pool;
         return {
           changed: before.outage?.reason !== reason,
-          consequence: before.lastSuccess === undefined ? "there is no list yet" : "the last list is kept",
+          consequence: phase === "starting" ? "there is no list yet" : "the last list is kept",
         };
       });
 

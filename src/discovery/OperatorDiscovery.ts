@@ -26,10 +26,10 @@ import * as Timeout from "../clock/Timeout.js";
 import * as TimeSlices from "../clock/TimeSlices.js";
 import * as InvalidOption from "../config/InvalidOption.js";
 import * as Settings from "../config/Settings.js";
+import { JsonList, type Limits, type Problem } from "../json/JsonList.js";
 import { printable } from "../log/ForeignText.js";
 import { quantity } from "../log/Quantity.js";
 import { type Answer, Discovery, DiscoveryError, type DiscoveryFailure } from "./Discovery.js";
-import { JsonList, type Limits, type Problem } from "./JsonList.js";
 import * as OperatorFailure from "./OperatorFailure.js";
 import { longestEntry, OperatorList } from "./OperatorList.js";
 

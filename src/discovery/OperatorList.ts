@@ -7,10 +7,10 @@
 import { Either } from "effect";
 import type { Instance } from "../backend/Backend.js";
 import { type InvalidInstance, limitBounds, problemOf, weightBounds } from "../backend/Listing.js";
+import { type Fields, isObject, oversized } from "../json/JsonList.js";
 import { printable } from "../log/ForeignText.js";
 import { format, isIpAddress } from "../net/SocketAddress.js";
 import type { Answer, Ignored, Skipped } from "./Discovery.js";
-import { oversized } from "./JsonList.js";
 
 /** The port of an instance that does not say which. */
 export const defaultPort = 8080;
@@ -31,11 +31,6 @@ const fields: Readonly<Record<InvalidInstance["field"], string>> = {
   limit: "max_connections",
   role: "backup",
 };
-
-type Fields = Readonly<Record<string, unknown>>;
-
-const isObject = (entry: unknown): entry is Fields =>
-  typeof entry === "object" && entry !== null && !Array.isArray(entry);
 
 /** Why an entry cannot be a backend. */
 interface Refusal {

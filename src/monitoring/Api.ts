@@ -222,6 +222,27 @@ export const DataThread = Schema.Struct({
   reports: Count.annotations({ description: "Reports of it that the main thread has not heard yet." }),
 }).annotations({ identifier: "DataThread" });
 
+/**
+ * The file in which the list of backends and what was steered are kept.
+ *
+ * @since 0.2.0
+ * @category schemas
+ */
+export const StateFile = Schema.Struct({
+  file: Schema.String,
+  loaded: Schema.NullOr(Instant).annotations({
+    description:
+      "When what was read at the start had been written; null where there was no file, or a broken one.",
+  }),
+  serving: Schema.Boolean.annotations({
+    description: "Whether the list is that of the file, because no discovery has succeeded yet.",
+  }),
+  written: Schema.NullOr(Instant).annotations({ description: "When this process last wrote it." }),
+  error: Schema.NullOr(Schema.String).annotations({
+    description: "Why it could not be written when that was last tried.",
+  }),
+}).annotations({ identifier: "StateFile" });
+
 const totals = {
   status: Schema.Literal("healthy", "degraded", "unhealthy", "stopping", "draining"),
   algorithm: Schema.String,
@@ -246,6 +267,7 @@ const totals = {
   data_threads: Schema.Array(DataThread).annotations({
     description: "The threads that move bytes; none where the main thread does all.",
   }),
+  state_file: Schema.NullOr(StateFile).annotations({ description: "Null where none is kept." }),
 };
 
 /**

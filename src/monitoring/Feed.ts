@@ -13,12 +13,11 @@ import type { PoolEvent } from "../backend/PoolEvent.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
 import * as TimeSlices from "../clock/TimeSlices.js";
 import * as WallClock from "../clock/WallClock.js";
+import * as Json from "../json/Json.js";
 import { quantity } from "../log/Quantity.js";
 import { Metrics } from "../metrics/Metrics.js";
-import type { Program } from "../metrics/ProcessGauges.js";
 import { Sessions } from "../proxy/Sessions.js";
 import type { BackendStatus, Change, Event, Sample, Status } from "./Api.js";
-import * as Json from "./Json.js";
 import * as RefusedClients from "./RefusedClients.js";
 import * as Rendering from "./Rendering.js";
 import * as StatusDelta from "./StatusDelta.js";
@@ -134,7 +133,7 @@ export class Feed extends Context.Tag("zeitwork-load-balancer/Feed")<
   }
 >() {}
 
-const make = (program: Program) =>
+const make = (program: Views.AboutProgram) =>
   Effect.gen(function* () {
     const registry = yield* BackendRegistry;
     const metrics = yield* Metrics;
@@ -328,5 +327,6 @@ const changeMessage = (
 };
 
 /** The feed of one balancer, and of the program around it. */
-export const layer = (program: Program): Layer.Layer<Feed, never, BackendRegistry | Metrics | Sessions> =>
-  Layer.scoped(Feed, make(program));
+export const layer = (
+  program: Views.AboutProgram,
+): Layer.Layer<Feed, never, BackendRegistry | Metrics | Sessions> => Layer.scoped(Feed, make(program));

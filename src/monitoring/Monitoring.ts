@@ -33,6 +33,7 @@ import type { Program } from "../metrics/ProcessGauges.js";
 import type { ListenError } from "../net/ListenError.js";
 import { format, type SocketAddress } from "../net/SocketAddress.js";
 import { type Sessions, layer as sessionsLayer } from "../proxy/Sessions.js";
+import type * as StateFile from "../state/StateFile.js";
 import { Api } from "./Api.js";
 import { Feed, layer as feedLayer } from "./Feed.js";
 import * as Handlers from "./Handlers.js";
@@ -51,6 +52,8 @@ export type { Options as HttpServerOptions } from "./HttpServer.js";
 export interface AppOptions extends Program {
   /** Those who send it as a bearer token may steer; without it nobody may. At least 16 printable ASCII characters. */
   readonly adminToken?: Redacted.Redacted | undefined;
+  /** `status` of the `StateFile` of this program, where there is one. */
+  readonly stateFile?: (() => StateFile.Status | undefined) | undefined;
 }
 
 /**

@@ -10,7 +10,17 @@ import type { Bytes, Recorder } from "../metrics/Recorder.js";
 import type { DataThreadStatus } from "../net/DataThreadStatus.js";
 import { format } from "../net/SocketAddress.js";
 import type { ListenerPhase, Snapshot } from "../proxy/Sessions.js";
-import type { BackendStatus, BackendView, DataThread, NotReady, NotServing, Serving, Status } from "./Api.js";
+import type { Status as StateFileStatus } from "../state/StateFile.js";
+import type {
+  BackendStatus,
+  BackendView,
+  DataThread,
+  NotReady,
+  NotServing,
+  Serving,
+  StateFile as StateFileView,
+  Status,
+} from "./Api.js";
 
 /** Whether new connections should go elsewhere, for good. */
 const isEnding = (phase: ListenerPhase | undefined): phase is "stopping" | "draining" =>
@@ -147,16 +157,36 @@ const dataThread = ({
   silent_seconds: rounded(silentSeconds),
 });
 
+const stateFileView = (
+  state: StateFileStatus | undefined,
+  listedAt: number | undefined,
+  toEpoch: ToEpoch,
+): typeof StateFileView.Type | null =>
+  state === undefined
+    ? null
+    : {
+        file: state.file,
+        loaded: state.loaded === undefined ? null : new Date(state.loaded.written).toISOString(),
+        serving: (state.loaded?.backends ?? 0) > 0 && listedAt === undefined,
+        written: instant(toEpoch, state.written),
+        error: state.error ?? null,
+      };
+
+/** What only the program knows. */
+export interface AboutProgram extends Program {
+  readonly stateFile?: (() => StateFileStatus | undefined) | undefined;
+}
+
 /** The status without its backends. `now` is in milliseconds since the epoch, `lastRefused` is monotonic. */
 export const totals = (
   { metrics, pool, sessions }: Sources,
   {
     lastRefused,
     now,
-    program: { build, dataThreads },
+    program: { build, dataThreads, stateFile },
     toEpoch,
   }: {
-    readonly program: Program;
+    readonly program: AboutProgram;
     readonly lastRefused: number | undefined;
     readonly now: number;
     readonly toEpoch: ToEpoch;
@@ -183,5 +213,6 @@ export const totals = (
     sent: sent + sessions.bytes.sent,
     discovered: instant(toEpoch, metrics.listedAt),
     data_threads: (dataThreads?.() ?? []).map(dataThread),
+    state_file: stateFileView(stateFile?.(), metrics.listedAt, toEpoch),
   };
 };

@@ -77,6 +77,7 @@ describe("Settings", () => {
       HEALTH_CHECK_FALL: "3",
       CONNECT_TIMEOUT: "5s",
       CONNECT_RETRIES: "2",
+      STATE_FILE: "none",
       SHUTDOWN_DELAY: "0s",
       IDLE_TIMEOUT: "none",
       HALF_CLOSED_TIMEOUT: "none",
@@ -666,6 +667,17 @@ describe("Settings", () => {
         assert.isFalse(accepted({ DENY_CLIENTS: `@${path}` }).denyClients?.has("10.0.0.1"));
         assert.include(refusedAlone("ALLOW_CLIENTS", `@${path}`), `${path} has no entries`);
       });
+    });
+  });
+
+  describe("STATE_FILE", () => {
+    it("is an absolute path of a file", () => {
+      const path = "/var/lib/balancer/state of today.json";
+      assert.strictEqual(accepted({ STATE_FILE: path }).stateFile, path);
+      assert.include(refusedAlone("STATE_FILE", "state.json"), "it is not absolute");
+      assert.include(refusedAlone("STATE_FILE", "/var/lib/"), "it is a folder");
+      assert.include(refusedAlone("STATE_FILE", "/a\u0007b"), "characters that cannot be printed");
+      refused({ STATE_FILE: `/${"a".repeat(4_095)}` });
     });
   });
 

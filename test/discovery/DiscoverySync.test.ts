@@ -39,8 +39,12 @@ const empty = lists("");
 const fails = (reason: Discovery.DiscoveryFailure): Reply =>
   Effect.fail(new DiscoveryError({ reason, message: `because ${reason}` }));
 
-/** Polls a source that replies so, in this order, and with the last of it for ever. */
-const polling = (replies: ReadonlyArray<Reply>, interval = Duration.seconds(5)) =>
+/** Polls a source that replies so, in this order, and with the last of it for ever. `before` is listed already. */
+const polling = (
+  replies: ReadonlyArray<Reply>,
+  interval = Duration.seconds(5),
+  before: ReadonlyArray<Instance> = [],
+) =>
   Effect.gen(function* () {
     const log = yield* CapturedLog.make;
     const asked = yield* Ref.make(0);
@@ -52,7 +56,13 @@ const polling = (replies: ReadonlyArray<Reply>, interval = Duration.seconds(5)) 
       ),
     });
     const registry = BackendRegistry.layer({ algorithm: roundRobin, rise: 2, fall: 3 });
+    const restored = Layer.effectDiscard(
+      Effect.flatMap(BackendRegistry.BackendRegistry, ({ discovered }) =>
+        before.length === 0 ? Effect.void : discovered(before),
+      ),
+    );
     const context = yield* DiscoverySync.layer({ interval }).pipe(
+      Layer.provide(restored),
       Layer.provideMerge(Layer.merge(discovery, registry)),
       Layer.provide(log.layer),
       Layer.build,
@@ -100,6 +110,26 @@ describe("DiscoverySync", () => {
       assert.strictEqual(yield* ids, "ab");
       assert.strictEqual(yield* phase, "serving");
       assert.deepStrictEqual(yield* status, { lastSuccess: 0, outage: undefined });
+    }),
+  );
+
+  it.scoped("keeps a list that was there before, until it has one, and takes an empty one only twice", () =>
+    Effect.gen(function* () {
+      const before = [{ id: "x", address: { host: "10.0.0.9", port: 80 } }];
+      const { ids, next, phase, status, warnings } = yield* polling(
+        [fails("unreachable"), empty, empty],
+        Duration.seconds(5),
+        before,
+      );
+      yield* Effect.repeat(Effect.zipRight(Effect.yieldNow(), status), {
+        until: ({ outage }) => outage !== undefined,
+      });
+      assert.strictEqual(yield* phase, "serving");
+      assert.deepStrictEqual(warnings(), ["WARN discovery fails; the last list is kept"]);
+      yield* next;
+      assert.strictEqual(yield* ids, "x");
+      yield* next;
+      assert.strictEqual(yield* ids, "");
     }),
   );
 

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest";
 import { FastCheck } from "effect";
 import type { Answer } from "../../src/discovery/Discovery.js";
-import { oversized } from "../../src/discovery/JsonList.js";
 import { OperatorList } from "../../src/discovery/OperatorList.js";
+import { oversized } from "../../src/json/JsonList.js";
 import { format } from "../../src/net/SocketAddress.js";
 import { instance, secret } from "../support/OperatorEntry.js";
 

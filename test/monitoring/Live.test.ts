@@ -475,6 +475,13 @@ describe("GET /status", () => {
         last_refused: null,
         received: 10,
         sent: 20,
+        state_file: {
+          file: "/var/lib/balancer/state.json",
+          loaded: "2025-12-31T22:00:00.000Z",
+          serving: true,
+          written: null,
+          error: "ENOSPC: no space left on device",
+        },
         data_threads: [
           {
             name: "first",

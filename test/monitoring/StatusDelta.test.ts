@@ -29,6 +29,15 @@ const totals = fc
       fc.nat(2).map((turns) => dataThread({ turns })),
       { maxLength: 2 },
     ),
+    state_file: fc.option(
+      fc.record({
+        file: fc.constant("/state"),
+        loaded: fc.constantFrom(null, "then"),
+        serving: fc.boolean(),
+        written: fc.constantFrom(null, "then"),
+        error: fc.constantFrom(null, "no room"),
+      }),
+    ),
   })
   .map(
     (fields): Omit<typeof Status.Type, "backends"> => ({

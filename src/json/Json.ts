@@ -13,13 +13,13 @@ type Pieces = Generator<void, ReadonlyArray<Uint8Array>>;
 
 const encoder = new TextEncoder();
 
-/** A list, between two texts. */
-export function* list(items: Iterable<unknown>, before = "", after = ""): Pieces {
+/** A list, between two texts. `separator` is a comma, and spaces where need be. */
+export function* list(items: Iterable<unknown>, before = "", after = "", separator = ","): Pieces {
   const pieces: Array<Uint8Array> = [];
   let text = `${before}[`;
   let count = 0;
   for (const item of items) {
-    text += count === 0 ? JSON.stringify(item) : `,${JSON.stringify(item)}`;
+    text += count === 0 ? JSON.stringify(item) : `${separator}${JSON.stringify(item)}`;
     count += 1;
     if (count % itemsInAPiece === 0) {
       pieces.push(encoder.encode(text));

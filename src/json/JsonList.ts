@@ -40,6 +40,13 @@ export type Problem =
   /** It is nested deeper than is accepted. */
   | "depth";
 
+/** The fields of an object of JSON. */
+export type Fields = Readonly<Record<string, unknown>>;
+
+/** Whether a value of JSON is an object, and no list. */
+export const isObject = (value: unknown): value is Fields =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
 /** Stands for an entry that is longer than is accepted. */
 export const oversized: unique symbol = Symbol("oversized");
 

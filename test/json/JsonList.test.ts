@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest";
 import { FastCheck } from "effect";
-import { JsonList, type Limits, oversized, type Problem } from "../../src/discovery/JsonList.js";
+import { JsonList, type Limits, oversized, type Problem } from "../../src/json/JsonList.js";
 
 const wide: Limits = { bytes: 1_000_000, entries: 10_000, depth: 100, entryBytes: 100_000 };
 

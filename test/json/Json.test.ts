@@ -1,6 +1,6 @@
 import { FastCheck as fc } from "effect";
 import { describe, expect, it } from "vitest";
-import * as Json from "../../src/monitoring/Json.js";
+import * as Json from "../../src/json/Json.js";
 
 /** The text, and how many items each slice took. */
 const run = (
