@@ -6,7 +6,7 @@ import { MSG_DONTWAIT, MSG_NOSIGNAL } from "../../libc/Library.js";
 import type { Destination } from "./Connecting.js";
 import type { Engine } from "./Engine.js";
 import type { Watch } from "./HostLoop.js";
-import { type Block, EAGAIN, EBADF, EBUSY, EINTR, errnoName, type Result } from "./Libc.js";
+import { addressSize, type Block, EAGAIN, EBADF, EBUSY, EINTR, errnoName, type Result } from "./Libc.js";
 import * as ReceiveBuffers from "./ReceiveBuffers.js";
 import { type Completing, noBuffer, noSlot, type Ring } from "./Ring.js";
 import type { Source } from "./TurnScheduler.js";
@@ -115,6 +115,8 @@ export class KernelRing implements Ring, Source {
   readonly #completionMask: number;
   readonly #completionsAt: number;
   readonly #sqes: Uint32Array;
+  /** Of each place of the queue, the address that it connects to: the kernel reads it when it is submitted. */
+  readonly #addresses: Block;
   readonly #buffers: ReceiveBuffers.ReceiveBuffers;
   readonly #enlisted: Array<Completing | undefined> = [];
   readonly #vacant: Array<number> = [];
@@ -170,6 +172,7 @@ export class KernelRing implements Ring, Source {
       this.#entries = map("the queue of io_uring", 4 * submissionWords * submissionEntries, IORING_OFF_SQES);
       this.#ring = words(this.#rings);
       this.#sqes = words(this.#entries);
+      this.#addresses = libc.allocate(addressSize * submissionEntries);
       this.#submissionTail = param(submission.tail) >> 2;
       this.#submissionFlags = param(submission.flags) >> 2;
       this.#submissionMask = this.#ring[param(submission.mask) >> 2] ?? 0;
@@ -221,7 +224,12 @@ export class KernelRing implements Ring, Source {
   }
 
   connect(completing: Completing, operation: number, fd: number, { address, length }: Destination): void {
-    const at = this.#begin(IORING_OP_CONNECT, fd, address.address, 0, completing.slot, operation);
+    const at = this.#begin(IORING_OP_CONNECT, fd, 0, 0, completing.slot, operation);
+    const { address: addresses, bytes } = this.#addresses;
+    const own = (at / submissionWords) * addressSize;
+    for (let i = 0; i < length; i++) bytes[own + i] = address.bytes[i] ?? 0;
+    this.#sqes[at + sqe.address] = (addresses + own) >>> 0;
+    this.#sqes[at + sqe.address + 1] = (addresses + own) / 2 ** 32;
     this.#sqes[at + sqe.offset] = length;
   }
 

@@ -33,6 +33,7 @@ export interface Ring {
   readonly enlist: (completing: Completing) => Result;
   /** After its last: nothing of it may be under way. Does nothing for one that is not enlisted. */
   readonly dismiss: (completing: Completing) => void;
+  /** The destination is not looked at any more when this has returned. */
   readonly connect: (completing: Completing, operation: number, fd: number, destination: Destination) => void;
   /**
    * Receives into a buffer of the ring's own, which is taken when there are bytes for it: waiting costs none. ENOBUFS

@@ -98,10 +98,12 @@ export class SimulatedRing implements Ring {
 
   connect(completing: Completing, operation: number, fd: number, { address, length }: Destination): void {
     let begun = false;
+    const own = this.kernel.libc.allocate(length);
+    own.bytes.set(address.bytes.subarray(0, length));
     const attempt = () => {
       if (!begun) {
         begun = true;
-        const result = this.kernel.libc.connect(fd, address, length);
+        const result = this.kernel.libc.connect(fd, own, length);
         if (result === 0) return { result, buffer: noBuffer };
         if (result !== -EINPROGRESS && result !== -EINTR) return { result, buffer: noBuffer };
       }
