@@ -43,4 +43,5 @@ export * as Systemd from "./systemd/Systemd.js";
 export * as LinuxTransport from "./transport/linux/LinuxTransport.js";
 export * as MemoryTransport from "./transport/MemoryTransport.js";
 export * as NodeTransport from "./transport/node/NodeTransport.js";
+export * as SourceAddresses from "./transport/SourceAddresses.js";
 export * as Transport from "./transport/Transport.js";

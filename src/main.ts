@@ -33,6 +33,7 @@ import * as Systemd from "./systemd/Systemd.js";
 import * as Telemetry from "./telemetry/Telemetry.js";
 import * as LinuxTransport from "./transport/linux/LinuxTransport.js";
 import * as NodeTransport from "./transport/node/NodeTransport.js";
+import * as SourceAddresses from "./transport/SourceAddresses.js";
 import { Transport } from "./transport/Transport.js";
 
 const loggers: Readonly<Record<EnvironmentName, Layer.Layer<never, never, LogWriter.LogWriter>>> = {
@@ -99,9 +100,19 @@ const linuxTransport = (
   );
 };
 
+/** Connections are made from the addresses that the settings name. This host may come to have them later. */
+const sources = ({ sourceAddresses = [] }: Settings): Layer.Layer<never, CommandError> =>
+  Layer.mapError(
+    SourceAddresses.layer(sourceAddresses),
+    ({ message }) => new CommandError({ message: `${table.sourceAddresses.name}: ${message}`, code: 1 }),
+  );
+
 /** The Linux transport where it runs, unless the settings say otherwise. */
 const transport = (settings: Settings): Layer.Layer<Transport, CommandError> =>
-  Layer.provide(transportOf(settings), Layer.succeed(LinuxTransport.ResetOnCrash, settings.resetOnCrash));
+  Layer.provide(transportOf(settings), [
+    Layer.succeed(LinuxTransport.ResetOnCrash, settings.resetOnCrash),
+    sources(settings),
+  ]);
 
 const transportOf = (settings: Settings): Layer.Layer<Transport, CommandError> => {
   const { transport } = settings;

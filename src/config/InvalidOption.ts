@@ -138,6 +138,14 @@ export const absolutePath = (option: string, value: string): Effect.Effect<strin
   check(FilePath.problemOf(value) === undefined, value, option, JSON.stringify(value), FilePath.accepted);
 
 /**
+ * The most addresses to connect from.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
+export const mostSources = 64;
+
+/**
  * The longest duration that is accepted. Timers hold at most 2^31 - 1 ms (24.8 days) and fire after 1 ms beyond that;
  * intervals are jittered by a tenth, so this leaves room.
  *

@@ -10,7 +10,7 @@ import * as CidrSet from "../net/CidrSet.js";
 import * as IpAddress from "../net/IpAddress.js";
 import { format, isIpAddress, parse, type SocketAddress } from "../net/SocketAddress.js";
 import * as FilePath from "./FilePath.js";
-import { longestDuration, mostOfRate } from "./InvalidOption.js";
+import { longestDuration, mostOfRate, mostSources } from "./InvalidOption.js";
 import * as Token from "./Token.js";
 import { type Definition, quote, type Variable, withDefault, withoutDefault } from "./Variable.js";
 
@@ -356,6 +356,30 @@ export const canonicalHost = (host: string): string => {
   const mapped = IpAddress.canonical(new NodeSocketAddress({ address: ip, family: "ipv6" }).address);
   return zone === undefined ? mapped : `${mapped}%${zone}`;
 };
+
+const readSources = (text: string): Either.Either<ReadonlyArray<string>, string> => {
+  const addresses: Array<string> = [];
+  for (const item of text.split(",").map((each) => each.trim())) {
+    if (!isIpAddress(item)) return Either.left(`${quote(item)} is not an IP address`);
+    if (IpAddress.isUnspecified(item)) return Either.left(`${quote(item)} is every address`);
+    const address = canonicalHost(item);
+    if (addresses.includes(address)) return Either.left(`${quote(item)} is there twice`);
+    addresses.push(address);
+  }
+  return addresses.length > mostSources
+    ? Either.left(`there are more than ${mostSources}`)
+    : Either.right(addresses);
+};
+
+/** Addresses of this host to connect from. */
+export const sources = (name: string, about: string) =>
+  withoutDefault<ReadonlyArray<string>>({
+    name,
+    about,
+    accepted: `IPv4 and IPv6 addresses of this host without brackets, separated by commas, each once, ${mostSources} at most, such as 10.0.0.2,10.0.0.3`,
+    read: readSources,
+    show: (addresses) => addresses.join(","),
+  });
 
 /**
  * An address of BACKENDS, and what stands behind it.

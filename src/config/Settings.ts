@@ -175,6 +175,11 @@ export const table = {
     "how many further backends are tried when one cannot be connected to",
     { least: 0, most: 100 },
   ),
+  /** Undefined where the kernel chooses. */
+  sourceAddresses: Kinds.sources(
+    "SOURCE_ADDRESSES",
+    "addresses of this host from which backends are connected to, in turn: with each there can be 28,000 more connections to one backend; a backend of a family that has none here is connected to from the address that the kernel chooses, as all are where this is unset",
+  ),
   /** Undefined is for ever. */
   idleTimeout: Kinds.optionalDuration(
     "IDLE_TIMEOUT",

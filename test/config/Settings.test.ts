@@ -79,6 +79,7 @@ describe("Settings", () => {
       CONNECT_RETRIES: "2",
       STATE_FILE: "none",
       SHUTDOWN_DELAY: "0s",
+      SOURCE_ADDRESSES: "none",
       IDLE_TIMEOUT: "none",
       HALF_CLOSED_TIMEOUT: "none",
       MAX_CONNECTION_AGE: "none",
@@ -667,6 +668,29 @@ describe("Settings", () => {
         assert.isFalse(accepted({ DENY_CLIENTS: `@${path}` }).denyClients?.has("10.0.0.1"));
         assert.include(refusedAlone("ALLOW_CLIENTS", `@${path}`), `${path} has no entries`);
       });
+    });
+  });
+
+  describe("SOURCE_ADDRESSES", () => {
+    it("is a list of addresses, each once", () => {
+      const found = accepted({ SOURCE_ADDRESSES: "10.0.0.2, 2001:DB8::1 ,::ffff:10.0.0.3,fe80::1%eth0" });
+      assert.deepStrictEqual(found.sourceAddresses, ["10.0.0.2", "2001:db8::1", "10.0.0.3", "fe80::1%eth0"]);
+      assert.strictEqual(
+        Settings.describe(found).SOURCE_ADDRESSES,
+        "10.0.0.2,2001:db8::1,10.0.0.3,fe80::1%eth0",
+      );
+      for (const [text, why] of [
+        ["10.0.0.2,", '"" is not an IP address'],
+        ["10.0.0.2/31", "is not an IP address"],
+        ["eth0", "is not an IP address"],
+        ["10.0.0.2,::ffff:10.0.0.2", "is there twice"],
+        ["0.0.0.0", "is every address"],
+        ["::", "is every address"],
+        [Array.from({ length: 65 }, (_, i) => `10.0.0.${i + 1}`).join(","), "there are more than 64"],
+      ] as const) {
+        const [line = ""] = refused({ SOURCE_ADDRESSES: text });
+        assert.include(line, why);
+      }
     });
   });
 

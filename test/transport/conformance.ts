@@ -6,9 +6,11 @@ import { createHash, randomBytes, randomInt } from "node:crypto";
 import { once } from "node:events";
 import type { Socket } from "node:net";
 import * as net from "node:net";
+import { networkInterfaces } from "node:os";
 import { assert, describe, it } from "@effect/vitest";
-import { Deferred, Effect, Exit, Fiber, type Layer, type Scope } from "effect";
+import { Deferred, Effect, Exit, Fiber, Layer, type Scope } from "effect";
 import type { ByteCounts } from "../../src/net/ByteCounts.js";
+import { SourceAddresses } from "../../src/transport/SourceAddresses.js";
 import {
   type AcceptError,
   type Connection,
@@ -120,6 +122,27 @@ const collecting = (handle: (socket: Socket) => void = () => {}) =>
     return { port: server.port, received, sockets: server.sockets };
   });
 
+const hasInet6 = Object.values(networkInterfaces()).some((each) =>
+  each?.some(({ address }) => address === "::1"),
+);
+
+/** A server at a loopback address, and where those come from who connect. */
+const answeringFrom = (host: string) =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const from: Array<string | undefined> = [];
+      const server = net.createServer((socket) => {
+        from.push(socket.remoteAddress);
+        socket.on("error", () => {});
+      });
+      server.listen(0, host);
+      await once(server, "listening");
+      const { port } = server.address() as net.AddressInfo; // it listens on a port
+      return { from, port, server };
+    }),
+    ({ server }) => Effect.sync(() => server.close()),
+  );
+
 const first = <A>(promises: ReadonlyArray<Promise<A>>) =>
   Effect.flatMap(
     eventually(() => promises.length > 0),
@@ -156,6 +179,20 @@ export const conformance = <E>(
   const isolated = (title: string, body: Effect.Effect<void, never, Scope.Scope | Transport>) =>
     Namespace.available ? test(title, Effect.zipRight(Namespace.isolated, body)) : it.skip(title);
 
+  /** With source addresses to connect from; in a network of its own, where it takes away what others have there. */
+  const connecting = (
+    sources: ReadonlyArray<string>,
+    title: string,
+    body: Effect.Effect<void, never, Scope.Scope | Transport>,
+    needs: { readonly inet6?: boolean; readonly aNetwork?: boolean } = {},
+  ) => {
+    const sourced = Layer.provide(layer, Layer.succeed(SourceAddresses, sources));
+    const run = Effect.orDie(Effect.provide(body, sourced));
+    if (process.platform !== "linux" || (needs.inet6 && !hasInet6)) it.skip(title);
+    else if (needs.aNetwork && !Namespace.available) it.skip(title);
+    else it.scopedLive(title, () => (needs.aNetwork ? Effect.zipRight(Namespace.isolated, run) : run), limit);
+  };
+
   describe(`${name} transport`, () => {
     test(
       "relays both ways, and ends in order when both sides have",
@@ -174,6 +211,41 @@ export const conformance = <E>(
           received: megabyte.length,
           sent: megabyte.length,
         });
+      }),
+    );
+
+    test(
+      "connects each of many clients that are forwarded at once to its own backend",
+      Effect.gen(function* () {
+        const transport = yield* Transport;
+        const backends = yield* Effect.forEach(["a", "b", "c"], (name) =>
+          serve((socket) => socket.end(name)),
+        );
+        const clients: Array<Connection> = [];
+        const listener = yield* Effect.orDie(
+          transport.listen({ ...listenOptions, onConnection: (client) => clients.push(client) }),
+        );
+        const answers: Array<Promise<{ readonly bytes: Buffer }>> = [];
+        for (let n = 0; n < 30; n++) {
+          const socket = yield* dial(listener.address.port);
+          answers.push(receive(socket));
+          socket.end();
+          yield* eventually(() => clients.length === n + 1);
+        }
+        // Begun in one turn of the loop: what is told to other threads, or to the kernel, is told of all at once.
+        yield* Effect.forEach(
+          clients,
+          (client, n) =>
+            transport.forward(
+              client,
+              { host: "127.0.0.1", port: backends[n % 3]?.port ?? 0 },
+              { timeoutMillis: 60 * second },
+              { received: 0, sent: 0 },
+            ),
+          { concurrency: "unbounded", discard: true },
+        ).pipe(Effect.orDie);
+        const names = yield* Effect.promise(() => Promise.all(answers));
+        assert.strictEqual(names.map(({ bytes }) => bytes.toString()).join(""), "abc".repeat(10));
       }),
     );
 
@@ -768,6 +840,89 @@ export const conformance = <E>(
         connection.reset();
         held.reset();
       }).pipe(Effect.orDie),
+    );
+
+    connecting(
+      ["127.0.0.2", "127.0.0.3"],
+      "connects from each source address in turn, by each of its threads",
+      Effect.gen(function* () {
+        const transport = yield* Transport;
+        const from: Array<string | undefined> = [];
+        const backend = yield* serve((socket) => {
+          from.push(socket.remoteAddress);
+          socket.end("x");
+        });
+        const relay = yield* relayTo(backend.port);
+        // Half of them are forwarded, which data threads do by turns, and half are connected and relayed.
+        for (let n = 0; n < 24; n++) {
+          const client = yield* dial(relay.port);
+          const answer = receive(client);
+          client.end();
+          yield* Effect.promise(() => answer);
+        }
+        const target = { host: "127.0.0.1", port: backend.port };
+        const before = from.length;
+        yield* transport.probe(target, { timeoutMillis: second });
+        assert.sameMembers([...new Set(from)], ["127.0.0.2", "127.0.0.3"]);
+        assert.strictEqual(from.slice(0, before).filter((address) => address === "127.0.0.2").length, 12);
+      }).pipe(Effect.orDie),
+    );
+
+    connecting(
+      ["127.0.0.2", "::1"],
+      "connects from a source address of the backend's family",
+      Effect.gen(function* () {
+        const transport = yield* Transport;
+        for (const [host, expected] of [
+          ["127.0.0.1", "127.0.0.2"],
+          ["::1", "::1"],
+        ] as const) {
+          const backend = yield* answeringFrom(host);
+          const connection = yield* transport.connect(
+            { host, port: backend.port },
+            { timeoutMillis: second },
+          );
+          yield* eventually(() => backend.from.length > 0);
+          assert.deepStrictEqual(backend.from, [expected]);
+          connection.reset();
+        }
+      }).pipe(Effect.orDie),
+      { inet6: true },
+    );
+
+    connecting(
+      ["127.0.0.2"],
+      "leaves the choice to the kernel where there is no source address of the backend's family",
+      Effect.gen(function* () {
+        const transport = yield* Transport;
+        const backend = yield* answeringFrom("::1");
+        const target = { host: "::1", port: backend.port };
+        const connection = yield* transport.connect(target, { timeoutMillis: second });
+        yield* eventually(() => backend.from.length > 0);
+        assert.deepStrictEqual(backend.from, ["::1"]);
+        connection.reset();
+      }).pipe(Effect.orDie),
+      { inet6: true },
+    );
+
+    connecting(
+      ["127.0.0.2", "192.0.2.7", "127.0.0.3"],
+      "tries the next source address where one is out of ports, or gone, and says so when all are",
+      Effect.gen(function* () {
+        const transport = yield* Transport;
+        const full = yield* serve(() => {});
+        yield* Namespace.set("net/ipv4/ip_local_port_range", "20000 20019");
+        const options = { timeoutMillis: 10 * second };
+        const target = { host: "127.0.0.1", port: full.port };
+        const connect = Effect.acquireRelease(transport.connect(target, options), (made) =>
+          Effect.sync(() => made.reset()),
+        );
+        for (let n = 0; n < 40; n++) yield* connect;
+        const { code, reason } = yield* Effect.flip(connect);
+        assert.strictEqual(reason, "no-free-port");
+        assert.oneOf(code, ["EADDRNOTAVAIL", "EADDRINUSE"]);
+      }).pipe(Effect.orDie),
+      { aNetwork: true },
     );
 
     test(

@@ -3,9 +3,12 @@
  */
 import type { SocketAddress } from "../../net/SocketAddress.js";
 import type { Expiring } from "../Deadlines.js";
+import type { SourceTurns } from "../SourceTurns.js";
 import { type Engine, readableAndWritable } from "./Engine.js";
 import {
+  AF_INET6,
   type Block,
+  EADDRNOTAVAIL,
   EINPROGRESS,
   EINTR,
   EMFILE,
@@ -15,6 +18,7 @@ import {
   TCP_QUICKACK,
 } from "./Libc.js";
 import { type Owner, Socket } from "./Socket.js";
+import { bind, type Source } from "./Sources.js";
 
 /** An address as the kernel takes it. */
 export interface Destination {
@@ -32,6 +36,16 @@ export const timedOut: Failure = -1;
 
 export type Settled = Socket | Failure;
 
+interface OtherSources {
+  readonly turns: SourceTurns<Source>;
+  /** Of the one that is tried. */
+  place: number;
+  /** How many have not been tried. */
+  left: number;
+  readonly quickAcknowledge: boolean;
+  readonly target: Omit<Destination, "address"> & { readonly bytes: Uint8Array };
+}
+
 export class Connecting implements Owner, Expiring {
   since = 0;
   deadline = 0;
@@ -40,6 +54,8 @@ export class Connecting implements Owner, Expiring {
   later: Expiring | undefined;
   #socket: Socket | undefined;
   #settled = false;
+  /** What is needed to try another of the engine's source addresses; undefined where there is no other. */
+  #sources: OtherSources | undefined;
 
   constructor(
     readonly engine: Engine,
@@ -54,23 +70,62 @@ export class Connecting implements Owner, Expiring {
    * program that listens there.
    */
   start(destination: Destination, timeoutMillis: number, quickAcknowledge = true): void {
+    const { sources } = this.engine;
+    if (sources === undefined) {
+      const begun = this.#open(destination, quickAcknowledge, undefined);
+      if (begun < 0) this.fail(begun);
+      else this.engine.deadlines.add(this, timeoutMillis);
+      return;
+    }
+    this.engine.deadlines.add(this, timeoutMillis);
+    const turns = destination.family === AF_INET6 ? sources.inet6 : sources.inet;
+    const place = turns?.take() ?? 0;
+    if (turns !== undefined && turns.count > 1) {
+      // The caller's is another's when this has returned.
+      const { bytes } = destination.address;
+      this.#sources = {
+        ...{ turns, place, quickAcknowledge, left: turns.count - 1 },
+        target: { ...destination, bytes: bytes.slice(0, destination.length) },
+      };
+    }
+    const begun = this.#open(destination, quickAcknowledge, turns?.at(place));
+    if (begun < 0) this.fail(begun);
+  }
+
+  /** Begins to connect by a new socket; below zero when that fails at once. */
+  #open(destination: Destination, quickAcknowledge: boolean, source: Source | undefined): Result {
     const { libc, pipes } = this.engine;
     let fd = libc.socket(destination.family);
     if (fd === -EMFILE || fd === -ENFILE) {
       pipes.close();
       fd = libc.socket(destination.family);
     }
-    if (fd < 0) {
-      this.fail(fd);
-      return;
-    }
+    if (fd < 0) return fd;
     const socket = new Socket(this.engine, fd, this.remote, false);
     this.#socket = socket;
     socket.owner = this;
+    if (source !== undefined) {
+      const bound = bind(libc, fd, source);
+      if (bound < 0) return bound;
+    }
     if (!quickAcknowledge) libc.setOption(fd, IPPROTO_TCP, TCP_QUICKACK, 0);
-    const begun = this.begin(socket, destination);
+    return this.begin(socket, destination);
+  }
+
+  /** Connects from the next source address, by a socket of its own. */
+  #openNext(sources: OtherSources): void {
+    const { address } = this.engine;
+    const { bytes, family, length } = sources.target;
+    sources.left -= 1;
+    sources.place += 1;
+    if (this.#socket !== undefined) {
+      this.#socket.owner = undefined;
+      this.abandon(this.#socket);
+    }
+    address.bytes.set(bytes);
+    const { place, quickAcknowledge, turns } = sources;
+    const begun = this.#open({ family, address, length }, quickAcknowledge, turns.at(place));
     if (begun < 0) this.fail(begun);
-    else this.engine.deadlines.add(this, timeoutMillis);
   }
 
   /** Begins to connect; below zero when that fails at once. */
@@ -112,7 +167,12 @@ export class Connecting implements Owner, Expiring {
 
   /** Fails with a negated errno, or with 0 where the kernel gave none. */
   fail(result: Result): void {
-    this.#settle(Math.abs(result));
+    const failure = Math.abs(result);
+    const sources = this.#sources;
+    // It is out of ports towards this target, or gone from this host.
+    const another = failure === EADDRNOTAVAIL && sources !== undefined && sources.left > 0;
+    if (another && !this.#settled) this.#openNext(sources);
+    else this.#settle(failure);
   }
 
   /** Leaves nothing behind: a connection that was made and not taken over is closed too. */

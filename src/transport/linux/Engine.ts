@@ -3,6 +3,7 @@
  * thread, in turns that the scheduler keeps short: in Node's loop between fibers, or in a data thread's own loop.
  */
 import { Deadlines } from "../Deadlines.js";
+import type * as SourceTurns from "../SourceTurns.js";
 import { CallbackFaults } from "./CallbackFaults.js";
 import type { Service as HostLoopService, Timer } from "./HostLoop.js";
 import {
@@ -25,6 +26,7 @@ import {
   tcpInfo,
 } from "./Libc.js";
 import { Pipes, pipeBytes } from "./Pipes.js";
+import * as Sources from "./Sources.js";
 import { type Source, type Task, TurnScheduler } from "./TurnScheduler.js";
 
 /** Something with a descriptor that events come for. */
@@ -92,6 +94,8 @@ export class Engine implements Source {
   /** Clients that have left since the start. */
   left = 0;
 
+  /** What its sockets connect from; undefined where the kernel chooses. */
+  readonly sources: SourceTurns.Sources<Sources.Source> | undefined;
   readonly #epoll: number;
   readonly #events: Block;
   readonly #words: Uint32Array;
@@ -124,7 +128,10 @@ export class Engine implements Source {
      * Whether clients' sockets have SO_LINGER from their listener, so that they are reset when this process is killed.
      */
     readonly resetsOnCrash = true,
+    /** Addresses of this host to connect from. */
+    readonly sourceHosts: ReadonlyArray<string> = [],
   ) {
+    this.sources = Sources.make(libc, sourceHosts);
     this.faults = new CallbackFaults(report);
     this.scheduler = new TurnScheduler(hostLoop, this.faults);
     this.deadlines = new Deadlines(

@@ -108,6 +108,9 @@ export const SOL_SOCKET = 1;
 export const SO_REUSEADDR = 2;
 export const SO_KEEPALIVE = 9;
 export const SO_REUSEPORT = 15;
+export const IPPROTO_IP = 0;
+/** Of IPv6 sockets too. bind(2) leaves the port to connect(2), which needs one that is free towards its target alone. */
+export const IP_BIND_ADDRESS_NO_PORT = 24;
 export const IPPROTO_TCP = 6;
 export const TCP_NODELAY = 1;
 /** In seconds; the kernel rounds up to whole retransmissions of SYN-ACK. */

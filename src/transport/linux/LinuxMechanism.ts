@@ -8,6 +8,7 @@ import { failureOf, ListenError } from "../../net/ListenError.js";
 import type { SocketAddress } from "../../net/SocketAddress.js";
 import { ConnectError, ofCode } from "../ConnectError.js";
 import { Places } from "../Places.js";
+import { SourceAddresses } from "../SourceAddresses.js";
 import {
   type Connection,
   type ConnectOptions,
@@ -120,13 +121,15 @@ export const make = (
     const libc = yield* Libc;
     const hostLoop = yield* HostLoop;
     const resetsOnCrash = yield* ResetOnCrash;
+    const sourceHosts = yield* SourceAddresses;
     const run = Runtime.runFork(yield* Effect.runtime());
     const report = (fault: unknown): void => {
       run(Effect.logError("connection reset after a fault of the transport", Cause.die(fault)));
     };
     const engine = yield* Effect.acquireRelease(
       Effect.try({
-        try: () => new Engine(libc, hostLoop, options.capacity, report, undefined, resetsOnCrash),
+        try: () =>
+          new Engine(libc, hostLoop, options.capacity, report, undefined, resetsOnCrash, sourceHosts),
         catch: (cause) => unavailable("not-callable", cause),
       }),
       (engine) => Effect.sync(() => engine.shutdown()),

@@ -13,6 +13,8 @@ import { isIpAddress, type SocketAddress } from "../../net/SocketAddress.js";
 import { paceMillis } from "../AcceptQueueTimeout.js";
 import { ConnectError, ofCode } from "../ConnectError.js";
 import { Deadlines, type Expiring } from "../Deadlines.js";
+import { SourceAddresses } from "../SourceAddresses.js";
+import * as SourceTurns from "../SourceTurns.js";
 import {
   AcceptError,
   type Connection,
@@ -197,18 +199,30 @@ class Connecting implements Expiring {
   extended = 0;
   earlier: Expiring | undefined;
   later: Expiring | undefined;
-  readonly socket: net.Socket;
+  #socket: net.Socket;
+  /** How many of the source addresses have not been tried. */
+  #sourcesLeft: number;
+  #place: number;
 
   constructor(
     readonly target: SocketAddress,
     readonly deadlines: Deadlines,
+    readonly sources: SourceTurns.SourceTurns<string> | undefined,
     readonly preface: Uint8Array | undefined,
     readonly made: (connection: Connection) => void,
     readonly failed: (error: ConnectError) => void,
   ) {
+    this.#place = sources?.take() ?? 0;
+    this.#sourcesLeft = (sources?.count ?? 1) - 1;
+    this.#socket = this.#open();
+  }
+
+  #open(): net.Socket {
+    const { sources, target } = this;
     const options: net.NetConnectOpts & { readonly highWaterMark: number } = {
       host: target.host,
       port: target.port,
+      ...(sources === undefined ? {} : { localAddress: sources.at(this.#place) }),
       allowHalfOpen: true,
       noDelay: true,
       keepAlive: true,
@@ -216,20 +230,30 @@ class Connecting implements Expiring {
       // Passed on to the stream, which the types leave out.
       highWaterMark: buffered,
     };
-    this.socket = net.connect(options);
-    this.socket.on("error", this.#onError);
-    this.socket.on("connect", this.#onConnect);
+    const socket = net.connect(options);
+    socket.on("error", this.#onError);
+    socket.on("connect", this.#onConnect);
+    return socket;
   }
 
   readonly #onError = (cause: Error): void => {
+    const code = codeOf(cause);
+    // Out of ports, or gone from this host.
+    if (this.#sourcesLeft > 0 && (code === "EADDRNOTAVAIL" || code === "EADDRINUSE")) {
+      this.#abandon();
+      this.#sourcesLeft -= 1;
+      this.#place += 1;
+      this.#socket = this.#open();
+      return;
+    }
     this.cancel();
-    this.failed(ofCode(this.target, codeOf(cause), cause));
+    this.failed(ofCode(this.target, code, cause));
   };
 
   readonly #onConnect = (): void => {
     this.#settle();
-    if (this.preface !== undefined) this.socket.write(this.preface);
-    this.made(new NodeConnection(this.socket, this.target));
+    if (this.preface !== undefined) this.#socket.write(this.preface);
+    this.made(new NodeConnection(this.#socket, this.target));
   };
 
   readonly expire = (): void => {
@@ -239,26 +263,33 @@ class Connecting implements Expiring {
 
   #settle(): void {
     this.deadlines.remove(this);
-    this.socket.off("error", this.#onError);
-    this.socket.off("connect", this.#onConnect);
+    this.#socket.off("error", this.#onError);
+    this.#socket.off("connect", this.#onConnect);
+  }
+
+  #abandon(): void {
+    this.#socket.off("error", this.#onError);
+    this.#socket.off("connect", this.#onConnect);
+    ignoreErrors(this.#socket);
+    this.#socket.destroy();
   }
 
   readonly cancel = (): void => {
-    this.#settle();
-    ignoreErrors(this.socket);
-    this.socket.destroy();
+    this.deadlines.remove(this);
+    this.#abandon();
   };
 }
 
 const connectWithin =
-  (deadlines: Deadlines): Mechanism["connect"] =>
+  (deadlines: Deadlines, sources: SourceTurns.Sources<string> | undefined): Mechanism["connect"] =>
   (target, { preface, timeoutMillis }, made, failed) => {
     if (!isIpAddress(target.host) || !(target.port >= 1 && target.port <= 65_535)) {
       const error = new ConnectError({ reason: "invalid-address", address: target, code: undefined });
       const due = setImmediate(() => failed(error));
       return () => clearImmediate(due);
     }
-    const connecting = new Connecting(target, deadlines, preface, made, failed);
+    const turns = net.isIPv6(target.host) ? sources?.inet6 : sources?.inet;
+    const connecting = new Connecting(target, deadlines, turns, preface, made, failed);
     deadlines.add(connecting, timeoutMillis);
     return connecting.cancel;
   };
@@ -309,7 +340,7 @@ const make: Effect.Effect<Context.Tag.Service<typeof Transport>, never, Scope.Sc
     yield* Effect.addFinalizer(() => Effect.sync(() => deadlines.close()));
     const shared: Shared = { iterations: new LoopIterations(), halfClosed: new Set() };
     yield* Effect.forkScoped(Effect.repeat(findResets(shared), Schedule.spaced(resetInterval)));
-    const connect = connectWithin(deadlines);
+    const connect = connectWithin(deadlines, SourceTurns.of(yield* SourceAddresses, net.isIPv6));
     return makeTransport({
       name: "node",
       faults: () => 0,

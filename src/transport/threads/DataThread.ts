@@ -90,6 +90,7 @@ export class DataThread {
       },
       memory.pipeBudget,
       memory.resetsOnCrash,
+      memory.sourceHosts,
     );
     this.#engine.handling = counts.descriptors;
     this.#watch(memory.ordersCounter, () => {

@@ -33,6 +33,8 @@ export interface Memory {
   readonly pipeBudget: number;
   /** Whether clients' sockets have SO_LINGER from their listener: see {@link Engine.resetsOnCrash}. */
   readonly resetsOnCrash: boolean;
+  /** Addresses of this host to connect from. */
+  readonly sourceHosts: ReadonlyArray<string>;
 }
 
 export const ordersOf = (slots: number): number => 3 * slots + 1;

@@ -176,6 +176,7 @@ export class ThreadHandle {
       reportsCounter,
       pipeBudget: options.pipeBudget,
       resetsOnCrash: engine.resetsOnCrash,
+      sourceHosts: engine.sourceHosts,
       ring: options.clearRing === undefined ? undefined : ringRemains(bufferBytes(smallRing)),
     };
     this.#slots = new Slots.Slots(this.memory.slots);
