@@ -322,6 +322,8 @@ const program = (settings: Settings, inherited: number | undefined) => {
         rise: settings.healthCheckRise,
         fall: settings.healthCheckFall,
         maxConnections: settings.maxConnectionsPerBackend,
+        queueTimeout: settings.queueTimeout,
+        queueLimit: settings.queueLimit,
       }),
       transport(settings),
     ]),

@@ -211,7 +211,9 @@ const kept: ReadonlyArray<readonly [what: string, pattern: RegExp, files: Readon
         "src/proxy/SessionFibers.ts": "pooled fibers, supervised there",
         "src/transport/MemoryTransport.ts": "deadlines of connects, in the transport's scope",
         "src/transport/linux/LinuxMechanism.ts": "a line in the log about a fault",
-        "src/transport/node/NodeTransport.ts": "deadlines of connects, in the transport's scope",
+        "src/transport/node/NodeTransport.ts": "a line in the log about a fault",
+        "src/backend/BackendRegistry.ts": "a line in the log about a fault",
+        "src/clock/FiberLoop.ts": "timers of deadlines, in the scope of whoever has these",
       },
     ],
     [

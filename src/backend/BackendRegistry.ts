@@ -16,14 +16,18 @@
  * ```
  */
 import {
+  Cause,
   Config,
   type ConfigError,
   Context,
   Deferred,
+  type Duration,
   Effect,
   Layer,
   MutableRef,
   PubSub,
+  Queue,
+  Runtime,
   type Scope,
   Stream,
   SubscriptionRef,
@@ -32,6 +36,8 @@ import type { Subscribable } from "effect/Subscribable";
 import type { Algorithm, Client } from "../balancing/Algorithm.js";
 import { algorithms } from "../balancing/Algorithms.js";
 import { limitBounds, weightBounds } from "../balancing/Members.js";
+import { Deadlines, type Expiring } from "../clock/Deadlines.js";
+import * as FiberLoop from "../clock/FiberLoop.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
 import * as TimeSlices from "../clock/TimeSlices.js";
 import * as InvalidOption from "../config/InvalidOption.js";
@@ -40,6 +46,7 @@ import { Metrics, layer as metricsLayer } from "../metrics/Metrics.js";
 import type { SocketAddress } from "../net/SocketAddress.js";
 import * as AlgorithmPreparation from "./AlgorithmPreparation.js";
 import type { Admin, Backend, Instance } from "./Backend.js";
+import { ConnectionQueue } from "./ConnectionQueue.js";
 import type { Observation } from "./Health.js";
 import * as Listing from "./Listing.js";
 import * as Pool from "./Pool.js";
@@ -64,6 +71,29 @@ export interface Options {
    * otherwise. A backend that has this many is passed over.
    */
   readonly maxConnections?: number | undefined;
+  /** How long a client may wait for a place while all healthy backends have as many connections as they may have. */
+  readonly queueTimeout?: Duration.DurationInput;
+  /** How many clients may wait so: 0 to 10,000. With 0 none does. */
+  readonly queueLimit?: number;
+}
+
+/**
+ * Who waits for a place at a backend. One of the three is called, once, unless it has left before: on the path of whoever
+ * made the place, so they have to be quick, and must not throw.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Waiting {
+  readonly client: Client;
+  /** Backends that it could not be connected to, and is not given. */
+  readonly tried: ReadonlyArray<Backend>;
+  /** It has a place, to be released as one that {@link BackendRegistry} has assigned otherwise. */
+  readonly assigned: (assignment: Pool.Assignment) => void;
+  /** It has none: `queueTimeout` is over, or there is no healthy backend left that it has not tried. */
+  readonly ended: (why: "timeout" | "no-backend") => void;
+  /** The algorithm threw when it was asked for this client. */
+  readonly threw: (defect: unknown) => void;
 }
 
 const checked = (options: Options) =>
@@ -82,6 +112,15 @@ const checked = (options: Options) =>
       options.maxConnections === undefined
         ? Effect.succeed(Infinity)
         : InvalidOption.count("maxConnections", options.maxConnections, limitBounds),
+    queueTimeoutMillis: InvalidOption.duration(
+      "queueTimeout",
+      options.queueTimeout ?? Settings.defaults.queueTimeout,
+    ),
+    queueLimit: InvalidOption.count(
+      "queueLimit",
+      options.queueLimit ?? Settings.defaults.queueLimit,
+      Settings.table.queueLimit.bounds,
+    ),
   });
 
 /**
@@ -118,11 +157,24 @@ export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/Backend
      * every connection, on its path: nothing is done while no backend has a run of failures.
      */
     readonly connected: (backend: Backend) => void;
-    /** Chooses a backend and counts the connection on it; see {@link Pool.assigned}. */
+    /**
+     * Chooses a backend and counts the connection on it; see {@link Pool.assigned}. Undefined too while places are being
+     * given to those who wait, so that nobody overtakes them.
+     */
     readonly assign: (
       client: Client,
       tried: ReadonlyArray<Backend>,
     ) => Effect.Effect<Pool.Assignment | undefined>;
+    /**
+     * Waits for a place: first come, first served, except that the next place of a backend goes to the first of those whose
+     * chosen one it is, where the algorithm says (ip-hash). Answers how to leave before; undefined where `queueLimit` wait
+     * already.
+     */
+    readonly join: (waiting: Waiting) => (() => void) | undefined;
+    /** How many may wait: 0 where nobody may. */
+    readonly queueLimit: number;
+    /** How many wait for a place now. */
+    readonly queued: Effect.Effect<number>;
     /** An assigned connection has ended. To be called exactly once for each assignment. */
     readonly release: (backend: Backend) => Effect.Effect<void>;
     /**
@@ -162,6 +214,35 @@ export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/Backend
 /** Backends that are added, removed or logged in one step. */
 const stepSize = 4;
 
+/** Those who wait that are looked at in one step, and at once where a place opens. */
+const looksPerStep = 16;
+
+/** Who waits, with its deadline. */
+class Queued implements Expiring {
+  since = 0;
+  deadline = 0;
+  extended = 0;
+  earlier: Expiring | undefined;
+  later: Expiring | undefined;
+
+  constructor(
+    readonly waiting: Waiting,
+    readonly onExpired: (queued: Queued) => void,
+  ) {}
+
+  get client(): Client {
+    return this.waiting.client;
+  }
+
+  get tried(): ReadonlyArray<Backend> {
+    return this.waiting.tried;
+  }
+
+  expire(): void {
+    this.onExpired(this);
+  }
+}
+
 /**
  * Builds the registry. Its scope owns the fiber that prepares the algorithm's tables.
  *
@@ -172,7 +253,7 @@ export const make = (
   options: Options,
 ): Effect.Effect<Context.Tag.Service<BackendRegistry>, InvalidOption.InvalidOption, Metrics | Scope.Scope> =>
   Effect.gen(function* () {
-    const { maxConnections, ...thresholds } = yield* checked(options);
+    const { maxConnections, queueLimit, queueTimeoutMillis, ...thresholds } = yield* checked(options);
     const algorithm = options.algorithm ?? algorithms[Settings.defaults.algorithm];
     const state = MutableRef.make(Pool.make(algorithm, thresholds, maxConnections));
     const metrics = yield* Metrics;
@@ -191,11 +272,84 @@ export const make = (
       }),
     );
 
+    const queue = new ConnectionQueue<Queued>(queueLimit);
+    const run = Runtime.runFork(yield* Effect.runtime());
+    const deadlines = new Deadlines(yield* FiberLoop.make, (defect) =>
+      run(Effect.logError("the end of a wait for a place failed by a defect", defect)),
+    );
+    yield* Effect.addFinalizer(() => Effect.sync(() => deadlines.close()));
+    /** Places are given, or those who wait are checked, in slices: nobody who comes may overtake them. */
+    let settling = false;
+    // One place is enough: it says that there is something to settle.
+    const unsettled = yield* Queue.sliding<void>(1);
+
+    /** It waits no longer. */
+    const hasLeft = (queued: Queued): Waiting => {
+      deadlines.remove(queued);
+      metrics.waited(now() - queued.since);
+      return queued.waiting;
+    };
+
+    /** Looks at some of those who wait; false where there may be more to be done. */
+    const settle = (): boolean => {
+      for (let looked = 0; looked < looksPerStep; looked++) {
+        const [after, step] = queue.step(state.current);
+        state.current = after;
+        switch (step._tag) {
+          case "Assigned":
+            hasLeft(step.waiter).assigned(step.assignment);
+            break;
+          case "Hopeless":
+            hasLeft(step.waiter).ended("no-backend");
+            break;
+          case "Broken":
+            hasLeft(step.waiter).threw(step.defect);
+            break;
+          case "Waits":
+            break;
+          case "Ended":
+            settling = false;
+            return true;
+        }
+      }
+      return false;
+    };
+
+    const settleInSlices = (): void => {
+      settling = true;
+      Queue.unsafeOffer(unsettled, undefined);
+    };
+
+    yield* Queue.take(unsettled).pipe(
+      Effect.zipRight(
+        Effect.suspend(() =>
+          TimeSlices.run(
+            (function* () {
+              while (!settle()) yield;
+            })(),
+          ),
+        ),
+      ),
+      // Whoever threw when it was told waits no longer; the others go on.
+      Effect.catchAllDefect((defect) =>
+        Effect.zipRight(
+          Effect.logError("giving a place failed by a defect", Cause.die(defect)),
+          Effect.sync(settleInSlices),
+        ),
+      ),
+      Effect.forever,
+      Effect.forkScoped,
+    );
+
     const change = <A>(transition: (pool: Pool.Pool) => readonly [Pool.Pool, A]): Effect.Effect<A> =>
       Effect.suspend(() => {
         const before = state.current;
         const [after, answer] = transition(before);
         state.current = after;
+        if (queue.size > 0 && before.members !== after.members) {
+          queue.check();
+          settleInSlices();
+        }
         return before.members.fingerprint === after.members.fingerprint
           ? Effect.succeed(answer)
           : Effect.as(prepare, answer);
@@ -315,6 +469,7 @@ export const make = (
       },
       assign: (client, tried) =>
         Effect.sync(() => {
+          if (settling && !settle()) return undefined;
           const [after, assignment] = Pool.assigned(state.current, client, tried);
           state.current = after;
           return assignment;
@@ -325,7 +480,29 @@ export const make = (
           const before = state.current;
           state.current = Pool.released(before, backend);
           if (before.members !== state.current.members) metrics.forget(backend);
+          if (queue.size === 0) return;
+          queue.offer();
+          if (!settle()) settleInSlices();
         }),
+      join: (waiting) => {
+        if (queue.isFull) return undefined;
+        const queued = new Queued(waiting, (expired) => {
+          if (queue.leave(expired)) hasLeft(expired).ended("timeout");
+        });
+        state.current = queue.join(queued, state.current);
+        deadlines.add(queued, queueTimeoutMillis);
+        metrics.queued();
+        // One may have opened since it asked for a backend.
+        if (!settling && Pool.hasPlace(state.current, waiting.tried)) {
+          queue.offer();
+          settleInSlices();
+        }
+        return () => {
+          if (queue.leave(queued)) hasLeft(queued);
+        };
+      },
+      queueLimit,
+      queued: Effect.sync(() => queue.size),
       steer: (idOrName, admin, by) =>
         Effect.gen(function* () {
           const at = yield* MonotonicClock.now;

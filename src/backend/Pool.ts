@@ -163,6 +163,9 @@ export const current = (pool: Pool, { incarnation, slot }: Backend): Backend | u
 // Where the connections of a backend are counted.
 const loadOf = (pool: Pool, { role }: Backend): Load.Load => (role === "backup" ? pool.standby : pool.load);
 
+// Where connections are given to.
+const inService = ({ load, members, standby }: Pool): Load.Load => (members.primaries > 0 ? load : standby);
+
 // Of a backend as it is now.
 const countOf = (pool: Pool, backend: Backend): number =>
   Load.connections(loadOf(pool, backend), backend.slot);
@@ -527,7 +530,7 @@ export const assigned = (
   client: Client,
   tried: ReadonlyArray<Backend>,
 ): readonly [Pool, Assignment | undefined] => {
-  let load = pool.members.primaries > 0 ? pool.load : pool.standby;
+  let load = inService(pool);
   for (const { incarnation, slot } of tried) {
     if (Members.get(pool.members, slot)?.incarnation === incarnation) {
       load = Load.set(load, slot, Load.connections(load, slot), false);
@@ -540,6 +543,55 @@ export const assigned = (
   return [
     withLoad(pool, backend, count, choice.state, pool.connections + 1),
     { backend, connections: count },
+  ];
+};
+
+/**
+ * Whether a client whom these backends could not be connected for can be given another one now.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const hasPlace = (pool: Pool, tried: ReadonlyArray<Backend>): boolean => {
+  const load = inService(pool);
+  let { open } = load;
+  for (const backend of tried) {
+    if (Load.isOpen(load, backend.slot) && current(pool, backend) !== undefined) open -= 1;
+  }
+  return open > 0;
+};
+
+/**
+ * Whether such a client may wait for a place: a backend that it has not tried is healthy and in service, be it full or not.
+ *
+ * @since 0.2.0
+ * @category getters
+ */
+export const mayWait = (pool: Pool, tried: ReadonlyArray<Backend>): boolean => {
+  const { eligible, primaries } = pool.members;
+  const role = Members.roleInService(pool.members);
+  let others = role === "primary" ? primaries : eligible;
+  for (const backend of tried) {
+    const now = current(pool, backend);
+    if (now?.eligible === true && now.role === role) others -= 1;
+  }
+  return others > 0;
+};
+
+/**
+ * The backend that would be the client's if none were full, and what the algorithm remembers then; undefined where the
+ * algorithm gives places to clients in the order in which they come.
+ *
+ * @since 0.2.0
+ * @category transitions
+ */
+export const preferred = (pool: Pool, client: Client): readonly [Pool, Backend | undefined] => {
+  const { algorithm, members, state } = pool;
+  const choice = algorithm.preferred?.(members, inService(pool), state, client);
+  if (choice === undefined) return [pool, undefined];
+  return [
+    choice.state === state ? pool : { ...pool, state: choice.state },
+    Members.get(members, choice.slot),
   ];
 };
 

@@ -76,6 +76,17 @@ export interface Algorithm<State = unknown> {
    */
   choose(members: Members.Members, load: Load.Load, state: State, client: Client): Choice<State> | undefined;
   /**
+   * Where it is the client that decides: the slot that would be chosen for it if no member were full, whether that is full or
+   * not; undefined where there is none. The next place of that member goes to the first of those who wait and would have it.
+   * Without this, places go to those who wait in the order in which they came.
+   */
+  preferred?(
+    members: Members.Members,
+    load: Load.Load,
+    state: State,
+    client: Client,
+  ): Choice<State> | undefined;
+  /**
    * Where choosing needs a table: builds it for these members. Asked for off the connection path whenever the
    * fingerprint of the members has changed; connections choose meanwhile. It yields after every slice of at most about
    * a millisecond, so that the caller can let other work have its turn.

@@ -438,6 +438,11 @@ export const ipHash: Algorithm<State> = {
     }
     return member === undefined ? undefined : { slot: member.slot, state };
   },
+  preferred: (members, load, before, client) => {
+    const state = withJoined(before, members);
+    const member = memberOf(members, load, state, bucketOf(client.host));
+    return member === undefined ? undefined : { slot: member.slot, state };
+  },
   prepare: function* (members, state) {
     const table = yield* build(eligibleOf(members), (member) => preferenceIn(state, member));
     const { fingerprint } = members;

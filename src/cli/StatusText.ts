@@ -115,7 +115,7 @@ export const status = (status: typeof Status.Type, colours: boolean): string => 
   const list = status.discovered === null ? "not yet there" : `${ago(status.discovered, status.now)} old`;
   return [
     `${paint(status.status, colourOf[status.status])}: ${status.healthy_backends} of ${quantity(status.total_backends, "backend")} healthy; ${about.join(", ")}; up ${ago(status.started, status.now)}`,
-    `${quantity(status.open, "connection")} open, ${status.total} in all, ${status.refused} refused; the list of backends is ${list}`,
+    `${quantity(status.open, "connection")} open${status.queued === 0 ? "" : ` (${status.queued} waiting for a place)`}, ${status.total} in all, ${status.refused} refused; the list of backends is ${list}`,
     ...stateFile(status),
     ...(status.backends.length === 0 ? [] : ["", backends(status.backends, status.now, colours)]),
     ...(status.data_threads.length === 0 ? [] : ["", threads(status.data_threads, colours)]),

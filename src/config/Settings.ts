@@ -261,8 +261,20 @@ export const table = {
   /** Undefined where there is no limit. */
   maxConnectionsPerBackend: Kinds.limit(
     "MAX_CONNECTIONS_PER_BACKEND",
-    "how many connections a backend may have at a time: one that has so many is passed over, and when all are full clients are reset; what BACKENDS or the Operator says of a backend goes before it; unset, as many as come",
+    "how many connections a backend may have at a time: one that has so many is passed over, and when all are full clients wait (QUEUE_TIMEOUT); what BACKENDS or the Operator says of a backend goes before it; unset, as many as come",
     limitBounds,
+  ),
+  queueTimeout: Kinds.duration(
+    "QUEUE_TIMEOUT",
+    "5s",
+    "how long a client waits for a place while all healthy backends have as many connections as they may have; then it is reset",
+  ),
+  queueLimit: Kinds.count(
+    "QUEUE_LIMIT",
+    "1024",
+    "how many clients may wait for a place at a backend; further ones are reset",
+    { least: 0, most: 10_000 },
+    " (0: none waits)",
   ),
   /** Undefined where there is no limit. */
   maxConnectionsPerClient: Kinds.limit(

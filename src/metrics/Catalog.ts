@@ -51,6 +51,8 @@ type OfBackend = (typeof backend)[number];
 const connectBounds = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5];
 // Connections last from one request to days.
 const durationBounds = [0.001, 0.005, 0.02, 0.1, 0.5, 1, 5, 15, 60, 300, 1_800, 7_200, 86_400];
+// A client waits for a place as long as QUEUE_TIMEOUT lets it.
+const waitBounds = [0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30];
 const bytesBounds = [64, 512, 4_096, 32_768, 262_144, 2_097_152, 16_777_216, 134_217_728, 1_073_741_824];
 
 export const catalog = {
@@ -63,6 +65,13 @@ export const catalog = {
     "connections_refused",
     "Connections reset because no backend could take them, there were as many as there can be, or their clients may not come.",
     ["reason"],
+  ),
+  queued: counter("connections_queued", "Connections that waited for a place at a backend."),
+  queueLength: gauge("queue_length", "Connections that wait for a place at a backend now."),
+  queueSeconds: histogram(
+    "queue_wait_seconds",
+    "How long connections waited for a place at a backend, those that got none included.",
+    waitBounds,
   ),
   acceptErrors: counter("accept_errors", "Connections that could not be accepted."),
   ended: counter("connections_ended", "Connections that have ended, by who ended them and in which phase.", [
@@ -194,6 +203,8 @@ export const values = {
   refused: [
     "no-backend",
     "backends-full",
+    "queue-full",
+    "queue-timeout",
     "connect-failed",
     "at-capacity",
     "proxy-header",

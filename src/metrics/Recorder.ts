@@ -170,6 +170,8 @@ export class Recorder {
   #sent = 0;
   #listedAt: number | undefined = undefined;
   readonly #opened: Counter;
+  readonly #queued: Counter;
+  readonly #queueSeconds: Histogram;
   readonly #acceptErrors: Counter;
   readonly #steeringRefused: Counter;
   readonly #seconds: Histogram;
@@ -183,6 +185,8 @@ export class Recorder {
   constructor(forward?: Forward) {
     this.#forward = forward;
     this.#opened = new Counter(catalog.opened, {}, forward);
+    this.#queued = new Counter(catalog.queued, {}, forward);
+    this.#queueSeconds = new Histogram(catalog.queueSeconds, {}, forward);
     this.#acceptErrors = new Counter(catalog.acceptErrors, {}, forward);
     this.#steeringRefused = new Counter(catalog.steeringRefused, {}, forward);
     this.#seconds = new Histogram(catalog.connectionSeconds, {}, forward);
@@ -196,6 +200,11 @@ export class Recorder {
   /** Connections accepted from clients since the start. */
   get total(): number {
     return this.#opened.value;
+  }
+
+  /** Connections since the start that waited for a place at a backend. */
+  get queuedTotal(): number {
+    return this.#queued.value;
   }
 
   /** Connections that could not be accepted. */
@@ -232,6 +241,8 @@ export class Recorder {
   get series(): ReadonlyArray<Series> {
     return [
       this.#opened.series,
+      this.#queued.series,
+      this.#queueSeconds.series,
       this.#acceptErrors.series,
       this.#steeringRefused.series,
       this.#seconds.series,
@@ -246,6 +257,16 @@ export class Recorder {
   /** A client's connection was accepted. */
   opened(): void {
     this.#opened.add(1);
+  }
+
+  /** A connection begins to wait for a place at a backend. */
+  queued(): void {
+    this.#queued.add(1);
+  }
+
+  /** It waits no longer, with a place or without. */
+  waited(millis: number): void {
+    this.#queueSeconds.observe(millis / 1000);
   }
 
   acceptFailed(): void {

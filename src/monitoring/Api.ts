@@ -255,6 +255,10 @@ const totals = {
   healthy_backends: Count.annotations({ description: "Those that take new connections." }),
   open: Count.annotations({ description: "Connections open now." }),
   total: Count.annotations({ description: "Connections accepted since the start." }),
+  queued: Count.annotations({
+    description: "Connections that wait for a place now, as all healthy backends are full.",
+  }),
+  queued_total: Count.annotations({ description: "Connections that waited so since the start." }),
   refused: Count.annotations({
     description:
       "Of those, reset because no backend could take them, there were as many as there can be, or their clients may not come.",

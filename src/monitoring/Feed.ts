@@ -167,10 +167,9 @@ const make = (program: Views.AboutProgram) =>
         return notify;
       });
 
-    const sources = Effect.zipWith(
-      registry.pool,
-      sessions.snapshot,
-      (pool, snapshot): Views.Sources => ({ pool, metrics, sessions: snapshot }),
+    const sources = Effect.map(
+      Effect.all([registry.pool, sessions.snapshot, registry.queued]),
+      ([pool, snapshot, queued]): Views.Sources => ({ pool, metrics, sessions: snapshot, queued }),
     );
 
     const totalsOf = (from: Views.Sources, toEpoch: WallClock.ToEpoch) =>

@@ -61,7 +61,7 @@ export type Described<Id extends string> =
 const monitoring = <Id extends string>(api: Described<Id>, program: Program) =>
   HttpApiBuilder.group(api, "monitoring", (handlers) =>
     Effect.gen(function* () {
-      const { pool } = yield* BackendRegistry;
+      const { pool, queued } = yield* BackendRegistry;
       const metrics = yield* Metrics;
       const sessions = yield* Sessions;
       const delays = yield* loopDelays;
@@ -70,7 +70,8 @@ const monitoring = <Id extends string>(api: Described<Id>, program: Program) =>
       const exposition = (format: Exposition.Format) =>
         Rendering.shared(
           Effect.gen(function* () {
-            const sources = { pool: yield* pool, metrics, sessions: yield* sessions.snapshot };
+            const snapshot = yield* sessions.snapshot;
+            const sources = { pool: yield* pool, metrics, sessions: snapshot, queued: yield* queued };
             const all = MetricsCollector.everything(sources, program, delays, yield* MonotonicClock.now);
             return yield* Rendering.make(yield* TimeSlices.run(Exposition.render(all, format)));
           }),
@@ -180,7 +181,7 @@ const steering = <Id extends string>(api: Described<Id>) =>
             });
           }
           const now = yield* pool;
-          const bytes = Views.bytesOfBackends({ pool: now, metrics, sessions: yield* sessions.snapshot });
+          const bytes = Views.bytesOfBackends({ metrics, sessions: yield* sessions.snapshot });
           const toEpoch = converter();
           const statusOf = (steered: Backend) =>
             Views.backendStatus(now, steered, metrics, bytes(steered.key), toEpoch);

@@ -13,10 +13,11 @@ import { bytesOfBackends, type Sources } from "./Views.js";
 
 /** Of the balancer, at a monotonic time in milliseconds. Pure. */
 export const ofBalancer = (
-  { metrics, pool, sessions }: Sources,
+  { metrics, pool, queued, sessions }: Sources,
   now: number,
 ): ReadonlyArray<Series.Series> => [
   Series.make(catalog.open, sessions.open, {}),
+  Series.make(catalog.queueLength, queued, {}),
   Series.make(catalog.listed, pool.listed, {}),
   Series.make(catalog.healthy, Pool.healthy(pool), {}),
   Series.make(catalog.draining, sessions.phase === "draining" ? 1 : 0, {}),

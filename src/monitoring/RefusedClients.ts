@@ -65,6 +65,8 @@ export const observe = (
 const reasons: Readonly<Record<string, string>> = {
   "no-backend": "no backend is healthy",
   "backends-full": "all healthy backends are full",
+  "queue-full": "as many clients as may wait for a place at a backend",
+  "queue-timeout": "no place at a backend came free in time",
   "connect-failed": "no backend can be connected to",
   "at-capacity": "there are as many connections as there can be",
   "proxy-header": "connections do not begin with a right PROXY header",

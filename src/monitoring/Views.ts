@@ -78,6 +78,8 @@ export interface Sources {
   readonly pool: Pool.Pool;
   readonly metrics: Recorder;
   readonly sessions: Snapshot;
+  /** How many clients wait for a place at a backend. */
+  readonly queued: number;
 }
 
 /**
@@ -85,7 +87,10 @@ export interface Sources {
  * with open connections are read at once, so that a connection which ends meanwhile is counted once, though what is
  * made of them takes longer.
  */
-export const bytesOfBackends = ({ metrics, sessions }: Sources): ((key: string) => Bytes) => {
+export const bytesOfBackends = ({
+  metrics,
+  sessions,
+}: Pick<Sources, "metrics" | "sessions">): ((key: string) => Bytes) => {
   const none: Bytes = { received: 0, sent: 0 };
   const ended = (key: string): Bytes => metrics.backends.get(key)?.bytesEnded ?? none;
   const bytes = new Map<string, Bytes>();
@@ -179,7 +184,7 @@ export interface AboutProgram extends Program {
 
 /** The status without its backends. `now` is in milliseconds since the epoch, `lastRefused` is monotonic. */
 export const totals = (
-  { metrics, pool, sessions }: Sources,
+  { metrics, pool, queued, sessions }: Sources,
   {
     lastRefused,
     now,
@@ -206,6 +211,8 @@ export const totals = (
     healthy_backends,
     open: sessions.open,
     total: metrics.total,
+    queued,
+    queued_total: metrics.queuedTotal,
     refused: metrics.refusals,
     refusals: Object.fromEntries(metrics.refusalsByReason),
     last_refused: instant(toEpoch, lastRefused),

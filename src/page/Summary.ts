@@ -52,7 +52,12 @@ const tiles: ReadonlyArray<Tile> = [
       return status.healthy_backends < status.total_backends ? "warn" : "";
     },
   },
-  { title: "Connections", text: ({ status }) => Format.count(status.open) },
+  {
+    title: "Connections",
+    text: ({ status: { open, queued } }) =>
+      queued === 0 ? Format.count(open) : `${Format.count(open)}, ${Format.count(queued)} waiting`,
+    mood: ({ status }) => (status.queued === 0 ? "" : "warn"),
+  },
   { title: "New per second", text: ({ rates }) => Format.perSecond(rates?.served) },
   { title: "From clients", text: ({ rates }) => Format.throughput(rates?.received) },
   { title: "To clients", text: ({ rates }) => Format.throughput(rates?.sent) },

@@ -17,6 +17,7 @@ export const fields = (record: ConnectionRecord): Readonly<Record<string, unknow
   client: format(record.client),
   backend: record.backend === undefined ? null : describe(record.backend),
   accepted: new Date(record.acceptedAt).toISOString(),
+  ...(record.queueMillis === undefined ? {} : { queue_ms: rounded(record.queueMillis) }),
   connect_ms: record.connectMillis === undefined ? null : rounded(record.connectMillis),
   duration_ms: rounded(record.millis),
   received: record.received,

@@ -22,8 +22,12 @@ export type EndedBy =
   | "backend-reset"
   /** The balancer: no backend was healthy. */
   | "no-backend"
-  /** The balancer: every healthy backend had as many connections as it may have. */
+  /** The balancer: every healthy backend had as many connections as it may have, and QUEUE_LIMIT lets nobody wait. */
   | "backends-full"
+  /** The balancer: every healthy backend was full, and QUEUE_LIMIT clients waited for a place already. */
+  | "queue-full"
+  /** The balancer: it waited for a place at a backend for QUEUE_TIMEOUT. */
+  | "queue-timeout"
   /** The balancer: none of the backends that it may try could be connected to. */
   | "connect-failed"
   /** The balancer: it had as many connections as it can have, and none of them ended for long. */
@@ -62,6 +66,8 @@ export type EndedBy =
 export type Phase =
   /** No backend had been chosen, or a PROXY header had not come yet. */
   | "choosing"
+  /** It waited for a place, as every healthy backend had as many connections as it may have. */
+  | "queued"
   /** A backend was being connected to. */
   | "connecting"
   /** Bytes went both ways. */
@@ -84,6 +90,8 @@ export interface ConnectionRecord {
   readonly backendConnections: number;
   /** Milliseconds since the epoch. */
   readonly acceptedAt: number;
+  /** Milliseconds that it waited for a place at a backend; undefined when it did not. */
+  readonly queueMillis: number | undefined;
   /** Milliseconds that connecting to the backend took; undefined when no connection was made. */
   readonly connectMillis: number | undefined;
   /** Milliseconds from being accepted to its end. */

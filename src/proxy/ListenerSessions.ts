@@ -154,13 +154,14 @@ export const make = ({
     }
 
     const recordOf = (session: Session, ending: Ending): ConnectionRecord => {
-      const { address, backend, backendConnections, bytes, connectMillis, retries } = session;
+      const { address, backend, backendConnections, bytes, connectMillis, queueMillis, retries } = session;
       const millis = now() - session.accepted;
       return {
         client: address,
         backend,
         backendConnections,
         acceptedAt: wallClock() - millis,
+        queueMillis,
         connectMillis,
         millis,
         received: bytes.received,

@@ -24,6 +24,7 @@ import {
 import { type Denial, denials } from "./Admission.js";
 import type { ByteSlot } from "./ByteSlots.js";
 import type { EndedBy, Phase } from "./ConnectionRecord.js";
+import * as PlaceWait from "./PlaceWait.js";
 
 const none: ReadonlyArray<Backend> = [];
 
@@ -51,6 +52,10 @@ export class Session implements ForwardOptions {
   connectMillis: number | undefined = undefined;
   /** It has waited for the first probes once. */
   waited = false;
+  /** It waits for a place at a backend. */
+  queued = false;
+  /** For how long it has waited so, in milliseconds; undefined where it has not. */
+  queueMillis: number | undefined = undefined;
   /** It counts towards the limits of its client. */
   admitted = false;
   /** A PROXY header has to come first. */
@@ -82,6 +87,7 @@ export class Session implements ForwardOptions {
   }
 
   phase(draining: boolean): Phase {
+    if (this.queued) return "queued";
     if (this.backend === undefined) return "choosing";
     if (this.connectMillis === undefined) return "connecting";
     return draining ? "draining" : "relaying";
@@ -98,6 +104,8 @@ export type CutReason = Extract<
 export type Refusal =
   | "no-backend"
   | "backends-full"
+  | "queue-full"
+  | "queue-timeout"
   | "connect-failed"
   | "at-capacity"
   | "proxy-header"
@@ -197,16 +205,17 @@ export const make = ({
     if (before !== undefined) metrics.backend(before).redispatched();
   };
 
-  const forward = (
-    session: Session,
-    { backend, connections }: Pool.Assignment,
-  ): Effect.Effect<RelayOutcome, ConnectError> => {
-    // First of all: what is written here is given back at the session's exit, whatever fails from now on.
+  /** First of all: what is written here is given back at the session's exit, whatever fails from now on. */
+  const take = (session: Session, { backend, connections }: Pool.Assignment): Backend => {
     session.backend = backend;
     session.backendConnections = connections;
     session.assigned = true;
     session.retries = session.failed.length;
     metrics.backend(backend).assigned(connections);
+    return backend;
+  };
+
+  const forward = (session: Session, backend: Backend): Effect.Effect<RelayOutcome, ConnectError> => {
     if (introduceBy !== undefined) {
       session.preface ??= ProxyHeader.encode(
         introduceBy,
@@ -238,13 +247,54 @@ export const make = ({
     connectTimeoutMillis,
   );
 
+  const queue = PlaceWait.make(registry, transport);
+
+  /** All backends that it may have are full. */
+  const waitForPlace = (session: Session): Effect.Effect<Decision> => {
+    if (registry.queueLimit === 0)
+      return Effect.succeed(refuse("backends-full", "all healthy backends are full"));
+    const began = now();
+    const before = session.queueMillis ?? 0;
+    let assigned: Backend | undefined;
+    session.queued = true;
+    const wait = queue(session, (assignment) => {
+      assigned = take(session, assignment);
+      session.queued = false;
+    });
+    return Effect.matchCauseEffect(wait, {
+      onSuccess: (result): Effect.Effect<Decision> => {
+        if (result !== "queue-full") session.queueMillis = before + now() - began;
+        if (assigned !== undefined) {
+          session.queued = false;
+          return relayed(session, forward(session, assigned));
+        }
+        switch (result) {
+          case "client-reset":
+            return Effect.succeed(done["client-reset"]);
+          case "timeout":
+            return Effect.succeed(refuse("queue-timeout", "no place at a backend came free in time"));
+          case "queue-full":
+            session.queued = false;
+            return Effect.succeed(
+              refuse("queue-full", "as many clients as may wait for a place at a backend"),
+            );
+          default:
+            session.queued = false;
+            return Effect.succeed(retry);
+        }
+      },
+      onFailure: (cause) => {
+        session.queueMillis = before + now() - began;
+        return Effect.succeed(broken(session, cause));
+      },
+    });
+  };
+
   const noBackend = (session: Session): Effect.Effect<Decision> =>
     Effect.flatMap(registry.pool, (pool): Effect.Effect<Decision> => {
+      if (Pool.mayWait(pool, session.failed)) return waitForPlace(session);
       if (session.failed.length > 0) {
         return Effect.succeed(refuse("connect-failed", "no other healthy backend to try"));
-      }
-      if (Pool.healthy(pool) > 0) {
-        return Effect.succeed(refuse("backends-full", "all healthy backends are full"));
       }
       if (session.waited || pool.unchecked === 0) {
         return Effect.succeed(refuse("no-backend", "no healthy backend"));
@@ -309,7 +359,7 @@ export const make = ({
       Effect.flatMap(
         registry.assign(session.address, session.failed),
         (assignment): Effect.Effect<RelayOutcome | undefined, ConnectError> =>
-          assignment === undefined ? Effect.succeed(undefined) : forward(session, assignment),
+          assignment === undefined ? Effect.succeed(undefined) : forward(session, take(session, assignment)),
       ),
       {
         onSuccess: (outcome) =>
@@ -317,6 +367,15 @@ export const make = ({
         onFailure: (cause) => failed(session, cause),
       },
     );
+
+  const relayed = (
+    session: Session,
+    relay: Effect.Effect<RelayOutcome, ConnectError>,
+  ): Effect.Effect<Decision> =>
+    Effect.matchCauseEffect(relay, {
+      onSuccess: ({ end }) => Effect.succeed(done[end]),
+      onFailure: (cause) => failed(session, cause),
+    });
 
   /** A client whose header has come is one like others, and has to pass the lists and limits. */
   const introduced = (

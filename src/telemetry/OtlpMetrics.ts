@@ -53,7 +53,12 @@ export const layer = (
       };
       const send = Effect.gen(function* () {
         const now = BigInt(yield* Clock.currentTimeMillis) * 1_000_000n;
-        const sources = { pool: yield* registry.pool, metrics, sessions: yield* sessions.snapshot };
+        const sources = {
+          pool: yield* registry.pool,
+          metrics,
+          sessions: yield* sessions.snapshot,
+          queued: yield* registry.queued,
+        };
         const all = MetricsCollector.everything(sources, options, delays, yield* MonotonicClock.now);
         for (const series of Iterable.chunksOf(all, seriesPerRequest)) {
           yield* post(series, now);

@@ -267,6 +267,8 @@ const endOf = (connection: Connection): End => {
   throw new TypeError("a connection of another transport was given to the memory transport");
 };
 
+const nothing = new Uint8Array();
+
 const joined = (one: Uint8Array, other: Uint8Array): Uint8Array => {
   const both = new Uint8Array(one.length + other.length);
   both.set(one);
@@ -368,6 +370,28 @@ const make = (network: Network): Effect.Effect<Context.Tag.Service<typeof Transp
         return () => {
           cancel();
           settle(bytes, () => {});
+        };
+      },
+      watch: (client, broken) => {
+        const end = endOf(client);
+        /** A FIN that was heard of, and is still to be told to whoever has it next. */
+        let shut = false;
+        let over = false;
+        const cancel = soon(() =>
+          end.onEnd((how) => {
+            if (how === "fin") shut = true;
+            else if (!over) {
+              over = true;
+              broken();
+            }
+          }),
+        );
+        return () => {
+          cancel();
+          over = true;
+          end.hold(nothing);
+          if (shut) end.ended("fin");
+          shut = false;
         };
       },
       relay: (client, backend, counts, ended) => {

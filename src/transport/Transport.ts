@@ -306,6 +306,12 @@ export interface Mechanism {
     read: (bytes: Uint8Array) => void,
     failed: (failure: HeadFailure) => void,
   ) => () => void;
+  /**
+   * Calls `broken` once the client has broken off (RST, or its connection has died), and not before it has returned; a FIN
+   * is no reason. Answers how to stop, after which it is not called, and the client is the caller's as before: no byte of
+   * it has been read that `relay` and `forward` do not move.
+   */
+  readonly watch: (client: Connection, broken: () => void) => () => void;
   /** Giving up resets both. */
   readonly relay: (
     client: Connection,
@@ -408,6 +414,12 @@ export class Transport extends Context.Tag("zeitwork-load-balancer/Transport")<
      */
     readonly head: (client: Connection, options: HeadOptions) => Effect.Effect<Uint8Array, HeadError>;
     /**
+     * Calls `broken` once an accepted connection that is not relayed yet is broken off by its client (RST, or it has died); a
+     * FIN is no reason. Answers how to stop, which has to come before whatever is done with the connection next. On Node's
+     * sockets what the client has sent first may delay it by two seconds.
+     */
+    readonly watch: (client: Connection, broken: () => void) => () => void;
+    /**
      * Moves bytes both ways until both directions have ended, and ends both connections. Half-close is kept: a FIN
      * of one side is passed on once all bytes before it were delivered, and the other direction goes on. A reset of
      * one side becomes a reset of the other. A slow reader slows its sender: buffers are bounded. Bytes are counted
@@ -454,6 +466,7 @@ export const make = ({
   probe,
   connect,
   head,
+  watch,
   relay,
   forward: elsewhere,
 }: Mechanism): Context.Tag.Service<typeof Transport> => ({
@@ -512,6 +525,7 @@ export const make = ({
         (reason) => resume(Effect.fail(new HeadError({ reason }))),
       ),
     ),
+  watch,
   relay: (client, backend, counts) =>
     waitFor((resume) => relay(client, backend, counts, (outcome) => resume(Effect.succeed(outcome)))),
   forward: (client, target, options, counts) =>

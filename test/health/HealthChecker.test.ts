@@ -24,6 +24,7 @@ const network = () => {
   const layer = Layer.mock(Transport, {
     name: "scripted",
     faults: () => 0,
+    watch: () => () => {},
     probe: (address, { timeoutMillis }) =>
       Effect.suspend(() => {
         probes.push({ ...address, timeoutMillis });

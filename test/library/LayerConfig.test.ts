@@ -114,6 +114,7 @@ describe("options from a ConfigProvider with a prefix", () => {
       const transport = Layer.mock(Transport, {
         name: "scripted",
         faults: () => 0,
+        watch: () => () => {},
         probe: (_address, { timeoutMillis }) => Ref.update(probes, (before) => [...before, timeoutMillis]),
       });
       const checker = HealthChecker.layerConfig({

@@ -470,6 +470,8 @@ describe("GET /status", () => {
         healthy_backends: 1,
         open: 1,
         total: 1,
+        queued: 0,
+        queued_total: 0,
         refused: 0,
         refusals: { ...noneRefused, "no-backend": 0 },
         last_refused: null,

@@ -20,7 +20,7 @@ describe("the gauges", () => {
     Effect.gen(function* () {
       const { adjust, clock, set } = yield* SetClock.make;
       yield* Effect.gen(function* () {
-        const { discovered, observed, pool } = yield* Registry.BackendRegistry;
+        const { discovered, observed, pool, queued } = yield* Registry.BackendRegistry;
         const metrics = yield* Metrics;
         const sessions = yield* Sessions.make;
         const { added } = yield* discovered([{ id: "a", address: { host: "10.0.0.1", port: 1 } }]);
@@ -29,7 +29,8 @@ describe("the gauges", () => {
         set(-3_600_000);
         yield* adjust("90 seconds");
         const delays = yield* loopDelays;
-        const sources = { pool: yield* pool, metrics, sessions: yield* sessions.snapshot };
+        const snapshot = yield* sessions.snapshot;
+        const sources = { pool: yield* pool, metrics, sessions: snapshot, queued: yield* queued };
         const all = [...MetricsCollector.everything(sources, {}, delays, yield* MonotonicClock.now)];
         for (const { name } of [catalog.stateSeconds, catalog.listSeconds]) {
           assert.deepStrictEqual(

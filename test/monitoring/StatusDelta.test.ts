@@ -23,6 +23,8 @@ const backends = fc.uniqueArray(backend, { selector: keyOf });
 const totals = fc
   .record({
     open: fc.nat(2),
+    queued: fc.nat(1),
+    queued_total: fc.nat(1),
     refusals: fc.record({ "no-backend": fc.nat(1) }),
     discovered: fc.constantFrom(null, "then"),
     data_threads: fc.array(

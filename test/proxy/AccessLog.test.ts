@@ -10,6 +10,7 @@ const record: ConnectionRecord = {
   backend: undefined,
   backendConnections: 0,
   acceptedAt: Date.parse("2026-11-23T19:01:25.870Z"),
+  queueMillis: undefined,
   connectMillis: undefined,
   millis: 243.1184,
   received: 517,
@@ -27,6 +28,8 @@ const everyEnd: Readonly<Record<EndedBy, boolean>> = {
   "backend-reset": false,
   "no-backend": false,
   "backends-full": false,
+  "queue-full": false,
+  "queue-timeout": false,
   "connect-failed": false,
   "at-capacity": false,
   "proxy-header": false,
@@ -44,6 +47,7 @@ const everyEnd: Readonly<Record<EndedBy, boolean>> = {
 };
 const everyPhase: Readonly<Record<Phase, true>> = {
   choosing: true,
+  queued: true,
   connecting: true,
   relaying: true,
   draining: true,

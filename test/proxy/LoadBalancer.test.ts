@@ -197,10 +197,10 @@ describe("LoadBalancer", () => {
   );
 
   test(
-    "passes over a full backend, resets clients while all are full, and serves when one has a place again",
+    "passes over a full backend, resets clients while all are full and none may wait, and serves when one has a place again",
     Effect.gen(function* () {
       const [one, other] = yield* Effect.all([greeting("one"), greeting("other")]);
-      const started = yield* start({ ports: [one.port, other.port], maxConnections: 1 });
+      const started = yield* start({ ports: [one.port, other.port], maxConnections: 1, queueLimit: 0 });
       const [first, second] = yield* Effect.all([dial(started.port), dial(started.port)]);
       const names = yield* Effect.all([said(first), said(second)]);
       assert.sameMembers(names, ["one", "other"]);

@@ -11,6 +11,7 @@ const record = (millis: number): ConnectionRecord => ({
   backend: undefined,
   backendConnections: 0,
   acceptedAt: 0,
+  queueMillis: undefined,
   connectMillis: undefined,
   millis,
   received: 0,

@@ -37,7 +37,13 @@ export const named = (name: string): Effect.Effect<Named, never, Scope.Scope> =>
 export const restartable = (
   name: string,
 ): Effect.Effect<
-  { readonly port: number; readonly stop: Effect.Effect<void>; readonly start: Effect.Effect<void> },
+  {
+    readonly port: number;
+    readonly stop: Effect.Effect<void>;
+    readonly start: Effect.Effect<void>;
+    /** It listens no more, and keeps the connections that it has. */
+    readonly deafen: Effect.Effect<void>;
+  },
   never,
   Scope.Scope
 > =>
@@ -55,15 +61,24 @@ export const restartable = (
           server.listen(port, "127.0.0.1");
           await once(server, "listening");
         };
-        const stop = async () => {
+        let closed: Promise<unknown> = Promise.resolve();
+        const deafen = () => {
           if (!server.listening) return;
-          const closed = once(server, "close");
+          closed = once(server, "close");
           server.close();
+        };
+        const stop = async () => {
+          deafen();
           for (const socket of sockets) socket.destroy();
           await closed;
         };
         await start();
-        return { port, stop: Effect.promise(stop), start: Effect.promise(start) };
+        return {
+          port,
+          stop: Effect.promise(stop),
+          start: Effect.promise(start),
+          deafen: Effect.sync(deafen),
+        };
       }),
       ({ stop }) => stop,
     ),

@@ -33,6 +33,7 @@ export const make = (forward: Forward): Effect.Effect<ScriptedTransport> =>
       layer: Layer.mock(Transport, {
         name: "scripted",
         faults: () => 0,
+        watch: () => () => {},
         listen: (options) =>
           Effect.acquireRelease(
             Effect.as(Deferred.succeed(listening, options), {

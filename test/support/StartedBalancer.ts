@@ -24,6 +24,9 @@ export interface Settings {
   readonly level?: LogLevel.LogLevel;
   /** Of each backend; no limit unless said otherwise. */
   readonly maxConnections?: number;
+  /** How many may wait for a place, and for how long; as many and as long as by default unless said otherwise. */
+  readonly queueLimit?: number;
+  readonly queueTimeout?: Duration.DurationInput;
 }
 
 const instance = (port: number) => ({ id: `b${port}`, address: { host: "127.0.0.1", port } });
@@ -36,6 +39,8 @@ export const start = ({
   transport = NodeTransport.layer,
   level = LogLevel.Info,
   maxConnections,
+  queueLimit = 1024,
+  queueTimeout = "5 seconds",
 }: Settings) =>
   Effect.gen(function* () {
     const log = yield* CapturedLog.make;
@@ -45,7 +50,7 @@ export const start = ({
     const sessions = yield* Sessions.make;
     const registry = yield* logged(
       Effect.provideService(
-        Registry.make({ algorithm: roundRobin, rise: 2, fall: 3, maxConnections }),
+        Registry.make({ algorithm: roundRobin, rise: 2, fall: 3, maxConnections, queueLimit, queueTimeout }),
         Metrics,
         metrics,
       ),

@@ -30,6 +30,7 @@ const scripted = <A>(
     const transport = makeTransport({
       name: "scripted",
       faults: () => 0,
+      watch: () => () => {},
       listen: () => Effect.die("not asked for"),
       probe: () => assert.fail("not asked for"),
       head: () => assert.fail("not asked for"),

@@ -1261,6 +1261,117 @@ export const conformance = <E>(
       }),
     );
 
+    /** Clients that are watched until they break off, and are forwarded in the end by `forward`. */
+    const watched = Effect.gen(function* () {
+      const transport = yield* Transport;
+      const backend = yield* collecting((socket) => socket.end("answer"));
+      const target = { host: "127.0.0.1", port: backend.port };
+      const accepted: Array<{ readonly client: Connection; readonly stop: () => void; broken: number }> = [];
+      const outcomes: Array<RelayOutcome> = [];
+      const fibers: Array<Fiber.RuntimeFiber<unknown, unknown>> = [];
+      const listener = yield* Effect.orDie(
+        transport.listen({
+          ...listenOptions,
+          onConnection: (client) => {
+            const one = {
+              client,
+              broken: 0,
+              stop: transport.watch(client, () => {
+                one.broken += 1;
+              }),
+            };
+            accepted.push(one);
+          },
+        }),
+      );
+      yield* Effect.addFinalizer(() => Fiber.interruptAll(fibers));
+      const forward = (client: Connection) =>
+        fibers.push(
+          Effect.runFork(
+            transport
+              .forward(client, target, { timeoutMillis: 60 * second }, { received: 0, sent: 0 })
+              .pipe(Effect.map((outcome) => outcomes.push(outcome))),
+          ),
+        );
+      return { port: listener.address.port, accepted, backend, forward, outcomes };
+    });
+
+    test(
+      "a client that is watched and breaks off is told at once, silent or not, also after its FIN",
+      Effect.gen(function* () {
+        const { accepted, port } = yield* watched;
+        const silent = yield* dial(port);
+        yield* eventually(() => accepted.length === 1);
+        silent.resetAndDestroy();
+        yield* eventually(() => accepted[0]?.broken === 1);
+        const speaks = yield* dial(port);
+        speaks.write("hello");
+        yield* eventually(() => accepted.length === 2);
+        speaks.resetAndDestroy();
+        yield* eventually(() => accepted[1]?.broken === 1);
+        const shut = yield* dial(port);
+        shut.end();
+        yield* eventually(() => accepted.length === 3);
+        yield* eventually(() => shut.writableFinished);
+        shut.resetAndDestroy();
+        yield* eventually(() => accepted[2]?.broken === 1);
+        for (const { client, stop } of accepted) {
+          stop();
+          client.reset();
+        }
+        assert.deepStrictEqual(
+          accepted.map(({ broken }) => broken),
+          [1, 1, 1],
+        );
+      }),
+    );
+
+    test(
+      "a client that has sent and shut its side is watched on, and all of that is relayed and counted",
+      Effect.gen(function* () {
+        const { accepted, backend, forward, outcomes, port } = yield* watched;
+        for (const [n, sent] of ["", "hello", megabyte].entries()) {
+          const client = yield* dial(port);
+          const answer = receive(client);
+          client.end(sent);
+          yield* eventually(() => accepted.length === n + 1);
+          // What it has sent by now has been looked at.
+          for (let turn = 0; turn < 5; turn++) {
+            yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)));
+          }
+          const one = accepted[n] ?? assert.fail();
+          one.stop();
+          forward(one.client);
+          yield* eventually(() => backend.received.length === n + 1);
+          const { bytes, end } = yield* Effect.promise(() => backend.received[n] ?? assert.fail());
+          assert.strictEqual(end, "fin");
+          assert.isTrue(bytes.equals(Buffer.from(sent)));
+          assert.strictEqual((yield* Effect.promise(() => answer)).bytes.toString(), "answer");
+          yield* eventually(() => outcomes.length === n + 1);
+          assert.strictEqual(outcomes[n]?.received, sent.length);
+          assert.strictEqual(one.broken, 0);
+        }
+      }),
+    );
+
+    test(
+      "a client that is watched no longer is not told of, and is the caller's",
+      Effect.gen(function* () {
+        const { accepted, port } = yield* watched;
+        const [leaves, stays] = yield* Effect.all([dial(port), dial(port)]);
+        const end = receive(stays);
+        yield* eventually(() => accepted.length === 2);
+        for (const { stop } of accepted) stop();
+        leaves.resetAndDestroy();
+        for (const { client } of accepted) client.close();
+        assert.strictEqual((yield* Effect.promise(() => end)).end, "fin");
+        assert.deepStrictEqual(
+          accepted.map(({ broken }) => broken),
+          [0, 0],
+        );
+      }),
+    );
+
     test(
       "a preface reaches the backend as soon as it is connected, before all that the client sends, and is not counted",
       Effect.gen(function* () {

@@ -1,8 +1,9 @@
 /**
  * A socket on its way to a backend, with its deadline.
  */
+
+import type { Expiring } from "../../clock/Deadlines.js";
 import type { SocketAddress } from "../../net/SocketAddress.js";
-import type { Expiring } from "../Deadlines.js";
 import type { SourceTurns } from "../SourceTurns.js";
 import { type Engine, readableAndWritable } from "./Engine.js";
 import {

@@ -2,7 +2,7 @@
  * One epoll descriptor, what is watched with it, and what all connections on it share. Everything here runs on one
  * thread, in turns that the scheduler keeps short: in Node's loop between fibers, or in a data thread's own loop.
  */
-import { Deadlines } from "../Deadlines.js";
+import { Deadlines } from "../../clock/Deadlines.js";
 import type * as SourceTurns from "../SourceTurns.js";
 import { CallbackFaults } from "./CallbackFaults.js";
 import type { Service as HostLoopService, Timer } from "./HostLoop.js";
@@ -66,6 +66,8 @@ export const copied = 64 * 1024;
 /** Where edges are watched for, both of them, and the rest of what the kernel tells. */
 export const readable = EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET;
 export const readableAndWritable = readable | EPOLLOUT;
+/** Where only an error is waited for, which the kernel tells in any case. */
+export const brokenOff = EPOLLET;
 
 /** Why an engine could not be started, in the words of the system call that refused. */
 export class EngineError extends Error {

@@ -2,7 +2,7 @@
  * The reading of a connection's beginning, and of not a byte behind it: it is looked at where the kernel keeps it until
  * it is whole, and then taken.
  */
-import type { Expiring } from "../Deadlines.js";
+import type { Expiring } from "../../clock/Deadlines.js";
 import type { HeadFailure } from "../HeadError.js";
 import { readable } from "./Engine.js";
 import { EAGAIN, EINTR } from "./Libc.js";

@@ -49,6 +49,7 @@ import {
 import { sendPreface } from "./Preface.js";
 import { Relay } from "./Relay.js";
 import { ResetOnCrash } from "./ResetOnCrash.js";
+import { ResetWatch } from "./ResetWatch.js";
 import type { Ring } from "./Ring.js";
 import { RingConnecting } from "./RingConnecting.js";
 import { RingRelay } from "./RingRelay.js";
@@ -308,6 +309,12 @@ export const make = (
       return () => reading.cancel();
     };
 
+    const watch: Mechanism["watch"] = (client, broken) => {
+      const watching = new ResetWatch(socketOf(client), broken);
+      watching.start();
+      return () => watching.stop();
+    };
+
     const relay: Mechanism["relay"] = (client, backend, counts, ended) => {
       const running =
         ring === undefined
@@ -347,6 +354,7 @@ export const make = (
       probe,
       connect,
       head,
+      watch,
       relay,
       unacknowledged: (client) => socketOf(client).owner?.unacknowledged?.() ?? 0,
       ...(threads === undefined

@@ -1,7 +1,7 @@
 /**
  * The reading of a connection's beginning. Node reads as it likes: what it has read behind the beginning is put back.
  */
-import type { Deadlines, Expiring } from "../Deadlines.js";
+import type { Deadlines, Expiring } from "../../clock/Deadlines.js";
 import type { HeadFailure } from "../HeadError.js";
 import type { NodeConnection } from "./NodeConnection.js";
 

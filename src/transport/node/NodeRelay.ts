@@ -10,18 +10,31 @@ import { ignoreErrors, reset } from "./NodeConnection.js";
 
 const nothing = new Uint8Array();
 
+/** Something with sockets that may have been reset without being told. */
+export interface Suspect {
+  readonly findReset: () => void;
+}
+
+/**
+ * Node reads no more from a side that has sent FIN, or of which much is unread, so a reset that follows is not reported. A
+ * write of nothing fails after one, and sends nothing otherwise.
+ */
+export const findReset = (socket: Socket): void => {
+  if (!socket.writableEnded && socket.writableLength === 0) socket.write(nothing);
+};
+
 /** What relays of one transport share. */
 export interface Shared {
   readonly iterations: LoopIterations;
-  /** Relays of which one side has sent FIN and the other has not: {@link NodeRelay.findReset} is called on them. */
-  readonly halfClosed: Set<NodeRelay>;
+  /** They are asked now and then: relays of which one side has sent FIN and the other has not, and clients that wait. */
+  readonly suspects: Set<Suspect>;
 }
 
 /**
  * `data` and `drain` are the hot path: what the kernel does not take of a write waits in the socket's own buffer, and
  * its sender is paused until that is empty.
  */
-export class NodeRelay {
+export class NodeRelay implements Suspect {
   #ended: RelayEnd | undefined;
   #failed = false;
   #open = 2;
@@ -51,7 +64,7 @@ export class NodeRelay {
     }
     const {
       counts,
-      shared: { iterations, halfClosed },
+      shared: { iterations, suspects },
     } = this;
     let lastRead = -1;
     let paused = false;
@@ -62,10 +75,10 @@ export class NodeRelay {
       if (paused) from.pause();
     });
     from.on("drain", () => to.resume());
-    from.on("end", () => {
+    const onEnd = (): void => {
       this.#ended ??= closed;
       counts.halfClosed = true;
-      halfClosed.add(this);
+      suspects.add(this);
       // Node may emit 'end' instead of a reset when RST follows data in the same iteration (or later, if it was paused
       // then). An end that arrives alone is read in a later iteration. Test by writing zero bytes: it fails after a
       // reset. Not possible after end() or with pending writes.
@@ -76,7 +89,10 @@ export class NodeRelay {
           if (error == null) to.end();
         });
       }
-    });
+    };
+    // Its FIN may have been read before, with nothing in front of it.
+    if (from.readableEnded) onEnd();
+    else from.on("end", onEnd);
     from.on("error", () => this.#fail(broken, to));
     from.on("close", () => {
       // V8's minor collections do not free Node's sockets (seen in Node 20 and 24): everything reachable from their
@@ -88,14 +104,8 @@ export class NodeRelay {
     });
   }
 
-  /**
-   * Node reads no more from a side that has sent FIN, so a reset that follows is not reported. A write of nothing
-   * fails after one, and sends nothing otherwise.
-   */
   findReset(): void {
-    for (const socket of [this.client, this.backend]) {
-      if (socket.readableEnded && !socket.writableEnded && socket.writableLength === 0) socket.write(nothing);
-    }
+    for (const socket of [this.client, this.backend]) if (socket.readableEnded) findReset(socket);
   }
 
   #fail(reason: RelayEnd, other: Socket): void {
@@ -105,7 +115,7 @@ export class NodeRelay {
   }
 
   #end(): void {
-    this.shared.halfClosed.delete(this);
+    this.shared.suspects.delete(this);
     this.onEnd({
       // Unknown after an abort; then it is not reported.
       end: this.#ended ?? "client-reset",

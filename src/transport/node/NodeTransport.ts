@@ -2,7 +2,9 @@
  * The portable transport: Node's own sockets. It runs wherever Node runs, with no privilege and nothing to install.
  */
 import * as net from "node:net";
-import { type Context, Effect, FiberId, Layer, Runtime, Schedule, type Scope } from "effect";
+import { type Context, Effect, Layer, Runtime, Schedule, type Scope } from "effect";
+import { Deadlines, type Expiring } from "../../clock/Deadlines.js";
+import * as FiberLoop from "../../clock/FiberLoop.js";
 import * as MonotonicClock from "../../clock/MonotonicClock.js";
 import * as TimeSlices from "../../clock/TimeSlices.js";
 import * as DescriptorBudget from "../../net/DescriptorBudget.js";
@@ -12,7 +14,6 @@ import { failureOf, ListenError } from "../../net/ListenError.js";
 import { isIpAddress, type SocketAddress } from "../../net/SocketAddress.js";
 import { paceMillis } from "../AcceptQueueTimeout.js";
 import { ConnectError, ofCode } from "../ConnectError.js";
-import { Deadlines, type Expiring } from "../Deadlines.js";
 import { SourceAddresses } from "../SourceAddresses.js";
 import * as SourceTurns from "../SourceTurns.js";
 import {
@@ -27,6 +28,7 @@ import { LoopIterations } from "./LoopIterations.js";
 import { ignoreErrors, NodeConnection, reset } from "./NodeConnection.js";
 import { NodeHead } from "./NodeHead.js";
 import { NodeRelay, type Shared } from "./NodeRelay.js";
+import { NodeResetWatch } from "./NodeResetWatch.js";
 import { WaitingClients } from "./WaitingClients.js";
 
 /** What one direction of one connection may hold back while its reader is slow, in bytes; one chunk may exceed it. */
@@ -35,7 +37,7 @@ const buffered = 128 * 1024;
 /** How long a connection is silent before the kernel asks whether its peer still lives. */
 const keepAliveMillis = 60_000;
 
-/** How often connections that have ended on one side are asked whether they were reset, and how many in one turn. */
+/** How often those that may have been reset without being told are asked, and how many in one turn. */
 const resetInterval = "2 seconds";
 const asksPerTurn = 512;
 
@@ -311,11 +313,11 @@ const headWithin =
   };
 
 /** Finds resets that Node does not report. */
-const findResets = ({ halfClosed }: Shared): Effect.Effect<void> =>
+const findResets = ({ suspects }: Shared): Effect.Effect<void> =>
   Effect.gen(function* () {
     let asked = 0;
-    for (const relay of halfClosed) {
-      relay.findReset();
+    for (const suspect of suspects) {
+      suspect.findReset();
       asked += 1;
       if (asked % asksPerTurn === 0) yield* TimeSlices.turn;
     }
@@ -323,22 +325,12 @@ const findResets = ({ halfClosed }: Shared): Effect.Effect<void> =>
 
 const make: Effect.Effect<Context.Tag.Service<typeof Transport>, never, Scope.Scope> = Effect.gen(
   function* () {
-    const scope = yield* Effect.scope;
     const fork = Runtime.runFork(yield* Effect.runtime());
-    const deadlines = new Deadlines(
-      {
-        now: yield* MonotonicClock.reader,
-        after: (millis, task) => {
-          const fiber = fork(Effect.zipRight(Effect.sleep(millis), Effect.sync(task)), { scope });
-          return { cancel: () => fiber.unsafeInterruptAsFork(FiberId.none) };
-        },
-        // A turn of the loop looks at all input between its timers and its immediates.
-        afterInput: (task) => void setImmediate(task),
-      },
-      (defect) => fork(Effect.logError("a connect's deadline failed by a defect", defect)),
+    const deadlines = new Deadlines(yield* FiberLoop.make, (defect) =>
+      fork(Effect.logError("a connect's deadline failed by a defect", defect)),
     );
     yield* Effect.addFinalizer(() => Effect.sync(() => deadlines.close()));
-    const shared: Shared = { iterations: new LoopIterations(), halfClosed: new Set() };
+    const shared: Shared = { iterations: new LoopIterations(), suspects: new Set() };
     yield* Effect.forkScoped(Effect.repeat(findResets(shared), Schedule.spaced(resetInterval)));
     const connect = connectWithin(deadlines, SourceTurns.of(yield* SourceAddresses, net.isIPv6));
     return makeTransport({
@@ -358,6 +350,11 @@ const make: Effect.Effect<Context.Tag.Service<typeof Transport>, never, Scope.Sc
         ),
       connect,
       head: headWithin(deadlines),
+      watch: (client, broken) => {
+        const watching = new NodeResetWatch(own(client), shared.suspects, broken);
+        watching.start();
+        return () => watching.stop();
+      },
       relay: relayWith(shared),
     });
   },

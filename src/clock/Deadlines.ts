@@ -1,8 +1,8 @@
 /**
- * The deadlines of connects and probes, with one timer for all of them and without fibers. Stalls extend them (see
- * `clock/StallLimits`), and after one nothing expires before a full round of input was handled.
+ * Deadlines with one timer for all of them and without fibers. Stalls extend them (see `clock/StallLimits`), and after
+ * one nothing expires before a full round of input was handled.
  */
-import { longestExtension, lookMillis, stallMillis } from "../clock/StallLimits.js";
+import { longestExtension, lookMillis, stallMillis } from "./StallLimits.js";
 
 /**
  * Something with a deadline. All fields except `expire` are managed by {@link Deadlines}; initialize them to 0 and

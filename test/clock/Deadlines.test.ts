@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest";
 import { FastCheck } from "effect";
-import { Deadlines, type Expiring } from "../../src/transport/Deadlines.js";
+import { Deadlines, type Expiring } from "../../src/clock/Deadlines.js";
 
 /** A loop in which time passes when the test says so. */
 const scripted = () => {
