@@ -95,6 +95,8 @@ describe("Settings", () => {
       DENY_CLIENTS: "none",
       MAX_CONNECTIONS: "none",
       MAX_CONNECTIONS_PER_BACKEND: "none",
+      QUEUE_TIMEOUT: "5s",
+      QUEUE_LIMIT: "1024",
       MAX_CONNECTIONS_PER_CLIENT: "none",
       MAX_CONNECTION_RATE_PER_CLIENT: "none",
       DRAIN_TIMEOUT: "30s",
