@@ -230,9 +230,9 @@ const make = ({
     let kept: Pick<Pool, "chosen" | "lists"> = yield* registry.pool;
     let altered = false;
 
-    // Nothing is kept of a pool without a list: the file may have one.
+    // Without a list nothing of this changes: the file may have one.
     const isStale = (pool: Pool): boolean =>
-      pool.phase === "serving" && (altered || pool.chosen !== kept.chosen || pool.lists !== kept.lists);
+      altered || pool.chosen !== kept.chosen || pool.lists !== kept.lists;
 
     const failed = (error: WholeFile.FileError) =>
       Effect.suspend(() => {
