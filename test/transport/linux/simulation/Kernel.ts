@@ -12,6 +12,7 @@ import type { EventCounters } from "../../../../src/transport/linux/EventCounter
 import type { Service as HostLoopService } from "../../../../src/transport/linux/HostLoop.js";
 import {
   type Block,
+  EADDRINUSE,
   EADDRNOTAVAIL,
   EAGAIN,
   EBADF,
@@ -102,6 +103,8 @@ class Tcp extends Descriptor {
   heldBack = false;
   /** Sent, and not yet read by the peer. */
   queued = 0;
+  /** It has an address to connect from. */
+  bound = false;
   /** Its connection was made while the process had stalled. */
   answeredInStall = false;
   /** The process was told so. */
@@ -203,7 +206,7 @@ class Tcp extends Descriptor {
     const { peer } = this;
     if (peer === undefined) return;
     const whole = peer.expects === undefined ? undefined : this.kernel.senderOf(peer);
-    if (whole !== undefined && !(whole.finSent && peer.arrived === whole.sent)) {
+    if (whole !== undefined && !(whole.finSent && peer.position === whole.sent)) {
       throw new Violation(`FIN reached the ${peer.name} after ${peer.arrived} of ${whole.sent} bytes`);
     }
     peer.finArrived = true;
@@ -313,6 +316,8 @@ export class Kernel {
   #connecting: Array<Tcp> = [];
   /** Calls made in this turn, to see that none does too much. */
   calls = 0;
+  /** Whether sockets have to be bound before they connect. */
+  sourced = false;
   /** What was closed last had connected during a stall, and the process was not told. */
   answerLost = false;
   /** How long a call takes, in milliseconds. */
@@ -529,7 +534,15 @@ export class Kernel {
       const trouble = this.#trouble(EMFILE, ENFILE, ENOBUFS, ENOMEM);
       return this.#called("socket", trouble < 0 ? trouble : this.#add(this.#newTcp()));
     },
-    bind: () => 0,
+    bind: (fd) => {
+      this.#enter();
+      const socket = this.#get(fd, Tcp, "bind");
+      if (socket.state !== "new" || socket.bound)
+        throw new Violation(`bind of descriptor ${fd}, which is in use`);
+      const trouble = this.#trouble(EADDRNOTAVAIL, EADDRINUSE);
+      if (trouble === 0) socket.bound = true;
+      return this.#called("bind", trouble);
+    },
     listen: () => 0,
     accept: (fd, address) => {
       this.#enter();
@@ -555,6 +568,8 @@ export class Kernel {
     connect: (fd) => {
       this.#enter();
       const socket = this.#get(fd, Tcp, "connect");
+      if (socket.state !== "new") throw new Violation(`connect of descriptor ${fd}, which is in use`);
+      if (this.sourced && !socket.bound) throw new Violation(`connect of descriptor ${fd} from any address`);
       const trouble = this.#trouble(ECONNREFUSED, EADDRNOTAVAIL, ENETUNREACH, EAGAIN, ENOBUFS, EINTR);
       if (trouble < 0 && trouble !== -EINTR) return this.#called("connect", trouble);
       socket.state = "connecting";
@@ -667,11 +682,8 @@ export class Kernel {
       if (this.random.oneIn(10)) taken = this.random.between(1, taken);
       if (taken < length) socket.noSpace = taken === socket.room();
       const { peer } = socket;
-      if (peer?.expects !== undefined) {
-        const bytes = block.bytes.subarray(offset, offset + taken);
-        if (!peer.expects.matches(peer.arrived, bytes)) {
-          throw new Violation(`the ${peer.name} was written other bytes than come at ${peer.arrived}`);
-        }
+      if (peer !== undefined && !peer.awaits(block.bytes.subarray(offset, offset + taken))) {
+        throw new Violation(`the ${peer.name} was written other bytes than come at ${peer.arrived}`);
       }
       socket.arrive(taken);
       socket.heldBack = more && taken === length;
@@ -837,7 +849,7 @@ export class Kernel {
     if (this.random.oneIn(4)) taken = this.random.between(1, taken);
     for (const { from, length, stream } of takeSpans(pipe, taken)) {
       const { peer } = socket;
-      if (peer !== undefined && (stream !== peer.expects || from !== peer.arrived)) {
+      if (peer !== undefined && (stream !== peer.expects || from !== peer.position)) {
         throw new Violation(`the ${peer.name} was spliced other bytes than come at ${peer.arrived}`);
       }
       socket.arrive(length);

@@ -23,6 +23,10 @@ export class Peer {
   expects: Stream | undefined;
   /** How many bytes of it there are. */
   awaited = 0;
+  /** What it is sent before that. */
+  preface: Uint8Array = new Uint8Array();
+  /** Bytes at the beginning of the stream that it is not sent: its other side's head. */
+  skipped = 0;
   wire: Wire | undefined;
   /** Bytes sent so far, of `total`. */
   sent = 0;
@@ -70,6 +74,20 @@ export class Peer {
     this.#patient = random.oneIn(4);
     this.#urgency = random.pick([0, 0, 0, 3]);
     this.#patience = random.oneIn(5) ? random.below(60) : Number.POSITIVE_INFINITY;
+  }
+
+  /** Where the next byte stands in the stream that it expects, once it has its preface. */
+  get position(): number {
+    return this.arrived - this.preface.length + this.skipped;
+  }
+
+  /** Whether these are the bytes that come next. */
+  awaits(bytes: Uint8Array): boolean {
+    const before = Math.min(bytes.length, Math.max(0, this.preface.length - this.arrived));
+    const preface = this.preface.subarray(this.arrived, this.arrived + before);
+    if (Buffer.compare(bytes.subarray(0, before), preface) !== 0) return false;
+    const rest = bytes.subarray(before);
+    return rest.length === 0 || this.expects?.matches(this.position + before, rest) !== false;
   }
 
   get total(): number {

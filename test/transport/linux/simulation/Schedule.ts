@@ -6,11 +6,14 @@ import { ofCode } from "../../../../src/transport/ConnectError.js";
 import { Acceptor } from "../../../../src/transport/linux/Acceptor.js";
 import { Connecting, type Settled, timedOut } from "../../../../src/transport/linux/Connecting.js";
 import { Engine } from "../../../../src/transport/linux/Engine.js";
+import { Head } from "../../../../src/transport/linux/Head.js";
 import { addressSize, errnoName, inetLength } from "../../../../src/transport/linux/Libc.js";
+import { sendPreface } from "../../../../src/transport/linux/Preface.js";
 import { Relay } from "../../../../src/transport/linux/Relay.js";
 import { RingConnecting } from "../../../../src/transport/linux/RingConnecting.js";
 import { RingRelay } from "../../../../src/transport/linux/RingRelay.js";
 import { Socket } from "../../../../src/transport/linux/Socket.js";
+import { Places } from "../../../../src/transport/Places.js";
 import type { Connection, RelayOutcome } from "../../../../src/transport/Transport.js";
 import { Kernel, Violation } from "./Kernel.js";
 import { Peer } from "./Peer.js";
@@ -38,6 +41,8 @@ interface Life {
   stopped: boolean;
   failed: boolean;
   readonly counts: { received: number; sent: number };
+  /** Bytes of its client that were read before it was relayed. */
+  head: number;
 }
 
 const begin = (client: Peer): Life => ({
@@ -52,6 +57,7 @@ const begin = (client: Peer): Life => ({
   stopped: false,
   failed: false,
   counts: { received: 0, sent: 0 },
+  head: 0,
 });
 
 const check = (holds: boolean, what: () => string): void => {
@@ -78,9 +84,21 @@ export const run = (seed: number, log?: Array<string>): void => {
   if (huge) kernel.buffers = 8_000_000;
   kernel.callMillis = 0.005;
   const faults: Array<unknown> = [];
-  const engine = new Engine(kernel.libc, kernel.hostLoop, random.pick([1_000, 3]), (fault) =>
-    faults.push(fault),
+  const sources = random.pick([[], [], ["127.0.0.2"], ["127.0.0.2", "127.0.0.3", "127.0.0.4"]]);
+  kernel.sourced = sources.length > 0;
+  const engine = new Engine(
+    kernel.libc,
+    kernel.hostLoop,
+    random.pick([1_000, 3]),
+    (fault) => faults.push(fault),
+    undefined,
+    undefined,
+    sources,
   );
+  /** Clients begin with a head, backends with a preface, and clients have so many places. */
+  const heads = random.oneIn(4);
+  const preface = random.oneIn(4) ? new Stream(7).bytes(0, random.between(1, 107)) : undefined;
+  const places = random.oneIn(6) ? new Places(random.between(1, 3)) : undefined;
   const destination = { family: 2, address: kernel.libc.allocate(addressSize), length: inetLength };
 
   const ring = random.oneIn(2)
@@ -98,7 +116,11 @@ export const run = (seed: number, log?: Array<string>): void => {
   const relay = (life: Life, client: Socket, server: Socket): void => {
     const here = kernel.peerOf(client.fd);
     const there = kernel.peerOf(server.fd);
-    if (there !== undefined) kernel.pair(life.client, there.peer);
+    if (there !== undefined) {
+      kernel.pair(life.client, there.peer);
+      there.peer.skipped = life.head;
+      check(there.peer.arrived === (preface?.length ?? 0), () => "the backend has not got the preface");
+    }
     const ended = (outcome: RelayOutcome): void => {
       over(life);
       life.outcome = outcome;
@@ -106,7 +128,7 @@ export const run = (seed: number, log?: Array<string>): void => {
       if (here !== undefined && there !== undefined) {
         const { received, sent } = outcome;
         check(
-          received === here.socket.taken && sent === there.socket.taken,
+          received === here.socket.taken - life.head && sent === there.socket.taken,
           () => `told ${received} and ${sent} bytes, read ${here.socket.taken} and ${there.socket.taken}`,
         );
         check(
@@ -141,6 +163,10 @@ export const run = (seed: number, log?: Array<string>): void => {
     if (found === undefined) throw new Violation("a connection of nobody");
     const life = begin(found.peer);
     lives.push(life);
+    check(
+      places === undefined || lives.filter(({ ended }) => ended === 0).length <= places.most,
+      () => "more clients than there are places",
+    );
     const refuse = (): void => {
       over(life);
       client.reset();
@@ -164,6 +190,14 @@ export const run = (seed: number, log?: Array<string>): void => {
       }
       life.backend = kernel.peerOf(result.fd)?.peer;
       check(life.backend !== undefined, () => "connected to nobody");
+      if (preface !== undefined) {
+        if (life.backend !== undefined) life.backend.preface = preface;
+        if (sendPreface(result, preface) < 0) {
+          result.end(true);
+          refuse();
+          return;
+        }
+      }
       // The fiber hears of it a moment later; it may have been interrupted meanwhile.
       life.interrupt = () => {
         life.interrupted = true;
@@ -174,14 +208,55 @@ export const run = (seed: number, log?: Array<string>): void => {
         if (life.ended === 0) relay(life, client, result);
       });
     };
-    const attempt = connecting(settle);
+    let attempt = connecting(settle);
+    const connect = (): void => {
+      attempt = connecting(settle);
+      life.interrupt = () => {
+        life.interrupted = true;
+        attempt.cancel();
+        refuse();
+      };
+      attempt.start(destination, 5_000);
+      if (!settled) check(life.ended === 0, () => "refused without a word");
+    };
+    if (!heads) {
+      connect();
+      return;
+    }
+    const length = random.between(1, 300);
+    // Of some it is not known how long it is before much of it is there; some are wrong.
+    const known = random.between(1, length);
+    const wrong = random.oneIn(10);
+    const reading = new Head(
+      client,
+      4_096,
+      (bytes) => (bytes.length < known ? 0 : wrong ? -1 : length),
+      (bytes) => {
+        check(life.client.stream.matches(0, bytes), () => "the head is not what was sent");
+        life.late = () => reading.cancel();
+        if (wrong) {
+          refuse();
+          return;
+        }
+        check(bytes.length === length, () => `a head of ${bytes.length} bytes in place of ${length}`);
+        life.head = length;
+        // The fiber hears of it a moment later.
+        life.interrupt = () => {
+          life.interrupted = true;
+          refuse();
+        };
+        later.push(() => {
+          if (life.ended === 0) connect();
+        });
+      },
+      () => refuse(),
+    );
     life.interrupt = () => {
       life.interrupted = true;
-      attempt.cancel();
+      reading.cancel();
       refuse();
     };
-    attempt.start(destination, 5_000);
-    if (!settled) check(life.ended === 0, () => "refused without a word");
+    reading.start(5_000);
   };
 
   const later: Array<() => void> = [];
@@ -193,7 +268,15 @@ export const run = (seed: number, log?: Array<string>): void => {
     lives.push({ ...begin(client), ended: 1 });
     connection.reset();
   };
-  const acceptor = new Acceptor(engine, listener.fd, serve, () => {}, refuse);
+  const acceptor = new Acceptor(
+    engine,
+    listener.fd,
+    serve,
+    () => {},
+    refuse,
+    places,
+    () => {},
+  );
   // Where even this has trouble, it is tried again.
   while (acceptor.start() < 0) {}
   kernel.elsewhere = () => {
@@ -319,7 +402,7 @@ export const run = (seed: number, log?: Array<string>): void => {
       check(client.finArrived || client.resetSent, () => "the client was not told the end");
       check(backend.finArrived || backend.resetSent, () => "the backend was not told the end");
       check(
-        backend.arrived === client.sent,
+        backend.position === client.sent,
         () => `the backend has ${backend.arrived} of ${client.sent} bytes`,
       );
       check(

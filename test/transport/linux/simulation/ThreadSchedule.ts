@@ -14,6 +14,7 @@ import {
   writeAddress,
 } from "../../../../src/transport/linux/Libc.js";
 import type { Socket } from "../../../../src/transport/linux/Socket.js";
+import { Places } from "../../../../src/transport/Places.js";
 import type { Connection, RelayOutcome } from "../../../../src/transport/Transport.js";
 import { DataThread } from "../../../../src/transport/threads/DataThread.js";
 import * as Protocol from "../../../../src/transport/threads/Protocol.js";
@@ -237,9 +238,19 @@ export const run = (seed: number, log?: Array<string>): void => {
   );
   if (log !== undefined) Object.defineProperty(kernel, "log", { value: log });
   kernel.callMillis = 0.005;
-  const engine = new Engine(kernel.libc, kernel.hostLoop, 1_000, (fault) =>
-    check(false, () => `the main thread has caught ${String(fault)}`),
+  const sources = random.pick([[], [], ["127.0.0.2"], ["127.0.0.2", "127.0.0.3", "127.0.0.4"]]);
+  kernel.sourced = sources.length > 0;
+  const engine = new Engine(
+    kernel.libc,
+    kernel.hostLoop,
+    1_000,
+    (fault) => check(false, () => `the main thread has caught ${String(fault)}`),
+    undefined,
+    undefined,
+    sources,
   );
+  const preface = random.oneIn(4) ? new Stream(7).bytes(0, random.between(1, 107)) : undefined;
+  const places = random.oneIn(6) ? new Places(random.between(1, 3)) : undefined;
 
   /** Descriptors on their way to a backend, and for whom. */
   const connecting = new Map<number, Life>();
@@ -252,6 +263,7 @@ export const run = (seed: number, log?: Array<string>): void => {
       life.backend = there.peer;
       life.there = there.socket;
       kernel.pair(life.client, there.peer);
+      if (preface !== undefined) there.peer.preface = preface;
     }
   };
   const threads: Array<Thread> = [];
@@ -292,7 +304,7 @@ export const run = (seed: number, log?: Array<string>): void => {
     life.handed = fewest.link.handOver(
       client,
       { family: 2, address, length },
-      { timeoutMillis: 5_000 },
+      { timeoutMillis: 5_000, preface },
       life.counts,
       {
         ended: (outcome) => {
@@ -320,7 +332,23 @@ export const run = (seed: number, log?: Array<string>): void => {
   };
 
   const listener = kernel.listening();
-  const acceptor = new Acceptor(engine, listener.fd, serve, () => {});
+  const refuse = (connection: Connection): void => {
+    const client = kernel.peerOf((connection as Socket).fd)?.peer; // this engine makes no others
+    if (client === undefined) throw new Violation("a connection of nobody");
+    const life = new Life(client, lives.length + 1);
+    lives.push(life);
+    over(life);
+    connection.reset();
+  };
+  const acceptor = new Acceptor(
+    engine,
+    listener.fd,
+    serve,
+    () => {},
+    refuse,
+    places,
+    () => {},
+  );
   while (acceptor.start() < 0) {}
   start();
   start();
@@ -460,7 +488,7 @@ export const run = (seed: number, log?: Array<string>): void => {
       check(backend === undefined || broken(backend), () => `the backend was not reset: ${outcome?.end}`);
     } else if (backend !== undefined) {
       check(
-        backend.arrived === client.sent,
+        backend.position === client.sent,
         () => `the backend has ${backend.arrived} of ${client.sent} bytes`,
       );
       check(
