@@ -71,26 +71,26 @@ export interface Options {
    * otherwise. A backend that has this many is passed over.
    */
   readonly maxConnections?: number | undefined;
-  /** How long a client may wait for a place while all healthy backends have as many connections as they may have. */
+  /** How long a client may wait for a place while all healthy backends are full. */
   readonly queueTimeout?: Duration.DurationInput;
-  /** How many clients may wait so: 0 to 10,000. With 0 none does. */
+  /** The maximum number of clients that wait: 0 to 10,000. With 0 no client waits. */
   readonly queueLimit?: number;
 }
 
 /**
- * Who waits for a place at a backend. One of the three is called, once, unless it has left before: on the path of whoever
- * made the place, so they have to be quick, and must not throw.
+ * A client that waits for a place at a backend. One of the three callbacks is called, once, unless the client has left
+ * before. They are called on the path of other connections: they have to be quick, and must not throw.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Waiting {
   readonly client: Client;
-  /** Backends that it could not be connected to, and is not given. */
+  /** Backends to which its connect has failed: it is given none of them. */
   readonly tried: ReadonlyArray<Backend>;
-  /** It has a place, to be released as one that {@link BackendRegistry} has assigned otherwise. */
+  /** It has a place, which is to be released like any other assignment. */
   readonly assigned: (assignment: Pool.Assignment) => void;
-  /** It has none: `queueTimeout` is over, or there is no healthy backend left that it has not tried. */
+  /** It has no place: `queueTimeout` is over, or no healthy backend is left that it has not tried. */
   readonly ended: (why: "timeout" | "no-backend") => void;
   /** The algorithm threw when it was asked for this client. */
   readonly threw: (defect: unknown) => void;
@@ -158,22 +158,22 @@ export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/Backend
      */
     readonly connected: (backend: Backend) => void;
     /**
-     * Chooses a backend and counts the connection on it; see {@link Pool.assigned}. Undefined too while places are being
-     * given to those who wait, so that nobody overtakes them.
+     * Chooses a backend and counts the connection on it; see {@link Pool.assigned}. Also undefined while places are being
+     * given to waiting clients, so that new clients do not overtake them.
      */
     readonly assign: (
       client: Client,
       tried: ReadonlyArray<Backend>,
     ) => Effect.Effect<Pool.Assignment | undefined>;
     /**
-     * Waits for a place: first come, first served, except that the next place of a backend goes to the first of those whose
-     * chosen one it is, where the algorithm says (ip-hash). Answers how to leave before; undefined where `queueLimit` wait
-     * already.
+     * Joins the queue for a place: first come, first served. Exception: where the algorithm prefers a backend for each
+     * client (ip-hash), a place of that backend is given to the first client that prefers it. Answers a function that
+     * leaves the queue; undefined if `queueLimit` clients wait already.
      */
     readonly join: (waiting: Waiting) => (() => void) | undefined;
-    /** How many may wait: 0 where nobody may. */
+    /** The maximum number of waiting clients; 0 if no client may wait. */
     readonly queueLimit: number;
-    /** How many wait for a place now. */
+    /** The number of clients that wait for a place now. */
     readonly queued: Effect.Effect<number>;
     /** An assigned connection has ended. To be called exactly once for each assignment. */
     readonly release: (backend: Backend) => Effect.Effect<void>;
@@ -214,10 +214,10 @@ export class BackendRegistry extends Context.Tag("zeitwork-load-balancer/Backend
 /** Backends that are added, removed or logged in one step. */
 const stepSize = 4;
 
-/** Those who wait that are looked at in one step, and at once where a place opens. */
+/** Steps of the queue that are made at once: in one step of a slice, and when a place opens. */
 const looksPerStep = 16;
 
-/** Who waits, with its deadline. */
+/** A waiting client with its deadline. */
 class Queued implements Expiring {
   since = 0;
   deadline = 0;
@@ -278,19 +278,19 @@ export const make = (
       run(Effect.logError("the end of a wait for a place failed by a defect", defect)),
     );
     yield* Effect.addFinalizer(() => Effect.sync(() => deadlines.close()));
-    /** Places are given, or those who wait are checked, in slices: nobody who comes may overtake them. */
+    /** The queue is worked on in slices: until that is done, new clients must not overtake waiting ones. */
     let settling = false;
-    // One place is enough: it says that there is something to settle.
+    // A capacity of one is enough: an element says that the queue has steps to make.
     const unsettled = yield* Queue.sliding<void>(1);
 
-    /** It waits no longer. */
+    /** To be called when a client has left the queue. */
     const hasLeft = (queued: Queued): Waiting => {
       deadlines.remove(queued);
       metrics.waited(now() - queued.since);
       return queued.waiting;
     };
 
-    /** Looks at some of those who wait; false where there may be more to be done. */
+    /** Makes some steps of the queue; false if there may be more to make. */
     const settle = (): boolean => {
       for (let looked = 0; looked < looksPerStep; looked++) {
         const [after, step] = queue.step(state.current);
@@ -330,7 +330,7 @@ export const make = (
           ),
         ),
       ),
-      // Whoever threw when it was told waits no longer; the others go on.
+      // A client whose callback threw has left the queue; the others are served.
       Effect.catchAllDefect((defect) =>
         Effect.zipRight(
           Effect.logError("giving a place failed by a defect", Cause.die(defect)),
@@ -492,7 +492,7 @@ export const make = (
         state.current = queue.join(queued, state.current);
         deadlines.add(queued, queueTimeoutMillis);
         metrics.queued();
-        // One may have opened since it asked for a backend.
+        // A place may have opened since the client asked for a backend.
         if (!settling && Pool.hasPlace(state.current, waiting.tried)) {
           queue.offer();
           settleInSlices();

@@ -1,12 +1,12 @@
 /**
- * The queue of clients that wait for a place at a backend, while all healthy ones have as many connections as they may
- * have: who is next, and to whom a place goes. First come, first served; a place of a backend that is the chosen one of
- * somebody who waits (ip-hash) goes to the first of those.
+ * The queue of clients that wait for a place at a backend while all healthy backends are full: its order, and which
+ * client is given a place. First come, first served. Exception: where the algorithm prefers a backend for each client
+ * (ip-hash), a place of that backend is given to the first client that prefers it.
  *
- * No Effect and no clock. There are two kinds of work, done in steps that look at one of those who wait each, so that it
- * can be done in slices: places are given, from the first on, after one may have opened; and everybody is checked after the
- * backends have changed. Who joins or leaves between two steps is no matter. Once a step answers `Ended`, nobody waits while
- * there is a place that it may have.
+ * No Effect and no clock. Work is done in steps of one client each, so that it can be done in slices. There are two kinds:
+ * places are offered, from the first client on, after one may have opened; and all clients are checked after the backends
+ * have changed. Clients may join and leave between two steps. Invariant: once a step answers `Ended`, no client waits
+ * while a place is open that it may be given.
  */
 import type { Client } from "../balancing/Algorithm.js";
 import type { Backend } from "./Backend.js";
@@ -41,23 +41,23 @@ class Line<A> {
   }
 }
 
-/** Who waits, as the policy sees it. */
+/** A waiting client, as far as the policy needs it. */
 export interface Waiter {
   readonly client: Client;
-  /** Backends that it could not be connected to: it is given none of them. */
+  /** Backends to which its connect has failed: it is given none of them. */
   readonly tried: ReadonlyArray<Backend>;
 }
 
-/** Where one that waits stands. */
+/** The position of a waiting client. */
 class Standing<W> {
   link: Link<Standing<W>> | undefined;
-  /** Among those of whom the same backend is the chosen one. */
+  /** The clients that prefer the same backend. */
   chosen: Chosen<W> | undefined;
   chosenLink: Link<Standing<W>> | undefined;
   constructor(readonly waiter: W) {}
 }
 
-/** Those of whom a backend, named by its incarnation, is the chosen one. */
+/** The clients that prefer one backend, which is named by its incarnation. */
 class Chosen<W> extends Line<Standing<W>> {
   constructor(readonly incarnation: number) {
     super();
@@ -66,13 +66,13 @@ class Chosen<W> extends Line<Standing<W>> {
 
 /** What a step came to. */
 export type Step<W> =
-  /** One waits no longer: it has a place. */
+  /** A client has been given a place, and has left. */
   | { readonly _tag: "Assigned"; readonly waiter: W; readonly assignment: Pool.Assignment }
-  /** One waits no longer: there is no backend that it could wait for. */
+  /** A client has left: there is no backend that it could wait for. */
   | { readonly _tag: "Hopeless"; readonly waiter: W }
-  /** One waits no longer: the algorithm threw when it was asked for this client. */
+  /** A client has left: the algorithm threw when it was asked for this client. */
   | { readonly _tag: "Broken"; readonly waiter: W; readonly defect: unknown }
-  /** One goes on waiting. */
+  /** A client goes on waiting. */
   | { readonly _tag: "Waits" }
   /** There is nothing to be done. */
   | { readonly _tag: "Ended" };
@@ -85,22 +85,22 @@ const nothingTried: ReadonlyArray<Backend> = [];
 export class ConnectionQueue<W extends Waiter> {
   readonly #line = new Line<Standing<W>>();
   readonly #standings = new Map<W, Standing<W>>();
-  /** Those who wait by the backend that is their chosen one, in the order of the line. */
+  /** Waiting clients by the backend that they prefer, in the order of the queue. */
   readonly #chosen = new Map<number, Chosen<W>>();
-  /** Who is offered a place next; undefined where those who wait can have none. */
+  /** The client that is offered a place next; undefined when no place is offered. */
   #offered: Link<Standing<W>> | undefined;
-  /** Who is checked next, and whether everybody is being checked: the next may have joined later. */
+  /** The client that is checked next; undefined when none is left, though `#checking` holds until the next step. */
   #checked: Link<Standing<W>> | undefined;
   #checking = false;
-  /** The backends have changed since that began. */
+  /** The backends have changed since the check began. */
   #changed = false;
 
   constructor(
-    /** How many may wait. */
+    /** The maximum number of waiting clients. */
     readonly most: number,
   ) {}
 
-  /** How many wait. */
+  /** The number of waiting clients. */
   get size(): number {
     return this.#standings.size;
   }
@@ -109,7 +109,7 @@ export class ConnectionQueue<W extends Waiter> {
     return this.size >= this.most;
   }
 
-  /** Joins at the end. There has to be room. Answers the pool, of which the algorithm may remember more. */
+  /** Adds a client at the end; the queue must not be full. Answers the pool with the algorithm's next state. */
   join(waiter: W, pool: Pool.Pool): Pool.Pool {
     const standing = new Standing(waiter);
     standing.link = this.#line.join(standing);
@@ -126,7 +126,7 @@ export class ConnectionQueue<W extends Waiter> {
     }
   }
 
-  /** Waits no longer; false where it did not. */
+  /** Removes a client; false if it was not waiting. */
   leave(waiter: W): boolean {
     const standing = this.#standings.get(waiter);
     if (standing?.link === undefined) return false;
@@ -138,15 +138,15 @@ export class ConnectionQueue<W extends Waiter> {
     return true;
   }
 
-  /** A place may have opened: those who wait are to be offered it, from the first on. */
+  /** To be called when a place may have opened: the next steps offer it, from the first client on. */
   offer(): void {
     this.#offered = this.#line.first;
   }
 
-  /** The backends have changed: everybody is to be asked whether to go on waiting, and which backend is the chosen one. */
+  /** To be called when the backends have changed: the next steps check whether each client may wait, and what it prefers. */
   check(): void {
     this.offer();
-    // However often they change, those who wait are offered places between two checks.
+    // A check that is under way is finished first: however often backends change, places are offered between checks.
     if (this.#checking) this.#changed = true;
     else this.#beginCheck();
   }
@@ -158,7 +158,7 @@ export class ConnectionQueue<W extends Waiter> {
     this.#chosen.clear();
   }
 
-  /** The next step. Everybody is checked before places are given: then it is known whose chosen one a backend is. */
+  /** Makes the next step. All clients are checked before places are offered, as the check finds what they prefer. */
   step(pool: Pool.Pool): readonly [Pool.Pool, Step<W>] {
     if (this.#checked !== undefined) return this.#check(this.#checked, pool);
     this.#checking = false;

@@ -547,7 +547,7 @@ export const assigned = (
 };
 
 /**
- * Whether a client whom these backends could not be connected for can be given another one now.
+ * Whether a backend that the client has not tried can take a connection now.
  *
  * @since 0.2.0
  * @category getters
@@ -562,7 +562,7 @@ export const hasPlace = (pool: Pool, tried: ReadonlyArray<Backend>): boolean => 
 };
 
 /**
- * Whether such a client may wait for a place: a backend that it has not tried is healthy and in service, be it full or not.
+ * Whether the client may wait for a place: a backend that it has not tried is healthy and in service, full or not.
  *
  * @since 0.2.0
  * @category getters
@@ -579,8 +579,8 @@ export const mayWait = (pool: Pool, tried: ReadonlyArray<Backend>): boolean => {
 };
 
 /**
- * The backend that would be the client's if none were full, and what the algorithm remembers then; undefined where the
- * algorithm gives places to clients in the order in which they come.
+ * The backend that would be chosen for the client if none were full, and the pool with the algorithm's next state;
+ * undefined if the algorithm prefers no backend for a client.
  *
  * @since 0.2.0
  * @category transitions

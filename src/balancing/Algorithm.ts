@@ -76,9 +76,9 @@ export interface Algorithm<State = unknown> {
    */
   choose(members: Members.Members, load: Load.Load, state: State, client: Client): Choice<State> | undefined;
   /**
-   * Where it is the client that decides: the slot that would be chosen for it if no member were full, whether that is full or
-   * not; undefined where there is none. The next place of that member goes to the first of those who wait and would have it.
-   * Without this, places go to those who wait in the order in which they came.
+   * For algorithms in which the client decides: the slot that would be chosen for it if no member were full. A place of
+   * that member is given to the first waiting client that prefers it. Without this function, places are given to waiting
+   * clients in the order in which they came.
    */
   preferred?(
     members: Members.Members,

@@ -11,18 +11,18 @@ import type { Connection, Transport } from "../transport/Transport.js";
 /** What a wait came to. */
 export type Result =
   | "assigned"
-  /** As many as may wait do already. */
+  /** The maximum number of clients waits already. */
   | "queue-full"
   | "timeout"
-  /** There is no backend left that it could wait for. */
+  /** No backend is left that it could wait for. */
   | "no-backend"
   | "client-reset";
 
-/** Who waits. */
+/** The session that waits. */
 export interface Subject {
   readonly address: SocketAddress;
   readonly client: Connection;
-  /** Backends that it could not be connected to. */
+  /** Backends to which its connect has failed. */
   readonly failed: ReadonlyArray<Backend>;
 }
 
@@ -44,8 +44,8 @@ class PlaceWait implements Waiting {
 }
 
 /**
- * Waits in the queue. `assigned` is called in the very moment in which there is a place, so that it is given back whatever
- * becomes of the fiber. Has to be called in an uninterruptible region; the wait itself can be interrupted.
+ * Waits in the queue. `assigned` is called synchronously when the place is given, so that the place is released even if
+ * the fiber is interrupted before it resumes. Call it in an uninterruptible region; the wait itself can be interrupted.
  */
 export const make =
   (
@@ -71,7 +71,7 @@ export const make =
           return;
         }
         const unwatch = watch(client, () => {
-          // One that has just been given a place finds out by itself.
+          // If it has just been given a place, its relay finds the reset.
           leave();
           resume(Effect.succeed("client-reset"));
         });
