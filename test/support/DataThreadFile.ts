@@ -1,14 +1,15 @@
 /**
- * The file that data threads run, made from the sources under test: a worker of Node's runs JavaScript only.
+ * The file that data threads run, made from the sources under test: a worker of Node's runs JavaScript only. A script, as
+ * the build makes it.
  */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "vite";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
-/** Answers its path. It finds koffi where the sources do. */
+/** Answers its path. */
 export const dataThreadFile = async (): Promise<string> => {
   const folder = mkdtempSync(join(root, "node_modules/.data-thread-"));
   process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
@@ -22,10 +23,10 @@ export const dataThreadFile = async (): Promise<string> => {
       outDir: folder,
       target: "es2022",
       minify: false,
-      rollupOptions: { output: { entryFileNames: "worker.mjs" } },
+      rollupOptions: { output: { format: "cjs", entryFileNames: "worker.cjs" } },
     },
   });
-  return join(folder, "worker.mjs");
+  return join(folder, "worker.cjs");
 };
 
 /**
@@ -33,8 +34,9 @@ export const dataThreadFile = async (): Promise<string> => {
  * `blocking`. It does nothing in the main thread.
  */
 export const blockable = (blocking: string): string => `
-  import { readFileSync } from "node:fs";
-  import threads from "node:worker_threads";
+{
+  const { readFileSync } = process.getBuiltinModule("node:fs");
+  const threads = process.getBuiltinModule("node:worker_threads");
   const now = performance.now.bind(performance);
   const word = new Int32Array(new SharedArrayBuffer(4));
   const blocked = () => {
@@ -47,11 +49,16 @@ export const blockable = (blocking: string): string => `
   if (!threads.isMainThread) performance.now = () => {
     while (blocked()) Atomics.wait(word, 0, 0, 20);
     return now();
-  };`;
+  };
+}`;
 
-/** The file of a data thread that can be made to block. */
-export const blockableDataThread = (file: string, blocking: string): string => {
-  const path = file.replace(/\.mjs$/, ".blockable.mjs");
-  writeFileSync(path, `${blockable(blocking)}\nawait import(${JSON.stringify(file)});`);
+/** The file of a data thread in which some code runs before its own. */
+export const dataThreadAfter = (code: string, file: string, name: string): string => {
+  const path = file.replace(/\.cjs$/, `.${name}.cjs`);
+  writeFileSync(path, `${code}\n${readFileSync(file, "utf8")}`);
   return path;
 };
+
+/** The file of a data thread that can be made to block. */
+export const blockableDataThread = (file: string, blocking: string): string =>
+  dataThreadAfter(blockable(blocking), file, "blockable");

@@ -66,6 +66,8 @@ export interface Options {
   /** How many data threads connect and relay what is forwarded, and the file that they run. None unless given. */
   readonly threads?: ThreadOptions & {
     readonly counters: EventCounters;
+    /** Where they load koffi from. */
+    readonly koffi: string;
     /** Where they do so by io_uring, as {@link DataThreads.Options} has it. */
     readonly clearRing?: (remains: RingRemains) => void;
   };
@@ -81,7 +83,7 @@ export interface ThreadOptions {
   /** How many, from 1 to 64. */
   readonly threads: number;
   /**
-   * The path or URL of the file that a data thread runs: `transport/threads/worker.js` of this package, and by default
+   * The path or URL of the file that a data thread runs: `transport/threads/worker.cjs` of this package, and by default
    * that. To be said where a bundler has moved it.
    */
   readonly file?: string | URL | undefined;
@@ -330,6 +332,7 @@ export const make = (
         : yield* DataThreads.make(engine, options.threads.counters, {
             count: options.threads.threads,
             file: options.threads.file,
+            koffi: options.threads.koffi,
             clearRing: options.threads.clearRing,
             capacity: options.capacity,
             descriptors: Descriptors.read()?.limit ?? mostDescriptors,

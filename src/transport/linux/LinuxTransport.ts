@@ -2,7 +2,7 @@
  * The transport of Linux: epoll and splice, called from JavaScript. It needs no privilege and nothing compiled; bulky
  * traffic never leaves the kernel.
  */
-import { Effect, Layer } from "effect";
+import { Effect, Layer, type Scope } from "effect";
 import * as InvalidOption from "../../config/InvalidOption.js";
 import * as Library from "../../libc/Library.js";
 import * as DescriptorBudget from "../../net/DescriptorBudget.js";
@@ -41,6 +41,17 @@ const load: Effect.Effect<Library.Koffi, TransportUnavailable> = Effect.suspend(
     catch: (cause) => unavailable("not-installed", cause),
   });
 });
+
+/** The native part of koffi, open for data threads for as long as the scope is. */
+const native: Effect.Effect<Library.Native, TransportUnavailable, Scope.Scope> = Effect.acquireRelease(
+  Effect.suspend(() => {
+    const opened = Library.openNative();
+    return opened === undefined
+      ? Effect.fail(new TransportUnavailable({ reason: "not-installed", detail: "its file is not known" }))
+      : Effect.succeed(opened);
+  }),
+  ({ close }) => Effect.sync(close),
+);
 
 const callable = <A>(make: () => A): Effect.Effect<A, TransportUnavailable> =>
   Effect.try({
@@ -169,14 +180,15 @@ export const layer: Layer.Layer<Transport, TransportUnavailable> = Layer.suspend
 export const layerThreads = (
   options: ThreadOptions,
 ): Layer.Layer<Transport, TransportUnavailable | InvalidOption.InvalidOption> =>
-  Layer.unwrapEffect(
+  Layer.unwrapScoped(
     Effect.gen(function* () {
       yield* InvalidOption.count("threads", options.threads, { least: 1, most: mostThreads });
       const koffi = yield* load;
       const counters = yield* callable(() => KoffiLibc.makeEventCounters(koffi));
+      const { path } = yield* native;
       if (options.ioUring !== true) {
         return Layer.provide(
-          layerWith({ capacity: capacity(), threads: { ...options, counters } }),
+          layerWith({ capacity: capacity(), threads: { ...options, counters, koffi: path } }),
           layerSystem,
         );
       }
@@ -186,7 +198,7 @@ export const layerThreads = (
         layerWith({
           capacity: capacity(),
           ring: (engine) => new KernelRing(uring, engine),
-          threads: { ...options, counters, clearRing },
+          threads: { ...options, counters, koffi: path, clearRing },
         }),
         layerSystem,
       ).pipe(Layer.tapError(warnOfLockedMemory(options.threads)));

@@ -2,6 +2,8 @@
  * The data threads of a transport: starts them, hands each connection to the one that has the fewest, and starts
  * another in the place of one that has ended by itself.
  */
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { Data, Deferred, Duration, Effect, FiberId, Option, Schedule, type Scope } from "effect";
 import * as MonotonicClock from "../../clock/MonotonicClock.js";
@@ -15,6 +17,7 @@ import { pipeBytes } from "../linux/Pipes.js";
 import type { Socket } from "../linux/Socket.js";
 import type { RingRemains } from "../linux/Uring.js";
 import type { ForwardOptions, GiveUp } from "../Transport.js";
+import type { Start } from "./Protocol.js";
 import { lookMillis } from "./Responsiveness.js";
 import { HandedOver, ThreadHandle } from "./ThreadHandle.js";
 
@@ -42,8 +45,13 @@ const longestGivingUp = 5_000;
 export interface Options {
   /** How many. */
   readonly count: number;
-  /** The path of the file that a data thread runs; the one beside this module unless said otherwise. */
+  /**
+   * The path of the file that a data thread runs; the one beside this module unless said otherwise. It is read once:
+   * a thread that is started in the place of another is of the same program, whatever stands on the disk by then.
+   */
   readonly file: string | URL | undefined;
+  /** Where a data thread loads koffi from. */
+  readonly koffi: string;
   /** For threads that connect and relay by io_uring: unmaps what is left of the ring of one that has died. */
   readonly clearRing: ((remains: RingRemains) => void) | undefined;
   /** How many clients may be connected at once, in all threads. */
@@ -87,15 +95,26 @@ export class NotStarted extends Data.TaggedError("NotStarted")<{
 const wordsOf = (cause: unknown): string =>
   cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
 
-const beside = new URL("./worker.js", import.meta.url);
+const beside = new URL("./worker.cjs", import.meta.url);
+
+/** What the file says, which names itself in stack traces. */
+const codeIn = (file: string | URL): Effect.Effect<string, NotStarted> =>
+  Effect.try({
+    try: () => {
+      const path = typeof file === "string" ? file : fileURLToPath(file);
+      return `${readFileSync(path, "utf8")}\n//# sourceURL=${path}`;
+    },
+    catch: (cause) => new NotStarted({ why: wordsOf(cause) }),
+  });
 
 /** They end with the scope. */
 export const make = (
   engine: Engine,
   counters: EventCounters,
-  { capacity, clearRing, count, descriptors, file = beside, onFault }: Options,
+  { capacity, clearRing, count, descriptors, file = beside, koffi, onFault }: Options,
 ): Effect.Effect<DataThreads, NotStarted, Scope.Scope> =>
   Effect.gen(function* () {
+    const code = yield* codeIn(file);
     const handles = new Set<ThreadHandle>();
     /** Exceptions of those that have ended. */
     let faultsBefore = 0;
@@ -117,7 +136,8 @@ export const make = (
               onFault,
             });
             try {
-              const worker = new Worker(file, { workerData: handle.memory, name });
+              const start: Start = { ...handle.memory, koffi };
+              const worker = new Worker(code, { eval: true, workerData: start, name });
               let why: unknown = "it ended without a word";
               worker.on("error", (error) => {
                 why = error;

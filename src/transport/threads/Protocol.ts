@@ -14,7 +14,7 @@ import type { Engine } from "../linux/Engine.js";
 import type { RingRemains } from "../linux/Uring.js";
 import type { RelayEnd } from "../Transport.js";
 
-/** What a data thread is given at its start. */
+/** What the two share. */
 export interface Memory {
   /** What it is called, by the system's tools too (`top -H`, `ps -L`); 15 characters at most. */
   readonly name: string;
@@ -35,6 +35,12 @@ export interface Memory {
   readonly resetsOnCrash: boolean;
   /** Addresses of this host to connect from. */
   readonly sourceHosts: ReadonlyArray<string>;
+}
+
+/** What a data thread is given at its start. */
+export interface Start extends Memory {
+  /** Where it loads koffi from. */
+  readonly koffi: string;
 }
 
 export const ordersOf = (slots: number): number => 3 * slots + 1;

@@ -1,13 +1,17 @@
-/** What a data thread runs: the main thread starts it as a worker. */
+/**
+ * What a data thread runs: the main thread starts it as a worker. The build makes one file of it and all that it imports,
+ * `worker.cjs`, whose text is read once: a thread that starts later needs no file.
+ */
 import { readlinkSync, writeFileSync } from "node:fs";
 import { workerData } from "node:worker_threads";
-import koffi from "koffi";
+import { loadNative } from "../../libc/Library.js";
 import * as KoffiLibc from "../linux/KoffiLibc.js";
 import { DataThread } from "./DataThread.js";
-import type { Memory } from "./Protocol.js";
+import type { Start } from "./Protocol.js";
 import { ThreadCounts } from "./ThreadCounts.js";
 
-const memory: Memory = workerData; // from ThreadHandle
+const memory: Start = workerData; // from DataThreads
+const koffi = loadNative(memory.koffi);
 
 try {
   writeFileSync("/proc/thread-self/comm", memory.name);

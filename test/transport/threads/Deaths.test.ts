@@ -3,6 +3,7 @@ import { Worker } from "node:worker_threads";
 import { assert, describe, it } from "@effect/vitest";
 import { Effect } from "effect";
 import koffi from "koffi";
+import * as Library from "../../../src/libc/Library.js";
 import { Engine } from "../../../src/transport/linux/Engine.js";
 import * as KoffiLibc from "../../../src/transport/linux/KoffiLibc.js";
 import { addressSize, inetLength, writeAddress } from "../../../src/transport/linux/Libc.js";
@@ -55,6 +56,8 @@ describe("a data thread that is ended at any moment", () => {
         });
         const libc = KoffiLibc.make(koffi);
         const counters = KoffiLibc.makeEventCounters(koffi);
+        const native = Library.openNative() ?? assert.fail("koffi's file is not known");
+        yield* Effect.addFinalizer(() => Effect.sync(native.close));
         const engine = yield* Effect.acquireRelease(
           Effect.sync(
             () => new Engine(libc, NodeHostLoop.make(koffi), 10_000, (fault) => assert.fail(String(fault))),
@@ -104,7 +107,7 @@ describe("a data thread that is ended at any moment", () => {
               handed += 1;
               link.handOver(client(), to, { timeoutMillis: 5_000 }, { received: 0, sent: 0 }, told);
             };
-            const worker = new Worker(file, { workerData: link.memory });
+            const worker = new Worker(file, { workerData: { ...link.memory, koffi: native.path } });
             worker.on("error", (error) => assert.fail(String(error)));
             worker.once("exit", () => {
               over = true;

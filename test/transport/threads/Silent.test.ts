@@ -6,7 +6,7 @@ import { Effect, Fiber } from "effect";
 import { layerThreads } from "../../../src/transport/linux/LinuxTransport.js";
 import { type Connection, Transport } from "../../../src/transport/Transport.js";
 import * as CapturedLog from "../../support/CapturedLog.js";
-import { blockableDataThread, dataThreadFile } from "../../support/DataThreadFile.js";
+import { blockableDataThread, dataThreadAfter, dataThreadFile } from "../../support/DataThreadFile.js";
 import { dial, eventually, serve } from "../../support/Sockets.js";
 
 const file = await dataThreadFile();
@@ -102,13 +102,14 @@ describe("a data thread that takes no turns", () => {
         const fifo = join(folder, "fifo");
         assert.strictEqual(spawnSync("mkfifo", [fifo]).status, 0);
         // Opening it to read waits for somebody who writes.
-        const path = join(folder, "stuck.mjs");
-        writeFileSync(
-          path,
-          `import { existsSync, openSync } from "node:fs";
-           const now = performance.now.bind(performance);
-           performance.now = () => { if (existsSync(${JSON.stringify(blocking)})) openSync(${JSON.stringify(fifo)}, "r"); return now(); };
-           await import(${JSON.stringify(file)});`,
+        const path = dataThreadAfter(
+          `{
+             const { existsSync, openSync } = process.getBuiltinModule("node:fs");
+             const now = performance.now.bind(performance);
+             performance.now = () => { if (existsSync(${JSON.stringify(blocking)})) openSync(${JSON.stringify(fifo)}, "r"); return now(); };
+           }`,
+          file,
+          "stuck",
         );
         // It goes on then, and ends.
         yield* Effect.addFinalizer(() =>

@@ -4,24 +4,23 @@ import { assert, describe, it } from "@effect/vitest";
 import { Effect, Fiber, Logger } from "effect";
 import { layerThreads } from "../../../src/transport/linux/LinuxTransport.js";
 import { type Connection, type RelayOutcome, Transport } from "../../../src/transport/Transport.js";
-import { dataThreadFile } from "../../support/DataThreadFile.js";
+import { dataThreadAfter, dataThreadFile } from "../../support/DataThreadFile.js";
 import { descriptors, dial, eventually, receive, serve } from "../../support/Sockets.js";
 
 const file = await dataThreadFile();
 const folder = join(file, "..");
 
 /** A data thread that fails, in whatever it is doing, as soon as there is a file at `deadly`. */
-const mortal = (deadly: string): string => {
-  const path = join(folder, "mortal.mjs");
-  writeFileSync(
-    path,
-    `import { existsSync } from "node:fs";
-     const now = performance.now.bind(performance);
-     performance.now = () => { if (existsSync(${JSON.stringify(deadly)})) throw new Error("the end of a test"); return now(); };
-     await import(${JSON.stringify(file)});`,
+const mortal = (deadly: string): string =>
+  dataThreadAfter(
+    `{
+       const { existsSync } = process.getBuiltinModule("node:fs");
+       const now = performance.now.bind(performance);
+       performance.now = () => { if (existsSync(${JSON.stringify(deadly)})) throw new Error("the end of a test"); return now(); };
+     }`,
+    file,
+    "mortal",
   );
-  return path;
-};
 
 describe("a data thread that dies", () => {
   it.scopedLive(
