@@ -100,6 +100,9 @@ export const cpuSeconds = (before: CpuTimes, after: CpuTimes): number => {
   return (lost ? after.processes - before.processes : sum) / 1e9;
 };
 
+/** The times of a process before its start. */
+export const nothing: CpuTimes = { threads: new Map(), dataThreads: new Set(), processes: 0 };
+
 /** Bytes of memory that the processes of the tree have in place; what two share counts twice. */
 export const resident = (pid: number): number =>
   tree(pid).reduce((sum, each) => sum + parseResident(read(`/proc/${each}/status`) ?? ""), 0);

@@ -119,7 +119,7 @@ export const run = (
     }),
   );
 
-/** Looks every 20 ms until there is something, for so long, or until the process has ended. */
+/** Looks every 5 ms until there is something, for so long, or until the process has ended. */
 export const awaited = <A>(
   daemon: Daemon,
   name: string,
@@ -131,7 +131,7 @@ export const awaited = <A>(
       if (found !== undefined) return Effect.succeed(found);
       return daemon.ended()
         ? new DaemonError({ reason: "ended", message: `${name} ended at once: ${lastWords(daemon)}` })
-        : Effect.delay(Effect.suspend(again), "20 millis");
+        : Effect.delay(Effect.suspend(again), "5 millis");
     });
   }).pipe(
     Effect.timeoutFail({

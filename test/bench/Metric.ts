@@ -63,6 +63,9 @@ export const metrics = {
   idleMemory: of("idle", "memory per idle connection", "KiB", 2),
   firstByteP50: of("first-byte", "connect to first byte, p50", "ms", 3),
   firstByteP99: of("first-byte", "connect to first byte, p99", "ms", 3),
+  startTime: of("start", "start to the first answer through it", "ms", 0),
+  startCpu: of("start", "processor time until then", "ms", 0),
+  restingMemory: of("start", "resident memory after 15 s without work", "MB", 1),
 } as const satisfies Readonly<Record<string, Metric>>;
 
 export type MetricName = keyof typeof metrics;
@@ -112,6 +115,8 @@ export const targets: ReadonlyArray<Target> = [
   figure("linux", "listed10000Max", 50),
   figure("linux", "listed100000Max", 50),
   figure("linux", "idleMemory", 8),
+  figure("linux", "startTime", 350),
+  figure("linux", "restingMemory", 100),
   ratio("node", "keepaliveCpu", 1.5),
   ratio("node", "connectionCpu", 2.5),
 ];

@@ -11,6 +11,7 @@ export const workloadNames = [
   "latency",
   "idle",
   "first-byte",
+  "start",
 ] as const;
 export type WorkloadName = (typeof workloadNames)[number];
 

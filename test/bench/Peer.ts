@@ -4,6 +4,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Data, Effect, Schema, type Scope } from "effect";
 import * as Ports from "../support/Ports.js";
+import * as Accounting from "./Accounting.js";
 import * as Daemon from "./Daemon.js";
 import * as Operator from "./Operator.js";
 import type { PeerName } from "./Options.js";
@@ -13,7 +14,20 @@ export interface RunningPeer {
   readonly port: number;
   /** Undefined where there is no process of its own. */
   readonly daemon: Daemon.Daemon | undefined;
+  /** What it took until it answered for its backend; undefined where there is no process of its own. */
+  readonly startup?: Startup | undefined;
 }
+
+/** Both in milliseconds. */
+export interface Startup {
+  readonly elapsed: number;
+  readonly cpu: number;
+}
+
+const startupSince = (begun: number, { pid }: Daemon.Daemon): Startup => ({
+  elapsed: performance.now() - begun,
+  cpu: Accounting.cpuSeconds(Accounting.nothing, Accounting.cpuTimes(pid)) * 1000,
+});
 
 /** One that asks an Operator for its backends, every second. */
 export interface ListedPeer extends RunningPeer {
@@ -87,9 +101,10 @@ const haproxy = (threads: number): Peer => ({
     Effect.gen(function* () {
       const port = yield* Ports.unused;
       const file = yield* configured(folder, "haproxy", port, haproxyConfig(port, origin, threads));
+      const begun = performance.now();
       const daemon = yield* Daemon.start(haproxyProgram, ["-db", "-f", file]);
       yield* Daemon.awaited(daemon, "haproxy", Origin.answers(port));
-      return { port, daemon };
+      return { port, daemon, startup: startupSince(begun, daemon) };
     }).pipe(Effect.mapError(unavailable("HAProxy does not run"))),
 });
 
@@ -119,9 +134,10 @@ const nginx = (workers: number): Peer => ({
       const port = yield* Ports.unused;
       const folder = join(parent, `nginx-${port}`);
       const file = yield* configured(parent, "nginx", port, nginxConfig(folder, port, origin, workers));
+      const begun = performance.now();
       const daemon = yield* Daemon.start(Origin.nginx, ["-p", folder, "-c", file, "-e", "stderr"]);
       yield* Daemon.awaited(daemon, "nginx", Origin.answers(port));
-      return { port, daemon };
+      return { port, daemon, startup: startupSince(begun, daemon) };
     }).pipe(
       Effect.mapError(unavailable("nginx as a proxy does not run")),
       Effect.mapError((error) =>
@@ -182,6 +198,7 @@ const balancer = (
         const message = `${executable} is not there: npm run build`;
         return yield* new Unavailable({ reason: "not-built", message });
       }
+      const begun = performance.now();
       const daemon = yield* failed(
         Daemon.start(executable, [], {
           ENVIRONMENT: "production",
@@ -211,7 +228,7 @@ const balancer = (
       }
       const port = portOf(listening);
       yield* failed(Daemon.awaited(daemon, "load-balancer", Origin.answers(port)));
-      return { port, daemon, monitoringPort };
+      return { port, daemon, monitoringPort, startup: startupSince(begun, daemon) };
     });
 
   return {

@@ -316,6 +316,27 @@ const idle: OneByOne = {
         }),
 };
 
+/** What a process needed only to start it gives back some seconds later. */
+const rest = "15 seconds";
+
+const start: OneByOne = {
+  name: "start",
+  wrk: false,
+  mode: "fresh",
+  warmUp: () => Effect.void,
+  measure: ({ daemon, startup }) =>
+    daemon === undefined || startup === undefined
+      ? Effect.succeed({})
+      : Effect.sync(() => Accounting.resident(daemon.pid)).pipe(
+          Effect.delay(rest),
+          Effect.map((bytes) => ({
+            startTime: startup.elapsed,
+            startCpu: startup.cpu,
+            restingMemory: bytes / 1e6,
+          })),
+        ),
+};
+
 const firstByte: OneByOne = {
   name: "first-byte",
   wrk: false,
@@ -339,4 +360,5 @@ export const workloads: ReadonlyArray<Workload> = [
   latency,
   idle,
   firstByte,
+  start,
 ];

@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { assert, describe, it } from "@effect/vitest";
 import { Effect } from "effect";
-import { named } from "../support/Backends.js";
+import { ask, named } from "../support/Backends.js";
 import * as Real from "../support/RealServer.js";
 import * as Program from "../support/RunningProgram.js";
 
@@ -198,7 +198,8 @@ describe("the installation by hand", { timeout: 900_000 }, () => {
   it.scopedLive("runs, and has its commands and its telemetry, without what only developing needs", () =>
     Effect.gen(function* () {
       const checkout = yield* Real.folder;
-      const installed = yield* Real.folder;
+      const place = yield* Real.folder;
+      const installed = join(place, "zeitwork-load-balancer");
       for (const name of [
         "dist",
         "docs",
@@ -211,8 +212,12 @@ describe("the installation by hand", { timeout: 900_000 }, () => {
         yield* run(root, "cp", "-a", name, checkout);
       }
       yield* npm(checkout, "prune", "--omit=dev");
-      const [copy = ""] = /^cp -a .*$/m.exec(read("docs/systemd.md")) ?? [];
-      yield* run(checkout, "sh", "-c", copy.replace("/opt/zeitwork-load-balancer/", installed));
+      const byHand = read("docs/systemd.md").split("## By hand")[1] ?? "";
+      const steps = [...byHand.matchAll(/^.*\/opt\/.*$/gm)].map(([line]) =>
+        line.replaceAll("/opt/", `${place}/`).replace("/etc/zeitwork", `${place}/etc`),
+      );
+      const install = run(checkout, "sh", "-euc", steps.join("\n"));
+      yield* install;
       assert.isEmpty(copies(join(installed, "node_modules"), "@effect/opentelemetry"));
       for (const name of Object.keys(manifest.peerDependencies)) {
         assert.lengthOf(copies(join(installed, "node_modules"), name), 1, name);
@@ -232,6 +237,14 @@ describe("the installation by hand", { timeout: 900_000 }, () => {
       );
       yield* program.healthy(1);
       yield* program.awaitLogged("telemetry cannot be sent");
+      // An update leaves alone what runs.
+      yield* install;
+      assert.deepStrictEqual(readdirSync(place).sort(), [
+        "etc",
+        "zeitwork-load-balancer",
+        "zeitwork-load-balancer.old",
+      ]);
+      assert.strictEqual(yield* ask(program.port), "a");
       yield* program.signal("SIGTERM");
       assert.deepStrictEqual(yield* program.ended, { code: 0, signal: null });
     }),

@@ -143,12 +143,15 @@ describe.skipIf(why !== undefined)(`a service of systemd${why === undefined ? ""
 
   it.scopedLive("gives no sign of life while a data thread takes no turns, and is started again", () =>
     Effect.gen(function* () {
-      const blocking = join(yield* Real.folder, "blocking");
+      const folder = yield* Real.folder;
+      const blocking = join(folder, "blocking");
+      const script = join(folder, "blockable.cjs");
+      writeFileSync(script, blockable(blocking));
       const running = yield* service("linux", {
         BACKENDS: listOf(yield* named("a")),
         LB_THREADS: "2",
         WATCHDOG_USEC: "3000000",
-        ...Program.preloading(blockable(blocking)),
+        ...Program.requiring(script),
       });
       yield* running.says(/^told READY=1 /);
       yield* running.says(/^watchdog$/);

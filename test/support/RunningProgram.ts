@@ -17,6 +17,11 @@ export const preloading = (code: string): Readonly<Record<string, string>> => ({
   NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(code)}`,
 });
 
+/** What has a program, and each data thread of it, run a script before its own code: Node imports nothing in those. */
+export const requiring = (path: string): Readonly<Record<string, string>> => ({
+  NODE_OPTIONS: `--require=${path}`,
+});
+
 /** Where `npm run build` leaves the program. */
 export const executable = fileURLToPath(new URL("../../load-balancer", import.meta.url));
 
