@@ -1,5 +1,5 @@
 /**
- * The commands beside running: `check`, `status`, `backends`, `demo`. Loaded only when one of them is asked for.
+ * The commands beside running: `check`, `status`, `backends`, `connections`, `demo`. Loaded only when one of them is asked for.
  */
 import type { HttpClient } from "@effect/platform/HttpClient";
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient";
@@ -20,7 +20,7 @@ import { weightBounds } from "../balancing/Members.js";
 import { type Settings, variables } from "../config/Settings.js";
 import type { Discovery } from "../discovery/Discovery.js";
 import { printable } from "../log/ForeignText.js";
-import { Status } from "../monitoring/Api.js";
+import { connectionsListed, Status } from "../monitoring/Api.js";
 import type { Delay, IgnoredSignals } from "../process/Signals.js";
 import type { Transport } from "../transport/Transport.js";
 import * as Check from "./Check.js";
@@ -203,6 +203,55 @@ const weighing: Command<Run> = {
     ),
 };
 
+const { least, most, limit, order, orders } = connectionsListed;
+
+/** What is asked of the open connections: each option is called as its parameter of the HTTP API. */
+const selecting: ReadonlyArray<Option> = [
+  {
+    name: "order",
+    value: "ORDER",
+    choices: orders,
+    about: `Which come first: those that are open for the longest time, that carry the most bytes per second, or that came last. Without it: ${order}.`,
+  },
+  {
+    name: "limit",
+    value: "COUNT",
+    about: `No more than so many, ${least} to ${most}. Without it: ${limit}.`,
+  },
+  { name: "backend", value: "ID", about: "Those of this backend alone, by its whole id or its name." },
+  {
+    name: "client",
+    value: "ADDRESSES",
+    about: "Those of these clients alone: IP addresses and CIDRs, separated by commas.",
+  },
+];
+
+const connections = (given: Given): Run =>
+  Effect.gen(function* () {
+    const { adminToken } = (yield* settings).settings;
+    const from = yield* locate(given);
+    const asked = Object.fromEntries(
+      selecting.flatMap(({ name }) => {
+        const value = given.values.get(name);
+        return value === undefined ? [] : [[name, value] as const];
+      }),
+    );
+    const found = yield* Remote.connections(from, adminToken, asked);
+    yield* Console.log(
+      given.flags.has(json.name)
+        ? JSON.stringify(found, null, 2)
+        : StatusText.connections(found, yield* colours),
+    );
+  });
+
+const cut = (given: Given): Run =>
+  Effect.gen(function* () {
+    const { adminToken } = (yield* settings).settings;
+    const from = yield* locate(given);
+    const was = yield* Remote.cut(from, adminToken, given.arguments[0] ?? "");
+    yield* Console.log(given.flags.has(json.name) ? JSON.stringify(was, null, 2) : StatusText.wasCut(was));
+  });
+
 /** Every command. */
 const commands = (parts: Parts): Command<Run> => ({
   name: "load-balancer",
@@ -239,6 +288,24 @@ const commands = (parts: Parts): Command<Run> => ({
         steering("disable", "No new connections for this backend; those it has are reset."),
         steering("enable", "Normal again."),
         weighing,
+      ],
+    },
+    {
+      name: "connections",
+      about:
+        "Some of the open connections of a running balancer, looked at for a second; needs the ADMIN_TOKEN it was started with.",
+      options: [...selecting, url, json],
+      arguments: [],
+      run: connections,
+      commands: [
+        {
+          name: "cut",
+          about: "Reset one of them.",
+          options: [url, json],
+          arguments: [{ name: "ID", about: "The id of an open connection." }],
+          commands: [],
+          run: cut,
+        },
       ],
     },
     {

@@ -3,7 +3,7 @@
  */
 import { printable } from "../log/ForeignText.js";
 import { quantity } from "../log/Quantity.js";
-import type { BackendStatus, Status } from "../monitoring/Api.js";
+import type { BackendStatus, Connection, Connections, Status } from "../monitoring/Api.js";
 import { reason, type State, stateOf } from "../monitoring/BackendState.js";
 import { type Cell, type Colour, cell, figure, painted, render } from "./Table.js";
 
@@ -33,7 +33,12 @@ const stateCell = (backend: Backend): Cell => {
 /** `3 s`, `5 min`, `2 h`, `4 d` before `now`; a dash for never. */
 export const ago = (instant: string | null, now: string): string => {
   if (instant === null) return "-";
-  const seconds = Math.max(0, Math.floor((Date.parse(now) - Date.parse(instant)) / 1000));
+  return span(Math.max(0, (Date.parse(now) - Date.parse(instant)) / 1000));
+};
+
+/** `3 s`, `5 min`, `2 h`, `4 d`: so much of a time, in seconds, as is past. */
+const span = (time: number): string => {
+  const seconds = Math.floor(time);
   if (seconds < 120) return `${seconds} s`;
   if (seconds < 7_200) return `${Math.floor(seconds / 60)} min`;
   return seconds < 172_800 ? `${Math.floor(seconds / 3_600)} h` : `${Math.floor(seconds / 86_400)} d`;
@@ -75,6 +80,67 @@ export const backends = (list: ReadonlyArray<Backend>, now: string, colours: boo
     titles,
     list.map((backend) => row(backend, now)),
     colours,
+  );
+
+const connectionTitles = [
+  "ID",
+  "CLIENT",
+  "BACKEND",
+  "PHASE",
+  "AGE",
+  "RECEIVED",
+  "SENT",
+  "RECEIVED/S",
+  "SENT/S",
+  "IDLE",
+];
+
+/** Open connections, and how many there are in all. */
+export const connections = ({ connections, open }: typeof Connections.Type, colours: boolean): string =>
+  [
+    `${connections.length} of ${quantity(open, "open connection")}`,
+    ...(connections.length === 0
+      ? []
+      : [
+          "",
+          render(
+            connectionTitles,
+            connections.map((connection) => [
+              cell(String(connection.id)),
+              cell(connection.client),
+              cell(connection.backend === null ? "-" : nameOf(connection.backend)),
+              cell(connection.phase),
+              { text: span(connection.age_seconds), align: "right" },
+              figure(connection.received),
+              figure(connection.sent),
+              figure(connection.received_per_second),
+              figure(connection.sent_per_second),
+              {
+                text: connection.idle_seconds === null ? "-" : span(connection.idle_seconds),
+                align: "right",
+              },
+            ]),
+            colours,
+          ),
+        ]),
+  ].join("\n");
+
+/** `id (address)`; one of a fixed list is called by its address. */
+const nameOf = ({ address, id }: { readonly address: string; readonly id: string }): string =>
+  id === address ? id : `${id} (${address})`;
+
+/** That a connection was cut. */
+export const wasCut = ({
+  age_seconds,
+  backend,
+  client,
+  id,
+  received,
+  sent,
+}: typeof Connection.Type): string =>
+  printable(
+    `connection ${id} of ${client} ${backend === null ? "without a backend" : `to ${nameOf(backend)}`} was reset: ${span(age_seconds)} old, ${received} bytes received, ${sent} sent`,
+    500,
   );
 
 const threadTitles = ["THREAD", "STATE", "OPEN", "CPU S", "TURNS", "ORDERS", "REPORTS"];

@@ -185,6 +185,98 @@ export const SteeredBackend = Schema.Struct({
   }),
 }).annotations({ identifier: "SteeredBackend" });
 
+/**
+ * A connection that is open, or was when it was cut.
+ *
+ * @since 0.2.0
+ * @category schemas
+ */
+export const Connection = Schema.Struct({
+  id: Count.annotations({ description: "As in the access log. No later process uses it again." }),
+  client: Schema.String.annotations({ description: "host:port: whom a PROXY header named, or the peer." }),
+  backend: Schema.NullOr(Schema.Struct({ id: Schema.String, address: Schema.String })).annotations({
+    description: "The one that it has, or that is tried; null before the first choice.",
+  }),
+  phase: Schema.Literal("choosing", "queued", "connecting", "relaying", "draining"),
+  accepted: Instant,
+  age_seconds: Schema.NonNegative.annotations({ description: "Since it was accepted." }),
+  received: Bytes.annotations({ description: "Bytes from the client." }),
+  sent: Bytes.annotations({ description: "Bytes to the client." }),
+}).annotations({ identifier: "Connection" });
+
+const Rate = Schema.NonNegative;
+
+/**
+ * A connection that was looked at twice, a second apart.
+ *
+ * @since 0.2.0
+ * @category schemas
+ */
+export const SampledConnection = Schema.Struct({
+  ...Connection.fields,
+  received_per_second: Rate.annotations({ description: "Bytes from the client in this second." }),
+  sent_per_second: Rate.annotations({ description: "Bytes to the client in this second." }),
+  idle_seconds: Schema.NullOr(Schema.NonNegative).annotations({
+    description: "Since bytes last came from either side; null where the transport cannot tell.",
+  }),
+}).annotations({ identifier: "SampledConnection" });
+
+/**
+ * The answer of `GET /connections`.
+ *
+ * @since 0.2.0
+ * @category schemas
+ */
+export const Connections = Schema.Struct({
+  now: Instant,
+  open: Count.annotations({ description: "All that are open." }),
+  connections: Schema.Array(SampledConnection).annotations({ description: "Those that were asked for." }),
+}).annotations({ identifier: "Connections" });
+
+/**
+ * In which order `GET /connections` lists, and how many at most.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
+export const connectionsListed = {
+  orders: ["longest", "busiest", "newest"],
+  order: "longest",
+  least: 1,
+  most: 1_000,
+  limit: 20,
+} as const;
+
+const { limit, least, most, order, orders } = connectionsListed;
+
+// Strings, so that what is wrong with them is said in words as everywhere else.
+const ConnectionsAsked = Schema.Struct({
+  order: Schema.optionalWith(
+    Schema.String.annotations({
+      description: `Which come first: those that have been open for the longest time, that carry the most bytes per second, or that came last; ${order} unless said otherwise.`,
+      jsonSchema: { type: "string", enum: orders },
+    }),
+    { exact: true },
+  ),
+  limit: Schema.optionalWith(
+    Schema.String.annotations({
+      description: `No more than so many, ${least} to ${most}; ${limit} unless said otherwise.`,
+      jsonSchema: { type: "integer", minimum: least, maximum: most },
+    }),
+    { exact: true },
+  ),
+  backend: Schema.optionalWith(
+    Schema.String.annotations({ description: "The id or name of a backend: of its connections alone." }),
+    { exact: true },
+  ),
+  client: Schema.optionalWith(
+    Schema.String.annotations({
+      description: "IP addresses and CIDRs, separated by commas: of connections of these clients alone.",
+    }),
+    { exact: true },
+  ),
+});
+
 const Refusals = Schema.Record({ key: Schema.String, value: Count }).annotations({
   description:
     "Connections reset since the start because no backend could take them, there were as many as there can be, or their clients may not come, by reason.",
@@ -449,6 +541,25 @@ export class InvalidRequest extends Schema.TaggedError<InvalidRequest>(
   }
 }
 
+const unknownConnection = Schema.Struct({
+  error: Schema.String,
+  reason: Schema.Literal("unknown-connection"),
+}).annotations({ identifier: "UnknownConnection" });
+
+/**
+ * 404: no connection with this id is open.
+ *
+ * @since 0.2.0
+ * @category errors
+ */
+export class UnknownConnection extends Schema.TaggedError<UnknownConnection>(
+  "zeitwork-load-balancer/UnknownConnection",
+)("UnknownConnection", unknownConnection) {
+  override get message(): string {
+    return this.error;
+  }
+}
+
 /**
  * How an error is answered: as its fields without the tag, which is for programs. HTTP has the status for that.
  */
@@ -470,6 +581,10 @@ const answered = {
   invalidRequest: Schema.compose(
     Schema.attachPropertySignature(invalidRequest, "_tag", "InvalidRequest"),
     InvalidRequest,
+  ),
+  unknownConnection: Schema.compose(
+    Schema.attachPropertySignature(unknownConnection, "_tag", "UnknownConnection"),
+    UnknownConnection,
   ),
 };
 
@@ -576,6 +691,20 @@ export const Api = HttpApi.make("monitoring")
         steering("weight", "Another weight than the listed one, or that one again")
           .setPayload(ChosenWeight)
           .addError(answered.invalidRequest, { status: 400 }),
+      )
+      .add(
+        HttpApiEndpoint.get("connections", "/connections")
+          .setUrlParams(ConnectionsAsked)
+          .addSuccess(Connections)
+          .addError(answered.invalidRequest, { status: 400 })
+          .annotate(OpenApi.Summary, "Some of the open connections, looked at for a second"),
+      )
+      .add(
+        HttpApiEndpoint.del("cut", "/connections/:id")
+          .setPath(Id)
+          .addSuccess(Connection)
+          .addError(answered.unknownConnection, { status: 404 })
+          .annotate(OpenApi.Summary, "Resets an open connection"),
       )
       .middleware(Steering),
   )

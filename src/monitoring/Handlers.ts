@@ -7,8 +7,8 @@ import * as HttpIncomingMessage from "@effect/platform/HttpIncomingMessage";
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest";
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
 import * as OpenApi from "@effect/platform/OpenApi";
-import { Effect, Either, Iterable, Layer, Option, Schema, Stream } from "effect";
-import type { Admin, Backend } from "../backend/Backend.js";
+import { Clock, Effect, Either, Iterable, Layer, Option, Schema, Stream } from "effect";
+import { type Admin, type Backend, describe } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
 import { weightBounds } from "../backend/Listing.js";
 import * as Pool from "../backend/Pool.js";
@@ -21,7 +21,16 @@ import * as Exposition from "../metrics/Exposition.js";
 import { Metrics } from "../metrics/Metrics.js";
 import { loopDelays, type Program } from "../metrics/ProcessGauges.js";
 import { Sessions } from "../proxy/Sessions.js";
-import { Api, ChosenWeight, InvalidRequest, NotReady, NotServing, UnknownBackend } from "./Api.js";
+import {
+  Api,
+  ChosenWeight,
+  InvalidRequest,
+  NotReady,
+  NotServing,
+  UnknownBackend,
+  UnknownConnection,
+} from "./Api.js";
+import { selectionOf } from "./ConnectionsQuery.js";
 import { Feed } from "./Feed.js";
 import { hasBody, largestBody } from "./HttpServer.js";
 import * as MetricsCollector from "./MetricsCollector.js";
@@ -136,6 +145,9 @@ const live = <Id extends string>(api: Described<Id>) =>
     ),
   );
 
+/** Samples of open connections that are taken at a time. Who asks for more waits. */
+const mostSamples = 4;
+
 const acceptedWeight = `a whole number from ${weightBounds.least} to ${weightBounds.most}, or null, which gives it back to discovery`;
 
 const invalid = (error: string) => new InvalidRequest({ error, reason: "invalid-request" });
@@ -171,6 +183,7 @@ const steering = <Id extends string>(api: Described<Id>) =>
       const metrics = yield* Metrics;
       const sessions = yield* Sessions;
       const converter = yield* WallClock.make;
+      const atOnce = yield* Effect.makeSemaphore(mostSamples);
       const chosen = (id: string, choose: (by: string) => Effect.Effect<ReadonlyArray<Backend>>) =>
         Effect.gen(function* () {
           const [backend, ...others] = yield* Effect.flatMap(clientOf, choose);
@@ -192,6 +205,41 @@ const steering = <Id extends string>(api: Described<Id>) =>
         .handle("drain", ({ path }) => steered(path.id, "draining"))
         .handle("disable", ({ path }) => steered(path.id, "disabled"))
         .handle("enable", ({ path }) => steered(path.id, "enabled"))
+        .handleRaw("connections", ({ request, urlParams }) =>
+          Effect.gen(function* () {
+            const selection = selectionOf(urlParams);
+            if ("wrong" in selection) return yield* invalid(selection.wrong);
+            const samples = yield* atOnce.withPermits(1)(sessions.sample(selection));
+            const now = yield* Clock.currentTimeMillis;
+            const fields = { now: new Date(now).toISOString(), open: yield* sessions.open };
+            const views = Iterable.map(samples, (sample) => Views.sampledConnection(sample, now));
+            const rendering = yield* Rendering.make(
+              yield* TimeSlices.run(Json.objectWithList(fields, "connections", views)),
+            );
+            return yield* respond(rendering, request, json);
+          }),
+        )
+        .handle("cut", ({ path: { id } }) =>
+          Effect.gen(function* () {
+            const session = /^\d{1,16}$/.test(id) ? yield* sessions.cut(Number(id)) : undefined;
+            if (session === undefined) {
+              return yield* new UnknownConnection({
+                error: `no connection with the id ${JSON.stringify(printable(id))} is open; GET /connections lists those that are`,
+                reason: "unknown-connection",
+              });
+            }
+            const connection = Views.connection(session, yield* Clock.currentTimeMillis);
+            yield* Effect.logInfo("connection is cut").pipe(
+              Effect.annotateLogs({
+                connection: connection.id,
+                client: connection.client,
+                backend: session.backend === undefined ? null : describe(session.backend),
+                by: yield* clientOf,
+              }),
+            );
+            return connection;
+          }),
+        )
         .handleRaw("weight", ({ path, request }) =>
           Effect.gen(function* () {
             const weight = yield* weightIn(request);

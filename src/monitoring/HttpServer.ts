@@ -304,7 +304,11 @@ const create = (
   });
   // There is no listener for `upgrade`, so a request that offers one is answered as if it did not (RFC 9110, 7.8).
   server.on("connect", (_request, socket) =>
-    refuseSocket(socket, refused(405, "only GET, HEAD and POST are answered"), "allow: GET, HEAD, POST\r\n"),
+    refuseSocket(
+      socket,
+      refused(405, "only GET, HEAD, POST and DELETE are answered"),
+      "allow: GET, HEAD, POST, DELETE\r\n",
+    ),
   );
   server.on(
     "checkExpectation",

@@ -9,14 +9,16 @@ import type { Program } from "../metrics/ProcessGauges.js";
 import type { Bytes, Recorder } from "../metrics/Recorder.js";
 import type { DataThreadStatus } from "../net/DataThreadStatus.js";
 import { format } from "../net/SocketAddress.js";
-import type { ListenerPhase, Snapshot } from "../proxy/Sessions.js";
+import type { ListenerPhase, OpenSession, SampledSession, Snapshot } from "../proxy/Sessions.js";
 import type { Status as StateFileStatus } from "../state/StateFile.js";
 import type {
   BackendStatus,
   BackendView,
+  Connection,
   DataThread,
   NotReady,
   NotServing,
+  SampledConnection,
   Serving,
   StateFile as StateFileView,
   Status,
@@ -144,6 +146,29 @@ export function* backendStatuses(
     yield backendStatus(sources.pool, backend, sources.metrics, bytes(backend.key), toEpoch);
   }
 }
+
+/** An open connection. */
+export const connection = (
+  { ageMillis, backend, client, id, phase, received, sent }: OpenSession,
+  now: number,
+): typeof Connection.Type => ({
+  id,
+  client: format(client),
+  backend: backend === undefined ? null : { id: backend.id, address: format(backend.address) },
+  phase,
+  accepted: new Date(now - ageMillis).toISOString(),
+  age_seconds: rounded(ageMillis / 1_000),
+  received,
+  sent,
+});
+
+/** One that was looked at twice. `now` is in milliseconds since the epoch. */
+export const sampledConnection = (session: SampledSession, now: number): typeof SampledConnection.Type => ({
+  ...connection(session, now),
+  received_per_second: Math.round(session.receivedPerSecond),
+  sent_per_second: Math.round(session.sentPerSecond),
+  idle_seconds: session.idleMillis === undefined ? null : rounded(session.idleMillis / 1_000),
+});
 
 /** To the millisecond. */
 const rounded = (seconds: number): number => Math.round(seconds * 1000) / 1000;

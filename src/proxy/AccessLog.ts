@@ -13,6 +13,7 @@ const rounded = (millis: number): number => Math.round(millis * 1000) / 1000;
 
 /** The fields of a record, as they are logged. */
 export const fields = (record: ConnectionRecord): Readonly<Record<string, unknown>> => ({
+  id: record.id,
   code: codeOf(record),
   client: format(record.client),
   backend: record.backend === undefined ? null : describe(record.backend),

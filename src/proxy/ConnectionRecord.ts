@@ -42,6 +42,8 @@ export type EndedBy =
   | "client-rate"
   /** The balancer: DRAIN_TIMEOUT was over. */
   | "drain-timeout"
+  /** The balancer: an operator cut this connection. */
+  | "cut"
   /** The balancer: an operator disabled the backend. */
   | "disabled"
   /** The balancer: the backend went down, and ON_BACKEND_DOWN is `reset`. */
@@ -82,6 +84,8 @@ export type Phase =
  * @category models
  */
 export interface ConnectionRecord {
+  /** As that of an `OpenSession`. */
+  readonly id: number;
   /** Whom a PROXY header named, where one did; the peer otherwise. */
   readonly client: SocketAddress;
   /** The last one that was tried; undefined when there was none. */

@@ -18,12 +18,15 @@ import { DenialTally, type Summary } from "./DenialTally.js";
 import { OpenSessions } from "./OpenSessions.js";
 import { type Attempts, type CutReason, type Refusal, Session } from "./Session.js";
 import { type Ending, SessionFibers } from "./SessionFibers.js";
+import * as SessionSampler from "./SessionSampler.js";
 import type { Group, ListenerPhase, OpenSession, Sessions } from "./Sessions.js";
 
 export interface Options {
   readonly sessions: typeof Sessions.Service;
   readonly metrics: typeof Metrics.Service;
   readonly attempts: Attempts;
+  /** What is asked of the transport. */
+  readonly wire: SessionSampler.Wire;
   /** Undefined if there are neither lists nor limits of clients. */
   readonly admission: Admission | undefined;
   /** Peers whose connections begin with a PROXY header; undefined where there are none. */
@@ -108,6 +111,7 @@ export const make = ({
   onEnded,
   sessions,
   wallClock,
+  wire,
 }: Options): Effect.Effect<ListenerSessions, never, Scope.Scope> =>
   Effect.gen(function* () {
     const open = new OpenSessions();
@@ -154,9 +158,11 @@ export const make = ({
     }
 
     const recordOf = (session: Session, ending: Ending): ConnectionRecord => {
-      const { address, backend, backendConnections, bytes, connectMillis, queueMillis, retries } = session;
+      const { address, backend, backendConnections, bytes, connectMillis, id, queueMillis, retries } =
+        session;
       const millis = now() - session.accepted;
       return {
+        id,
         client: address,
         backend,
         backendConnections,
@@ -172,6 +178,16 @@ export const make = ({
       };
     };
 
+    const view = (session: Session, at: number): OpenSession => ({
+      id: session.id,
+      client: session.address,
+      backend: session.backend,
+      ageMillis: at - session.accepted,
+      received: session.bytes.received,
+      sent: session.bytes.sent,
+      phase: session.phase(phase === "draining"),
+    });
+
     const group: Group = {
       get size() {
         return open.size;
@@ -186,18 +202,20 @@ export const make = ({
       },
       list: function* () {
         const at = now();
-        for (const session of open) {
-          yield {
-            id: session.id,
-            client: session.address,
-            backend: session.backend,
-            ageMillis: at - session.accepted,
-            received: session.bytes.received,
-            sent: session.bytes.sent,
-            phase: session.phase(phase === "draining"),
-          };
-        }
+        for (const session of open) yield view(session, at);
       },
+      sample: (selection) => SessionSampler.sample(selection, { open, view, now, wire }),
+      cut: (id) =>
+        Effect.suspend(() => {
+          let found: OpenSession | undefined;
+          const isIt = (session: Session): CutReason | undefined => {
+            if (session.id !== id) return undefined;
+            wire.bringUpToDate?.(session.client);
+            found = view(session, now());
+            return "cut";
+          };
+          return Effect.map(cut(isIt), () => found);
+        }),
     };
     const registration = yield* sessions.register(group);
 
@@ -300,6 +318,12 @@ export const make = ({
         discard: true,
       });
 
+    const cut: ListenerSessions["cut"] = (reasonOf) =>
+      Effect.flatMap(
+        Effect.suspend(() => TimeSlices.run(chosenOf(open, reasonOf))),
+        (chosen) => TimeSlices.map(chosen, interruptedPerStep, interrupt),
+      );
+
     const allEnded = Effect.suspend(() => {
       if (open.size === 0) return Effect.void;
       lastEnded ??= Deferred.unsafeMake(FiberId.none);
@@ -330,11 +354,7 @@ export const make = ({
       unsafeServe:
         admission === undefined && introducedFrom === undefined ? (client) => serve(client) : receive,
       unsafeRefuse: refuse,
-      cut: (reasonOf) =>
-        Effect.flatMap(
-          Effect.suspend(() => TimeSlices.run(chosenOf(open, reasonOf))),
-          (chosen) => TimeSlices.map(chosen, interruptedPerStep, interrupt),
-        ),
+      cut,
       allEnded,
       resetAll,
     };

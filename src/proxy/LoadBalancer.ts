@@ -280,6 +280,7 @@ export const make = (
       sessions,
       metrics,
       attempts,
+      wire: transport,
       admission,
       introducedFrom: options.proxyProtocolFrom,
       log,

@@ -97,7 +97,7 @@ export class Session implements ForwardOptions {
 /** Why a session is ended before its time. */
 export type CutReason = Extract<
   EndedBy,
-  "disabled" | "backend-down" | "max-age" | "idle-timeout" | "half-closed-timeout"
+  "cut" | "disabled" | "backend-down" | "max-age" | "idle-timeout" | "half-closed-timeout"
 >;
 
 /** Why a session is refused. */

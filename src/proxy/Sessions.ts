@@ -12,7 +12,7 @@
  * )
  * ```
  */
-import { Context, Effect, Layer, Mailbox, type Scope, Stream, SubscriptionRef } from "effect";
+import { Clock, Context, Effect, Layer, Mailbox, type Scope, Stream, SubscriptionRef } from "effect";
 import type { Backend } from "../backend/Backend.js";
 import * as TimeSlices from "../clock/TimeSlices.js";
 import type { Bytes } from "../metrics/Recorder.js";
@@ -26,7 +26,11 @@ import type { ConnectionRecord, Phase } from "./ConnectionRecord.js";
  * @category models
  */
 export interface OpenSession {
-  /** Grows by one with each session of this process. */
+  /**
+   * Grows by one with each session of this process. The first is the number of milliseconds since the epoch times 1,024: no
+   * id of an earlier process is used again, unless that took more than a million connections a second, or somebody has set
+   * the clock back.
+   */
   readonly id: number;
   readonly client: SocketAddress;
   /** Undefined before the first choice. */
@@ -38,6 +42,38 @@ export interface OpenSession {
   /** Bytes to the client. */
   readonly sent: number;
   readonly phase: Phase;
+}
+
+/**
+ * Which of the open sessions are asked for.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Selection {
+  /** Those that have been open for the longest time, that carry the most bytes now, or that came last: these first. */
+  readonly order: "longest" | "busiest" | "newest";
+  /** No more than so many. */
+  readonly limit: number;
+  /** Those of one backend alone, by its id or its name. */
+  readonly backend?: string | undefined;
+  /** Those of clients alone whose IP address is one of these. */
+  readonly client?: ((host: string) => boolean) | undefined;
+}
+
+/**
+ * A session that was looked at twice, a second apart.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface SampledSession extends OpenSession {
+  /** Bytes from the client, per second between the two looks. */
+  readonly receivedPerSecond: number;
+  /** The same of bytes to the client. */
+  readonly sentPerSecond: number;
+  /** Milliseconds since bytes last came from either side; undefined where the transport cannot tell. */
+  readonly idleMillis: number | undefined;
 }
 
 /**
@@ -88,6 +124,10 @@ export interface Group {
   ) => void;
   /** The open sessions, in no order. May be left and gone on with while sessions come and go. */
   readonly list: () => Iterable<OpenSession>;
+  /** As {@link Sessions.sample}, of this listener alone, and in no order. */
+  readonly sample: (selection: Selection) => Effect.Effect<ReadonlyArray<SampledSession>>;
+  /** As {@link Sessions.cut}, of this listener alone. */
+  readonly cut: (id: number) => Effect.Effect<OpenSession | undefined>;
 }
 
 /**
@@ -124,6 +164,10 @@ export class Sessions extends Context.Tag("zeitwork-load-balancer/Sessions")<
     readonly snapshot: Effect.Effect<Snapshot>;
     /** Every open session, the oldest first. Gathered in slices: one that ends meanwhile may be missing. */
     readonly list: Effect.Effect<ReadonlyArray<OpenSession>>;
+    /** Looks at open sessions twice, a second apart, in slices. One that ends meanwhile is left out. */
+    readonly sample: (selection: Selection) => Effect.Effect<ReadonlyArray<SampledSession>>;
+    /** Resets the session with this id. Answers what it was; undefined where none with this id is open. */
+    readonly cut: (id: number) => Effect.Effect<OpenSession | undefined>;
     /**
      * What becomes of sessions from now on, as they end. A reader that is more than 1,024 records behind misses the
      * oldest.
@@ -147,6 +191,9 @@ const phaseOf = (groups: ReadonlySet<Group>): ListenerPhase | undefined => {
   const phases = new Set([...groups].map(({ phase }) => phase));
   return inOrder.find((phase) => phases.has(phase));
 };
+
+/** So many ids are for one millisecond. In the year 2248 they are too large for a number to be exact. */
+const idsPerMilli = 1_024;
 
 /** Sessions in one step of a list. */
 const sessionsPerStep = 200;
@@ -196,6 +243,22 @@ const snapshotOf = (groups: ReadonlySet<Group>): Snapshot => {
   };
 };
 
+const orders: Readonly<Record<Selection["order"], (one: SampledSession, other: SampledSession) => number>> = {
+  // Ids are given in the order of acceptance.
+  longest: (one, other) => one.id - other.id,
+  newest: (one, other) => other.id - one.id,
+  busiest: (one, other) => rateOf(other) - rateOf(one) || one.id - other.id,
+};
+
+const rateOf = ({ receivedPerSecond, sentPerSecond }: SampledSession): number =>
+  receivedPerSecond + sentPerSecond;
+
+/** The first of these, in the order that was asked for. */
+const first = (
+  sessions: ReadonlyArray<SampledSession>,
+  { limit, order }: Selection,
+): ReadonlyArray<SampledSession> => [...sessions].sort(orders[order]).slice(0, limit);
+
 /**
  * @since 0.2.0
  * @category constructors
@@ -204,7 +267,7 @@ export const make: Effect.Effect<typeof Sessions.Service> = Effect.gen(function*
   const groups = new Set<Group>();
   /** Each with the group that it reads of; undefined is all of them. */
   const readers = new Map<Mailbox.Mailbox<ConnectionRecord>, Group | undefined>();
-  let lastId = 0;
+  let lastId = (yield* Clock.currentTimeMillis) * idsPerMilli;
   const phase = yield* SubscriptionRef.make<ListenerPhase | undefined>(undefined);
 
   const phaseChanged = Effect.suspend(() => SubscriptionRef.set(phase, phaseOf(groups)));
@@ -250,6 +313,16 @@ export const make: Effect.Effect<typeof Sessions.Service> = Effect.gen(function*
     open,
     snapshot: Effect.sync(() => snapshotOf(groups)),
     list: list(groups),
+    sample: (selection) =>
+      Effect.map(
+        Effect.forEach(groups, (group) => group.sample(selection), { concurrency: "unbounded" }),
+        (samples) => first(samples.flat(), selection),
+      ),
+    cut: (id) =>
+      Effect.map(
+        Effect.forEach(groups, (group) => group.cut(id)),
+        (found) => found.find((session) => session !== undefined),
+      ),
     ended: ended(undefined),
     phase: SubscriptionRef.get(phase),
     phases: Stream.changes(phase.changes),

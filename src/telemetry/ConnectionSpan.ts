@@ -21,6 +21,7 @@ export const attributes = (record: ConnectionRecord): Readonly<Record<string, un
         "lb.backend": record.backend.id,
       }),
   ...(record.connectMillis === undefined ? {} : { "lb.connect_ms": record.connectMillis }),
+  "lb.id": record.id,
   "lb.code": codeOf(record),
   "lb.received": record.received,
   "lb.sent": record.sent,

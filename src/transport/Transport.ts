@@ -281,6 +281,7 @@ export interface Mechanism {
   readonly deferAccept?: ((descriptor: number, millis: number) => void) | undefined;
   readonly bringUpToDate?: ((client: Connection) => void) | undefined;
   readonly unacknowledged?: ((client: Connection) => number) | undefined;
+  readonly idleMillis?: ((client: Connection) => number) | undefined;
   /** Giving up leaves nothing behind. */
   readonly probe: (
     target: SocketAddress,
@@ -392,6 +393,11 @@ export class Transport extends Context.Tag("zeitwork-load-balancer/Transport")<
      */
     readonly unacknowledged?: ((client: Connection) => number) | undefined;
     /**
+     * For how many milliseconds nothing has come from a client, nor from its backend where it has one: as the kernel knows,
+     * when it is asked. Undefined where it cannot be asked.
+     */
+    readonly idleMillis?: ((client: Connection) => number) | undefined;
+    /**
      * Asks whether a connection could be made, and leaves none. It succeeds when the target's host has answered that
      * it could; the program that listens there may or may not see a connection that is gone at once.
      */
@@ -463,6 +469,7 @@ export const make = ({
   deferAccept,
   bringUpToDate,
   unacknowledged,
+  idleMillis,
   probe,
   connect,
   head,
@@ -489,6 +496,7 @@ export const make = ({
   deferAccept,
   bringUpToDate,
   unacknowledged,
+  idleMillis,
   probe: (target, options) =>
     waitFor((resume) =>
       probe(

@@ -5,7 +5,7 @@ import { assert, describe, it } from "@effect/vitest";
 import { Effect, Schema } from "effect";
 import { variables } from "../../src/config/Settings.js";
 import { Status } from "../../src/monitoring/Api.js";
-import { listOf, named, restartable } from "../support/Backends.js";
+import { listOf, named, restartable, talk } from "../support/Backends.js";
 import * as Ports from "../support/Ports.js";
 import * as Real from "../support/RealServer.js";
 import * as Program from "../support/RunningProgram.js";
@@ -286,6 +286,38 @@ describe("load-balancer status", () => {
   );
 });
 
+describe("load-balancer connections", () => {
+  it.scopedLive("lists open connections, and cuts one", () =>
+    Effect.gen(function* () {
+      const backend = yield* named("a");
+      const { here, program } = yield* running({ BACKENDS: listOf(backend), ADMIN_TOKEN: token });
+      yield* program.healthy(1);
+      assert.strictEqual((yield* run(["connections"], here)).out, "0 of 0 open connections\n");
+      const client = `127.0.0.1:${(yield* talk(program.port)).socket.localPort}`;
+      yield* talk(program.port);
+      const listed = yield* run(["connections", "--limit", "1", "--order", "longest"], here);
+      assert.deepStrictEqual([listed.code, listed.complaint], [0, ""]);
+      assert.match(listed.out, /^1 of 2 open connections\n\nID +CLIENT +BACKEND +PHASE +AGE /);
+      const [, id] =
+        new RegExp(`^(\\d+) +${client} +127.0.0.1:${backend.port} +relaying `, "m").exec(listed.out) ?? [];
+      const cut = yield* run(["connections", "cut", String(id)], here);
+      assert.deepStrictEqual([cut.code, cut.complaint], [0, ""]);
+      assert.match(cut.out, new RegExp(`^connection ${id} of ${client} to .* was reset: `));
+      for (const [args, code, why] of [
+        [["connections", "cut", String(id)], 1, `no connection ${id} is open`],
+        [["connections", "--limit", "0"], 1, "limit 0: accepted: a whole number from 1 to 1000"],
+        [["connections", "--client", "me"], 1, 'client "me": it is not an IP address'],
+      ] as const) {
+        const said = yield* run(args, here);
+        assert.strictEqual(said.code, code);
+        assert.include(said.complaint, why);
+      }
+      const without = yield* run(["connections"], { ...here, ADMIN_TOKEN: "" });
+      assert.deepStrictEqual([without.code, /ADMIN_TOKEN is not set/.test(without.complaint)], [64, true]);
+    }),
+  );
+});
+
 describe("load-balancer backends", () => {
   it.scopedLive("drains, disables and enables a backend", () =>
     Effect.gen(function* () {
@@ -430,6 +462,8 @@ describe("load-balancer", () => {
   );
 
   for (const args of [
+    ["connections", "cut"],
+    ["connections", "--order", "fastest"],
     ["chekc"],
     ["--nope"],
     ["status", "--nope"],

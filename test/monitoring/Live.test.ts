@@ -21,11 +21,14 @@ import * as Pool from "../../src/backend/Pool.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
 import { Metrics, values } from "../../src/metrics/Metrics.js";
 import {
+  Connections,
+  InvalidRequest,
   NotServing,
   Status,
   SteeredBackend,
   Unauthorized,
   UnknownBackend,
+  UnknownConnection,
 } from "../../src/monitoring/Api.js";
 import * as Monitoring from "../../src/monitoring/Monitoring.js";
 import * as MonitoringClient from "../../src/monitoring/MonitoringClient.js";
@@ -81,6 +84,12 @@ const start = (adminToken?: string) =>
             reports: 0,
           },
         ],
+        stateFile: () => ({
+          file: "/var/lib/balancer/state.json",
+          loaded: { written: Date.parse("2025-12-31T22:00:00.000Z"), backends: 2, choices: 0 },
+          written: undefined,
+          error: "ENOSPC: no space left on device",
+        }),
         adminToken: adminToken === undefined ? undefined : Redacted.make(adminToken),
       }).pipe(
         Layer.provideMerge(
@@ -362,6 +371,162 @@ describe("steering", () => {
       assert.include(String(body["error"]), '"c"');
       assert.strictEqual((yield* ask(`${origin}/backends/a/drain`)).status, 405);
     }),
+  );
+});
+
+describe("open connections", () => {
+  const session = (id: number): Sessions.SampledSession => ({
+    id,
+    client: { host: "2001:db8::1", port: 5 },
+    backend: undefined,
+    ageMillis: 1_500,
+    received: 10,
+    sent: 20,
+    phase: "choosing",
+    receivedPerSecond: 3.4,
+    sentPerSecond: 0,
+    idleMillis: id === 1 ? undefined : 250,
+  });
+
+  /** A listener with two of them, which tells what it was asked for. */
+  const listener = () => {
+    const asked: Array<Sessions.Selection> = [];
+    const cut: Array<number> = [];
+    const group: Sessions.Group = {
+      ...OpenSessions.group("listening"),
+      size: 2,
+      sample: (selection) =>
+        Effect.sync(() => {
+          asked.push(selection);
+          return [session(2), session(1)];
+        }),
+      cut: (id) =>
+        Effect.sync(() => {
+          cut.push(id);
+          return id === 2 ? session(id) : undefined;
+        }),
+    };
+    return { asked, cut, group };
+  };
+  const steer = (method: string, url: string, token = secret) =>
+    ask(url, { method, headers: { authorization: `Bearer ${token}` } });
+
+  it.scopedLive("are listed as asked for, with what they carry", () =>
+    Effect.gen(function* () {
+      const { origin, sessions } = yield* start(secret);
+      const { asked, group } = listener();
+      yield* sessions.register(group);
+      const { body, status } = yield* steer("GET", `${origin}/connections`);
+      assert.strictEqual(status, 200);
+      const { connections, now, open } = yield* Schema.decodeUnknown(Connections)(body);
+      assert.strictEqual(open, 2);
+      const first: (typeof connections)[number] = {
+        id: 1,
+        client: "[2001:db8::1]:5",
+        backend: null,
+        phase: "choosing",
+        accepted: new Date(Date.parse(now) - 1_500).toISOString(),
+        age_seconds: 1.5,
+        received: 10,
+        sent: 20,
+        received_per_second: 3,
+        sent_per_second: 0,
+        idle_seconds: null,
+      };
+      assert.deepStrictEqual(connections, [first, { ...first, id: 2, idle_seconds: 0.25 }]);
+      const newest = yield* steer("GET", `${origin}/connections?order=newest&limit=1&backend=b%20b`);
+      assert.deepStrictEqual(
+        (yield* Schema.decodeUnknown(Connections)(newest.body)).connections.map(({ id }) => id),
+        [2],
+      );
+      yield* steer("GET", `${origin}/connections?order=busiest&limit=1000&client=10.0.0.0/8,::1`);
+      assert.deepStrictEqual(
+        asked.map(({ backend, client, limit, order }) => [
+          [order, limit, backend],
+          ["10.1.2.3", "::1", "11.0.0.1"].map((host) => client?.(host)),
+        ]),
+        [
+          [
+            ["longest", 20, undefined],
+            [undefined, undefined, undefined],
+          ],
+          [
+            ["newest", 1, "b b"],
+            [undefined, undefined, undefined],
+          ],
+          [
+            ["busiest", 1_000, undefined],
+            [true, true, false],
+          ],
+        ],
+      );
+    }),
+  );
+
+  it.scopedLive("are not listed for who asks wrongly, or may not", () =>
+    Effect.gen(function* () {
+      const { origin, sessions } = yield* start(secret);
+      const { asked, group } = listener();
+      yield* sessions.register(group);
+      for (const [query, why] of [
+        ["order=fastest", "order fastest: accepted: longest, busiest, newest"],
+        ["limit=0", "limit 0: accepted: a whole number from 1 to 1000"],
+        ["limit=1001", "limit 1001: accepted: a whole number from 1 to 1000"],
+        ["limit=1e2", "limit 1e2: accepted: a whole number from 1 to 1000"],
+        ["limit=", "limit : accepted: a whole number from 1 to 1000"],
+        ["client=me", 'client "me": it is not an IP address'],
+      ] as const) {
+        const { body, status } = yield* steer("GET", `${origin}/connections?${query}`);
+        assert.deepStrictEqual([status, body["reason"]], [400, "invalid-request"], query);
+        assert.include(String(body["error"]), why);
+      }
+      assert.strictEqual((yield* steer("GET", `${origin}/connections`, "x")).status, 401);
+      const closed = yield* start();
+      yield* closed.sessions.register(group);
+      assert.strictEqual((yield* steer("GET", `${closed.origin}/connections`)).status, 403);
+      assert.isEmpty(asked);
+    }),
+  );
+
+  it.scopedLive("are cut one by one, and it is logged who did that", () =>
+    Effect.gen(function* () {
+      const { log, origin, sessions } = yield* start(secret);
+      const { cut, group } = listener();
+      yield* sessions.register(group);
+      log.take();
+      const { body, status } = yield* steer("DELETE", `${origin}/connections/2`);
+      assert.deepStrictEqual([status, body["id"], body["client"]], [200, 2, "[2001:db8::1]:5"]);
+      assert.deepStrictEqual(
+        log.take().map(({ annotations, message }) => [message, annotations["connection"], annotations["by"]]),
+        [["connection is cut", 2, "127.0.0.1"]],
+      );
+      for (const id of ["3", "-2", "2x", "0x2", "2.0", "%20", "9".repeat(40)]) {
+        const { body, status } = yield* steer("DELETE", `${origin}/connections/${id}`);
+        assert.deepStrictEqual([status, body["reason"]], [404, "unknown-connection"], id);
+      }
+      assert.strictEqual((yield* steer("DELETE", `${origin}/connections/2`, "x")).status, 401);
+      const closed = yield* start();
+      yield* closed.sessions.register(group);
+      assert.strictEqual((yield* steer("DELETE", `${closed.origin}/connections/2`)).status, 403);
+      assert.deepStrictEqual(cut, [2, 3]);
+    }),
+  );
+
+  it.scopedLive("are listed and cut by the client, with types", () =>
+    Effect.gen(function* () {
+      const { origin, sessions } = yield* start(secret);
+      yield* sessions.register(listener().group);
+      const { steering } = yield* MonitoringClient.make({ url: origin, adminToken: Redacted.make(secret) });
+      const { connections } = yield* steering.connections({ urlParams: { order: "newest", limit: "2" } });
+      assert.deepStrictEqual(
+        connections.map(({ id }) => id),
+        [2, 1],
+      );
+      const wrong = yield* Effect.flip(steering.connections({ urlParams: { limit: "0" } }));
+      assert.instanceOf(wrong, InvalidRequest);
+      assert.strictEqual((yield* steering.cut({ path: { id: "2" } })).id, 2);
+      assert.instanceOf(yield* Effect.flip(steering.cut({ path: { id: "3" } })), UnknownConnection);
+    }).pipe(Effect.provide(FetchHttpClient.layer)),
   );
 });
 

@@ -6,6 +6,7 @@ import type { ConnectionRecord, EndedBy, Phase } from "../../src/proxy/Connectio
 import * as CapturedLog from "../support/CapturedLog.js";
 
 const record: ConnectionRecord = {
+  id: 1876543210987654,
   client: { host: "203.0.113.9", port: 51324 },
   backend: undefined,
   backendConnections: 0,
@@ -39,6 +40,7 @@ const everyEnd: Readonly<Record<EndedBy, boolean>> = {
   "drain-timeout": false,
   "thread-lost": false,
   disabled: false,
+  cut: false,
   "backend-down": false,
   "max-age": false,
   "idle-timeout": false,
@@ -83,6 +85,7 @@ describe("AccessLog", () => {
     const page = readFileSync(new URL("../../docs/access-log.md", import.meta.url), "utf8");
     const shown = AccessLog.fields(record);
     assert.deepStrictEqual(shown, {
+      id: 1876543210987654,
       code: "client/relaying",
       client: "203.0.113.9:51324",
       backend: null,

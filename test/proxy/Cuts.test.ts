@@ -2,8 +2,9 @@
  * Connections that the balancer itself ends, over real sockets, on every transport.
  */
 import { assert, describe, it } from "@effect/vitest";
-import { Duration, Effect, Logger, Schedule, type Scope } from "effect";
+import { Duration, Effect, Fiber, Logger, Schedule, type Scope } from "effect";
 import * as Pool from "../../src/backend/Pool.js";
+import * as TimeSlices from "../../src/clock/TimeSlices.js";
 import { failed } from "../support/Observations.js";
 import { dial, eventually, receive, sendBulk, serve } from "../support/Sockets.js";
 import { codes, lines, type StartedBalancer, start, until } from "../support/StartedBalancer.js";
@@ -39,6 +40,48 @@ describe.each(Object.entries(transports))("on %s", (name, transport) => {
     Effect.orDie(Effect.provide(body, Logger.remove(Logger.defaultLogger)));
   const test = (title: string, body: Effect.Effect<void, unknown, Scope.Scope>) =>
     it.scopedLive(title, () => run(body));
+
+  test(
+    "a connection is found by what it carries and for how long it is idle, and cut alone",
+    Effect.gen(function* () {
+      const { port } = yield* greeting;
+      const started = yield* start({ ports: [port], transport, options: { drainTimeout: Duration.zero } });
+      const { log, sessions } = started;
+      const quiet = yield* greeted(started.port);
+      const busy = yield* greeted(started.port);
+      const talking = yield* Effect.fork(
+        Effect.forever(Effect.tap(TimeSlices.turn, () => busy.client.write("something"))),
+      );
+      const [first, second, ...others] = yield* sessions.sample({ order: "busiest", limit: 10 });
+      yield* Fiber.interrupt(talking);
+      assert.isEmpty(others);
+      if (first === undefined || second === undefined) return assert.fail("two are open");
+      assert.strictEqual(first.client.port, busy.client.localPort);
+      assert.strictEqual(second.client.port, quiet.client.localPort);
+      assert.isAbove(first.receivedPerSecond, 0);
+      assert.deepStrictEqual(
+        [first.sentPerSecond, second.receivedPerSecond, second.sentPerSecond],
+        [0, 0, 0],
+      );
+      assert.deepStrictEqual([second.received, second.sent, second.phase], [0, "hello".length, "relaying"]);
+      if (name === "node")
+        assert.deepStrictEqual([first.idleMillis, second.idleMillis], [undefined, undefined]);
+      else assert.isBelow(first.idleMillis ?? Infinity, second.idleMillis ?? 0);
+
+      assert.deepInclude(yield* sessions.cut(second.id), { id: second.id, client: second.client });
+      assert.strictEqual((yield* quiet.received).end, "reset");
+      yield* until(Effect.map(sessions.open, (open) => open === 1));
+      const lines = log.take().filter(({ message }) => message === "connection");
+      assert.deepStrictEqual(
+        lines.map(({ annotations }) => [annotations["code"], annotations["id"]]),
+        [["cut/relaying", second.id]],
+      );
+      // Once more, and one of a process that was started an hour ago.
+      assert.isUndefined(yield* sessions.cut(second.id));
+      assert.isUndefined(yield* sessions.cut(first.id - 3_600_000 * 1_024));
+      assert.strictEqual(yield* sessions.open, 1);
+    }),
+  );
 
   test(
     "a backend that goes down takes its connections with it, and no others, where that is asked for",

@@ -7,6 +7,7 @@ import * as OpenSessions from "../support/OpenSessions.js";
 import * as SingleSteps from "../support/SingleSteps.js";
 
 const record = (millis: number): ConnectionRecord => ({
+  id: 1,
   client: { host: "10.0.0.1", port: 5 },
   backend: undefined,
   backendConnections: 0,

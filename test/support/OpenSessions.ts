@@ -1,6 +1,7 @@
 /**
  * Sessions as a listener registers them, for tests of what reads them.
  */
+import { Effect } from "effect";
 import type { Backend } from "../../src/backend/Backend.js";
 import type { Bytes } from "../../src/metrics/Recorder.js";
 import type { Group, ListenerPhase } from "../../src/proxy/Sessions.js";
@@ -14,4 +15,6 @@ export const group = (
   phase,
   forEach: (visit) => sessions.forEach(visit),
   list: () => [],
+  sample: () => Effect.succeed([]),
+  cut: () => Effect.succeed(undefined),
 });

@@ -131,6 +131,7 @@ export const tcpInfo = {
   retransmits: 2,
   probes: 3,
   unacked: 24,
+  lastDataReceived: 52,
   lastAckReceived: 56,
 } as const;
 /** A value of its state. */

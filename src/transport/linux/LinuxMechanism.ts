@@ -360,6 +360,10 @@ export const make = (
       watch,
       relay,
       unacknowledged: (client) => socketOf(client).owner?.unacknowledged?.() ?? 0,
+      idleMillis: (client) => {
+        const socket = socketOf(client);
+        return socket.owner?.idleMillis?.() ?? socket.idleMillis();
+      },
       ...(threads === undefined
         ? {}
         : {

@@ -123,6 +123,10 @@ export class Relay implements Owner, Task {
     return this.client.unacknowledged() + this.backend.unacknowledged();
   }
 
+  idleMillis(): number {
+    return Math.min(this.client.idleMillis(), this.backend.idleMillis());
+  }
+
   /** Resets both sides. */
   abort(): void {
     this.#tearDown(true);

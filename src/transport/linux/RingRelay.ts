@@ -116,6 +116,10 @@ export class RingRelay implements Owner, Completing {
     return this.client.unacknowledged() + this.backend.unacknowledged();
   }
 
+  idleMillis(): number {
+    return Math.min(this.client.idleMillis(), this.backend.idleMillis());
+  }
+
   /** Resets both sides. */
   abort(): void {
     if (this.#successor !== undefined) {

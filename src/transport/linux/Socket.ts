@@ -24,6 +24,7 @@ import {
   TCP_NODELAY,
   TCP_RTO_MAX_MS,
 } from "./Libc.js";
+import * as TcpInfo from "./TcpInfo.js";
 
 /** The longest interval between two window probes, in milliseconds: it bounds how long a dead peer goes unnoticed. */
 const longestProbeMillis = 30_000;
@@ -59,6 +60,8 @@ export interface Owner {
   readonly onLost: (socket: Socket, reset: boolean) => void;
   /** Bytes that were written to both sides of a relay, and not acknowledged by them; 0 if it is not a relay. */
   readonly unacknowledged?: () => number;
+  /** As that of the transport; where it is no relay, what the socket itself says. */
+  readonly idleMillis?: () => number;
 }
 
 export class Socket implements Connection, Watched {
@@ -152,6 +155,11 @@ export class Socket implements Connection, Watched {
     return this.closed ? 0 : Math.max(0, this.engine.libc.unacknowledged(this.fd));
   }
 
+  /** Milliseconds since data last came from its peer, be it read or not. */
+  idleMillis(): number {
+    return this.closed ? 0 : (TcpInfo.read(this.engine, this.fd)?.sinceDataMillis ?? 0);
+  }
+
   /**
    * To be called before each write. Nagle's algorithm holds a small write back while one before it is not acknowledged:
    * it is switched off before the second, so that a connection with one write does without that call.
@@ -201,8 +209,8 @@ export class Socket implements Connection, Watched {
   }
 
   #peerIsDead(): boolean {
-    const { info, libc } = this.engine;
-    return libc.connectionInfo(this.fd, info) >= 0 && DeadPeer.isDead(DeadPeer.read(info));
+    const info = TcpInfo.read(this.engine, this.fd);
+    return info !== undefined && DeadPeer.isDead(info);
   }
 
   onFault(): void {

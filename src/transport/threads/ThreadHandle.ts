@@ -11,6 +11,7 @@ import type { Timer, Watch } from "../linux/HostLoop.js";
 import { bufferBytes, smallRing } from "../linux/KernelRing.js";
 import { errnoName } from "../linux/Libc.js";
 import type { Owner, Socket } from "../linux/Socket.js";
+import * as TcpInfo from "../linux/TcpInfo.js";
 import type { Task } from "../linux/TurnScheduler.js";
 import { type RingRemains, ringRemains } from "../linux/Uring.js";
 import type { ForwardOptions, RelayEnd } from "../Transport.js";
@@ -67,6 +68,10 @@ export class HandedOver implements Owner {
 
   unacknowledged(): number {
     return this.handle.unacknowledged(this);
+  }
+
+  idleMillis(): number {
+    return this.handle.idleMillis(this);
   }
 
   onLost(): void {
@@ -362,6 +367,15 @@ export class ThreadHandle {
     const backend = this.#slots.backend(slot);
     const { libc } = this.#engine;
     return client.unacknowledged() + (backend === undefined ? 0 : Math.max(0, libc.unacknowledged(backend)));
+  }
+
+  /** Milliseconds since data last came from either side; of descriptors that were closed the same holds as above. */
+  idleMillis({ client, slot }: HandedOver): number {
+    const backend = this.#slots.backend(slot);
+    const ofClient = client.idleMillis();
+    const ofBackend =
+      backend === undefined ? undefined : TcpInfo.read(this.#engine, backend)?.sinceDataMillis;
+    return Math.min(ofClient, ofBackend ?? ofClient);
   }
 
   #sweepLater(): void {

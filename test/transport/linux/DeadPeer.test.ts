@@ -1,17 +1,25 @@
 import { assert, describe, it } from "@effect/vitest";
 import { FastCheck } from "effect";
-import { type ConnectionInfo, isDead } from "../../../src/transport/linux/DeadPeer.js";
+import { isDead } from "../../../src/transport/linux/DeadPeer.js";
 import { Relay } from "../../../src/transport/linux/Relay.js";
+import type { TcpInfo } from "../../../src/transport/linux/TcpInfo.js";
 import type { RelayOutcome } from "../../../src/transport/Transport.js";
 import { simulated } from "./simulation/Simulated.js";
 
 const established = 1;
 
 /** Nothing in flight, and an acknowledgement just now. */
-const well: ConnectionInfo = { state: established, sinceAckMillis: 0, unacked: 0, retransmits: 0, probes: 0 };
+const well: TcpInfo = {
+  state: established,
+  sinceDataMillis: 0,
+  sinceAckMillis: 0,
+  unacked: 0,
+  retransmits: 0,
+  probes: 0,
+};
 
 describe("the rule for a dead peer", () => {
-  it.each<[string, Partial<ConnectionInfo>, boolean]>([
+  it.each<[string, Partial<TcpInfo>, boolean]>([
     ["idle for an hour, with nothing in flight", { sinceAckMillis: 3_600_000 }, false],
     ["data in flight, retransmitted", { sinceAckMillis: 120_000, unacked: 1, retransmits: 8 }, true],
     ["the same a moment earlier", { sinceAckMillis: 119_999, unacked: 1, retransmits: 8 }, false],
@@ -28,6 +36,7 @@ describe("the rule for a dead peer", () => {
   it("never takes one for dead that has acknowledged something within two minutes", () => {
     const any = FastCheck.record({
       state: FastCheck.integer({ min: 1, max: 12 }),
+      sinceDataMillis: FastCheck.nat(),
       sinceAckMillis: FastCheck.integer({ min: 0, max: 119_999 }),
       unacked: FastCheck.nat(),
       retransmits: FastCheck.nat(255),

@@ -7,7 +7,6 @@
  * answers a read with less than was asked for had no more at that moment. Where it does not, the model does its worst.
  */
 
-import type { ConnectionInfo } from "../../../../src/transport/linux/DeadPeer.js";
 import type { EventCounters } from "../../../../src/transport/linux/EventCounter.js";
 import type { Service as HostLoopService } from "../../../../src/transport/linux/HostLoop.js";
 import {
@@ -52,6 +51,7 @@ import {
   tcpInfo,
   writeAddress,
 } from "../../../../src/transport/linux/Libc.js";
+import type { TcpInfo } from "../../../../src/transport/linux/TcpInfo.js";
 import type { Peer } from "./Peer.js";
 import type { Random } from "./Random.js";
 import type { Stream } from "./Stream.js";
@@ -110,7 +110,12 @@ class Tcp extends Descriptor {
   /** The process was told so. */
   reported = false;
   /** What TCP_INFO says of it. */
-  info: Omit<ConnectionInfo, "state"> = { sinceAckMillis: 0, unacked: 0, retransmits: 0, probes: 0 };
+  info: Omit<TcpInfo, "state" | "sinceDataMillis"> = {
+    sinceAckMillis: 0,
+    unacked: 0,
+    retransmits: 0,
+    probes: 0,
+  };
   /** A write found no room: an event is due when there is some. */
   noSpace = false;
 
