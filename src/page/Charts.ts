@@ -40,9 +40,21 @@ const charts: ReadonlyArray<Chart> = [
   {
     title: "Refused per second",
     lines: [
-      { title: "no healthy backend", colour: "--line-3", of: ({ noBackend }) => noBackend },
-      { title: "none could be connected to", colour: "--line-2", of: ({ connectFailed }) => connectFailed },
-      { title: "no place left", colour: "--line-1", of: ({ atCapacity }) => atCapacity },
+      { title: "no healthy backend", colour: "--line-3", of: (columns) => columns["no-backend"] },
+      { title: "all backends full", colour: "--line-4", of: (columns) => columns["backends-full"] },
+      { title: "none could be connected to", colour: "--line-2", of: (columns) => columns["connect-failed"] },
+      { title: "no place left", colour: "--line-1", of: (columns) => columns["at-capacity"] },
+    ],
+    text: Format.perSecond,
+    least: 4,
+  },
+  {
+    title: "Clients turned away per second",
+    lines: [
+      { title: "denied", colour: "--line-3", of: ({ denied }) => denied },
+      { title: "too many at a time", colour: "--line-2", of: (columns) => columns["client-limit"] },
+      { title: "too often", colour: "--line-1", of: (columns) => columns["client-rate"] },
+      { title: "no PROXY header", colour: "--line-4", of: (columns) => columns["proxy-header"] },
     ],
     text: Format.perSecond,
     least: 4,

@@ -3,18 +3,29 @@
  */
 
 /** Totals at one moment. */
-export interface Sample {
+export interface Sample extends Readonly<Record<Refusal, number>> {
   /** In milliseconds since the epoch: {@link Origin}, and the uptime. */
   readonly at: number;
   readonly open: number;
   /** Connections that were not refused. */
   readonly served: number;
-  readonly noBackend: number;
-  readonly connectFailed: number;
-  readonly atCapacity: number;
   readonly received: number;
   readonly sent: number;
 }
+
+/** What charts call refusals, and the reasons that each of them adds up. */
+const reasons = {
+  "no-backend": ["no-backend"],
+  "backends-full": ["backends-full", "queue-full", "queue-timeout"],
+  "connect-failed": ["connect-failed"],
+  "at-capacity": ["at-capacity"],
+  denied: ["denied"],
+  "client-limit": ["client-limit"],
+  "client-rate": ["client-rate"],
+  "proxy-header": ["proxy-header"],
+} as const;
+export type Refusal = keyof typeof reasons;
+const refusals = Object.keys(reasons) as ReadonlyArray<Refusal>; // the keys of a record of all of them
 
 /** What the balancer says of one moment: a sample of its history, or a status. */
 export interface Totals {
@@ -36,8 +47,12 @@ export const origin = (at: string, uptimeSeconds: number): Origin => Date.parse(
 export type Rates = Readonly<Record<Rate, number>>;
 
 /** Rates are differences of these. */
-const counted = ["served", "noBackend", "connectFailed", "atCapacity", "received", "sent"] as const;
+const counted = ["served", ...refusals, "received", "sent"] as const satisfies ReadonlyArray<keyof Sample>;
 type Rate = (typeof counted)[number];
+
+/** A record with a value for each of these names. */
+const each = <Name extends string, A>(names: ReadonlyArray<Name>, of: (name: Name) => A) =>
+  Object.fromEntries(names.map((name) => [name, of(name)])) as Readonly<Record<Name, A>>; // by each of its names
 
 /** How far back is kept, in milliseconds: as far as the balancer's own history goes. */
 export const kept = 5 * 60_000;
@@ -50,14 +65,12 @@ const sum = (numbers: ReadonlyArray<number>): number => numbers.reduce((all, one
 
 export const sample = (
   from: Origin,
-  { open, received, refusals, sent, total, uptime_seconds }: Totals,
+  { open, received, refusals: refused, sent, total, uptime_seconds }: Totals,
 ): Sample => ({
+  ...each(refusals, (refusal) => sum(reasons[refusal].map((reason) => refused[reason] ?? 0))),
   at: from + uptime_seconds * 1000,
   open,
-  served: total - sum(Object.values(refusals)),
-  noBackend: refusals["no-backend"] ?? 0,
-  connectFailed: refusals["connect-failed"] ?? 0,
-  atCapacity: refusals["at-capacity"] ?? 0,
+  served: total - sum(Object.values(refused)),
   received,
   sent,
 });
@@ -88,15 +101,7 @@ export const between = (earlier: Sample, later: Sample): Rates | undefined => {
   if (seconds <= 0 || seconds > gap / 1000 || counted.some((name) => later[name] < earlier[name])) {
     return undefined;
   }
-  const rate = (name: Rate): number => (later[name] - earlier[name]) / seconds;
-  return {
-    served: rate("served"),
-    noBackend: rate("noBackend"),
-    connectFailed: rate("connectFailed"),
-    atCapacity: rate("atCapacity"),
-    received: rate("received"),
-    sent: rate("sent"),
-  };
+  return each(counted, (name) => (later[name] - earlier[name]) / seconds);
 };
 
 /** Columns for charts: one value for each sample; null where it is not known. */
@@ -107,20 +112,14 @@ export interface Columns extends Readonly<Record<Rate, ReadonlyArray<number | nu
 }
 
 export const columns = (samples: ReadonlyArray<Sample>): Columns => {
-  const rates = samples.map((each, index) => {
+  const rates = samples.map((later, index) => {
     const earlier = samples[index - 1];
-    return earlier === undefined ? undefined : between(earlier, each);
+    return earlier === undefined ? undefined : between(earlier, later);
   });
-  const column = (name: Rate) => rates.map((rate) => rate?.[name] ?? null);
   return {
+    ...each(counted, (name) => rates.map((rate) => rate?.[name] ?? null)),
     at: samples.map(({ at }) => at / 1000),
     open: samples.map(({ open }) => open),
-    served: column("served"),
-    noBackend: column("noBackend"),
-    connectFailed: column("connectFailed"),
-    atCapacity: column("atCapacity"),
-    received: column("received"),
-    sent: column("sent"),
   };
 };
 

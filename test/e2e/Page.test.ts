@@ -60,7 +60,7 @@ describe.skipIf(skipped)(`the live page${skipped ? " (chromium is not installed)
         await reads(cell(page, "web-1", "share"), /^50\.0 %$/);
         await reads(cell(page, strange, "total"), /^1$/);
         await reads(page.locator("#charts figure").first(), /Connections open2/);
-        assert.strictEqual(await page.locator("#charts canvas").count(), 4);
+        assert.strictEqual(await page.locator("#charts canvas").count(), 5);
         assert.strictEqual(await page.locator("#table img").count(), 0);
         assert.match(await page.title(), /^2\/2 healthy/);
         assert.isTrue(await page.locator("#threads").isHidden());

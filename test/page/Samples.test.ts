@@ -2,13 +2,23 @@ import { FastCheck as fc } from "effect";
 import { describe, expect, it } from "vitest";
 import * as Samples from "../../src/page/Samples.js";
 
+/** Nothing is refused. */
+const none = {
+  "no-backend": 0,
+  "backends-full": 0,
+  "connect-failed": 0,
+  "at-capacity": 0,
+  denied: 0,
+  "client-limit": 0,
+  "client-rate": 0,
+  "proxy-header": 0,
+};
+
 const at = (seconds: number, served: number, more: Partial<Samples.Sample> = {}): Samples.Sample => ({
   at: seconds * 1000,
   open: 0,
   served,
-  noBackend: 0,
-  connectFailed: 0,
-  atCapacity: 0,
+  ...none,
   received: 0,
   sent: 0,
   ...more,
@@ -16,11 +26,13 @@ const at = (seconds: number, served: number, more: Partial<Samples.Sample> = {})
 
 describe("rates", () => {
   it("are differences by the seconds between", () => {
-    expect(Samples.between(at(0, 10), at(2, 20, { noBackend: 8, received: 500, sent: 4000 }))).toEqual({
+    expect(
+      Samples.between(at(0, 10), at(2, 20, { "no-backend": 8, denied: 6, received: 500, sent: 4000 })),
+    ).toEqual({
+      ...none,
       served: 5,
-      noBackend: 4,
-      connectFailed: 0,
-      atCapacity: 0,
+      "no-backend": 4,
+      denied: 3,
       received: 250,
       sent: 2000,
     });
@@ -96,17 +108,26 @@ describe("samples", () => {
         uptime_seconds: 90,
         open: 3,
         total: 100,
-        refusals: { "no-backend": 5, "connect-failed": 2, "at-capacity": 4, another: 1 },
+        refusals: {
+          "no-backend": 5,
+          "connect-failed": 2,
+          "at-capacity": 4,
+          "queue-full": 2,
+          "queue-timeout": 1,
+          another: 1,
+        },
         received: 7,
         sent: 8,
       }),
     ).toEqual({
       at: Date.parse("2026-01-01T00:01:30Z"),
       open: 3,
-      served: 88,
-      noBackend: 5,
-      connectFailed: 2,
-      atCapacity: 4,
+      served: 85,
+      ...none,
+      "no-backend": 5,
+      "backends-full": 3,
+      "connect-failed": 2,
+      "at-capacity": 4,
       received: 7,
       sent: 8,
     });
