@@ -107,6 +107,8 @@ export class Engine implements Source {
   /** Unhandled events: [`#at`, `#end`) of `#words`, in 32-bit words. */
   #at = 0;
   #end = 0;
+  /** Events since the last look at the clock. */
+  #handled = 0;
   #closed = false;
   /** A round is under way, or its timer is set. */
   #rounds = false;
@@ -237,7 +239,7 @@ export class Engine implements Source {
       // Then the kernel has to say that there is no more.
       if (batch === eventsPerLook || this.scheduler.reading) return true;
       // Where bulk waits, the kernel is asked again after its next slice.
-      if (batch < worthAnotherLook || this.scheduler.busy || this.scheduler.spent()) return false;
+      if (batch < worthAnotherLook || this.scheduler.busy || this.#spent()) return false;
     }
   }
 
@@ -253,7 +255,7 @@ export class Engine implements Source {
   /** Handles the events at hand; false where the turn's time was over before their end. */
   #handle(): boolean {
     const words = this.#words;
-    for (let handled = 1; this.#at < this.#end; handled++) {
+    while (this.#at < this.#end) {
       const at = this.#at;
       this.#at = at + epollEvent.words;
       // Inside the array, which the kernel filled this far.
@@ -265,9 +267,17 @@ export class Engine implements Source {
       } catch (fault) {
         this.faults.caught(watched, fault);
       }
-      if (handled % eventsPerReading === 0 && this.scheduler.spent()) return this.#at === this.#end;
+      this.#handled += 1;
+      if (this.#spent()) return this.#at === this.#end;
     }
     return true;
+  }
+
+  /** Whether the turn's time is over; the clock is looked at after so many events. */
+  #spent(): boolean {
+    if (this.#handled < eventsPerReading) return false;
+    this.#handled = 0;
+    return this.scheduler.spent();
   }
 
   readonly #startRound = (): void => {

@@ -63,7 +63,7 @@ const completionsPerEntry = 4;
 const completionsPerRound = 1024;
 
 /** How many completions are handled between two readings of the clock. */
-const completionsPerReading = 16;
+const completionsPerReading = 64;
 
 /** Bytes of all buffers of a ring. */
 export const bufferBytes = ({ buffers }: RingSize): number => buffers * ReceiveBuffers.size;
@@ -127,6 +127,8 @@ export class KernelRing implements Ring, Source {
   #underWay = 0;
   #polling = false;
   #paused = false;
+  /** Rounds and completions since the last look at the clock. */
+  #handled = 0;
   #closed = false;
 
   /** Throws a {@link RingError} where the kernel does not allow it, or is too old. */
@@ -323,9 +325,17 @@ export class KernelRing implements Ring, Source {
         return false;
       }
       this.#collect();
-      if (this.engine.scheduler.spent()) return this.#busy;
+      this.#handled += 1;
+      if (this.#spent()) return this.#busy;
     }
     return false;
+  }
+
+  /** Whether the turn's time is over; the clock is looked at after so many rounds and completions. */
+  #spent(): boolean {
+    if (this.#handled < completionsPerReading) return false;
+    this.#handled = 0;
+    return this.engine.scheduler.spent();
   }
 
   /** Operations are to be submitted, the kernel has something to do for some, or some have come to their end. */
@@ -354,7 +364,8 @@ export class KernelRing implements Ring, Source {
     let head = ring[this.#completionHead] ?? 0;
     let count = 0;
     for (; head !== tail && count < completionsPerRound; count++) {
-      if ((count + 1) % completionsPerReading === 0 && !this.#closed && this.engine.scheduler.spent()) break;
+      if (!this.#closed && this.#spent()) break;
+      this.#handled += 1;
       const at = this.#completionsAt + (head & this.#completionMask) * completionWords;
       // Inside the ring, by its mask.
       const slot = ring[at + cqe.userData] as number;

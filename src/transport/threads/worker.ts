@@ -3,6 +3,7 @@
  * `worker.cjs`, whose text is read once: a thread that starts later needs no file.
  */
 import { readlinkSync, writeFileSync } from "node:fs";
+import { performance } from "node:perf_hooks";
 import { workerData } from "node:worker_threads";
 import { loadNative } from "../../libc/Library.js";
 import * as KoffiLibc from "../linux/KoffiLibc.js";

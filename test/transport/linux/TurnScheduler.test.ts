@@ -23,6 +23,8 @@ const scheduled = () => {
     const made: Source = {
       pending: false,
       poll: () => {
+        // The time of a turn without bulk counts from here.
+        if (scheduler.spent()) return true;
         for (let left = amount(); left > 0; left--) {
           done.push(name);
           now += millis;
