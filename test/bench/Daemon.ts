@@ -22,10 +22,11 @@ const kept = 65_536;
 /** How long it may take to end when asked, before it is made to. */
 const patience = "2 seconds";
 
-const collect = (stream: ChildProcess["stdout"]): (() => string) => {
+const collect = (stream: ChildProcess["stdout"], read?: (text: string) => void): (() => string) => {
   let text = "";
   stream?.setEncoding("utf8").on("data", (chunk: string) => {
     text = (text + chunk).slice(-kept);
+    read?.(chunk);
   });
   return () => text;
 };
@@ -34,11 +35,15 @@ const collect = (stream: ChildProcess["stdout"]): (() => string) => {
 export const lastWords = ({ stdout, stderr }: Daemon): string =>
   (stderr().trim() || stdout().trim()).split("\n").slice(-3).join("; ").slice(-600);
 
-/** Starts a command. It stays in our process group, so that Ctrl-C reaches it even if we are killed meanwhile. */
+/**
+ * Starts a command. It stays in our process group, so that Ctrl-C reaches it even if we are killed meanwhile. `read` gets
+ * all that it writes on stdout.
+ */
 export const start = (
   command: string,
   args: ReadonlyArray<string>,
   environment: Readonly<Record<string, string>> = {},
+  read?: (text: string) => void,
 ): Effect.Effect<Daemon, DaemonError, Scope.Scope> =>
   Effect.gen(function* () {
     const { child, closed, stdout, stderr } = yield* Effect.acquireRelease(
@@ -51,7 +56,7 @@ export const start = (
           stdio: ["ignore", "pipe", "pipe"],
         });
         const closed = once(child, "close").catch(() => undefined);
-        const stdout = collect(child.stdout);
+        const stdout = collect(child.stdout, read);
         const stderr = collect(child.stderr);
         child.once("error", (cause) =>
           resume(

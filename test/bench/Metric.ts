@@ -23,6 +23,7 @@ export const metrics = {
   keepaliveMainCpu: of("keepalive", "the same, main thread", "µs", 2),
   keepaliveDataCpu: of("keepalive", "the same, data threads", "µs", 2),
   keepaliveOtherCpu: of("keepalive", "the same, threads of the runtime", "µs", 2),
+  keepaliveCollections: of("keepalive", "collections in a data thread", "/min", 1),
   keepaliveRate: of("keepalive", "keep-alive requests", "/s", 0, true),
   keepaliveP50: of("keepalive", "latency at 64 connections, p50", "ms", 3),
   keepaliveP99: of("keepalive", "latency at 64 connections, p99", "ms", 3),

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { Data, Effect, Schema, type Scope } from "effect";
 import * as Ports from "../support/Ports.js";
 import * as Accounting from "./Accounting.js";
+import { Collections } from "./Collections.js";
 import * as Daemon from "./Daemon.js";
 import * as Operator from "./Operator.js";
 import type { PeerName } from "./Options.js";
@@ -16,6 +17,8 @@ export interface RunningPeer {
   readonly daemon: Daemon.Daemon | undefined;
   /** What it took until it answered for its backend; undefined where there is no process of its own. */
   readonly startup?: Startup | undefined;
+  /** Of the collector in its data threads, where it has some. */
+  readonly collections?: Collections | undefined;
 }
 
 /** Both in milliseconds. */
@@ -199,18 +202,23 @@ const balancer = (
         return yield* new Unavailable({ reason: "not-built", message });
       }
       const begun = performance.now();
+      // Node's sockets have no data threads.
+      const dataThreads = transport === "node" ? 0 : threads;
+      const collections = dataThreads === 0 ? undefined : new Collections();
+      const variables = {
+        ENVIRONMENT: "production",
+        LB_TRANSPORT: transport,
+        ...(transport === "node" ? {} : { LB_THREADS: String(dataThreads) }),
+        BIND_ADDRESS: "127.0.0.1",
+        HEALTH_BIND_ADDRESS: "127.0.0.1",
+        PORT: "0",
+        HEALTH_PORT: "0",
+        ...environment,
+      };
       const daemon = yield* failed(
-        Daemon.start(executable, [], {
-          ENVIRONMENT: "production",
-          LB_TRANSPORT: transport,
-          // Node's sockets have no data threads.
-          ...(transport === "node" ? {} : { LB_THREADS: String(threads) }),
-          BIND_ADDRESS: "127.0.0.1",
-          HEALTH_BIND_ADDRESS: "127.0.0.1",
-          PORT: "0",
-          HEALTH_PORT: "0",
-          ...environment,
-        }),
+        collections === undefined
+          ? Daemon.start(executable, [], variables)
+          : Daemon.start(process.execPath, ["--trace-gc", executable], variables, collections.read),
       );
       const line = (message: string) =>
         failed(
@@ -228,7 +236,7 @@ const balancer = (
       }
       const port = portOf(listening);
       yield* failed(Daemon.awaited(daemon, "load-balancer", Origin.answers(port)));
-      return { port, daemon, monitoringPort, startup: startupSince(begun, daemon) };
+      return { port, daemon, monitoringPort, startup: startupSince(begun, daemon), collections };
     });
 
   return {

@@ -52,20 +52,28 @@ export type Workload = OneByOne | Listed | Together;
 interface Spent {
   readonly all: number;
   readonly shares: Accounting.Shares | undefined;
+  /** Collections in a data thread, on average; undefined where there is none. */
+  readonly collections: number | undefined;
 }
 
 /** What a peer spent on something; undefined where there is no peer. */
 const spending = <A, E>(
-  { daemon }: RunningPeer,
+  { collections, daemon }: RunningPeer,
   work: Effect.Effect<A, E>,
 ): Effect.Effect<readonly [A, Spent | undefined], E> =>
   Effect.gen(function* () {
     if (daemon === undefined) return [yield* work, undefined] as const;
     const before = Accounting.cpuTimes(daemon.pid);
+    const collectedBefore = collections?.count ?? 0;
     const result = yield* work;
     const after = Accounting.cpuTimes(daemon.pid);
-    const shares = Accounting.cpuShares(daemon.pid, before, after);
-    return [result, { all: Accounting.cpuSeconds(before, after), shares }] as const;
+    const collected = (collections?.count ?? 0) - collectedBefore;
+    const spent: Spent = {
+      all: Accounting.cpuSeconds(before, after),
+      shares: Accounting.cpuShares(daemon.pid, before, after),
+      collections: after.dataThreads.size === 0 ? undefined : collected / after.dataThreads.size,
+    };
+    return [result, spent] as const;
   });
 
 /** Microseconds of processor time for each request, of all threads and of each kind, as the metrics are called. */
@@ -112,6 +120,7 @@ const keepalive = loaded(
   { path: "/small", connections: 64, closing: false },
   ({ p50, p99, p999, requests, seconds }, spent) => ({
     ...perRequest("keepalive", requests, spent),
+    ...(spent?.collections === undefined ? {} : { keepaliveCollections: (60 * spent.collections) / seconds }),
     keepaliveRate: requests / seconds,
     keepaliveP50: p50,
     keepaliveP99: p99,
