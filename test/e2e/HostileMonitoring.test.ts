@@ -114,7 +114,8 @@ for (const transport of Program.transports) {
         yield* Effect.replicateEffect(viewer(program.healthPort), 512);
         // Each probe changes what viewers would be told.
         for (let n = 0; n < 20; n++) yield* program.get("/status");
-        assert.isBelow(program.mostMemory() - before, 100 * 1024 * 1024);
+        // Up to 121 MB were seen on Node 24, whose young generation is larger; without the bound it is gigabytes.
+        assert.isBelow(program.mostMemory() - before, 160 * 1024 * 1024);
         assert.strictEqual(yield* ask(program.port), "a");
       }),
     );
