@@ -38,6 +38,15 @@ const charts: ReadonlyArray<Chart> = [
     least: 4,
   },
   {
+    title: "Throughput",
+    lines: [
+      { title: "from clients", colour: "--line-1", of: ({ received }) => received },
+      { title: "to clients", colour: "--line-2", of: ({ sent }) => sent },
+    ],
+    text: Format.throughput,
+    least: 1000,
+  },
+  {
     title: "Refused per second",
     lines: [
       { title: "no healthy backend", colour: "--line-3", of: (columns) => columns["no-backend"] },
@@ -58,15 +67,6 @@ const charts: ReadonlyArray<Chart> = [
     ],
     text: Format.perSecond,
     least: 4,
-  },
-  {
-    title: "Throughput",
-    lines: [
-      { title: "from clients", colour: "--line-1", of: ({ received }) => received },
-      { title: "to clients", colour: "--line-2", of: ({ sent }) => sent },
-    ],
-    text: Format.throughput,
-    least: 1000,
   },
 ];
 

@@ -87,7 +87,8 @@ describe("LoadBalancer", () => {
       yield* Effect.promise(() => answer);
       yield* idle(started);
       const [line] = lines(started.log, "connection");
-      const { accepted, connect_ms, duration_ms, ...rest } = line?.annotations ?? {};
+      const { accepted, connect_ms, duration_ms, id, ...rest } = line?.annotations ?? {};
+      assert.isTrue(Number.isSafeInteger(id));
       assert.deepStrictEqual(rest, {
         code: "backend/relaying",
         client: `127.0.0.1:${localPort}`,
