@@ -44,9 +44,8 @@ const stamp = new Date(time * 1000)
 
 const gzip = (content: string): Buffer => gzipSync(content, { level: 9 });
 
-/** What the program itself prints, of the architecture that this runs on. */
-const printed = (...args: ReadonlyArray<string>) =>
-  run(process.execPath, [from("build/program/lib/load-balancer.js"), ...args]);
+/** What the program itself prints. The one in `dist` runs on any architecture, and finds its files in this checkout. */
+const printed = (...args: ReadonlyArray<string>) => run(process.execPath, [from("dist/bin.js"), ...args]);
 
 const launched = "/usr/lib/zeitwork-load-balancer/current/bin/load-balancer";
 
