@@ -324,6 +324,7 @@ const program = (settings: Settings, inherited: number | undefined) => {
         maxConnections: settings.maxConnectionsPerBackend,
         queueTimeout: settings.queueTimeout,
         queueLimit: settings.queueLimit,
+        slowStart: settings.slowStart,
       }),
       transport(settings),
     ]),

@@ -75,7 +75,7 @@ export interface ChosenWeight extends Steered {
  * @category models
  */
 export interface Backend extends Instance, Member {
-  /** What holds now: what discovery or an operator says. */
+  /** What holds now: what discovery or an operator says, and a part of that during a slow start. */
   readonly weight: number;
   readonly limit: number;
   readonly role: Role;
@@ -91,7 +91,28 @@ export interface Backend extends Instance, Member {
   readonly admin: Admin;
   /** Of the choice that holds; undefined before the first. */
   readonly steered: Steered | undefined;
+  /** The tenths of its weight that it has during a slow start, 1 to 9; undefined while it has all of it. */
+  readonly slowStart: number | undefined;
 }
+
+/**
+ * The tenths of a whole weight: a slow start begins at one of them, and ends when it has all.
+ *
+ * @since 0.2.0
+ * @category constants
+ */
+export const slowStartSteps = 10;
+
+/**
+ * The weight that discovery or an operator says, whether the backend is in a slow start or not.
+ *
+ * @since 0.2.0
+ * @category accessors
+ */
+export const wholeWeight = ({
+  chosenWeight,
+  listedWeight,
+}: Pick<Backend, "chosenWeight" | "listedWeight">): number => chosenWeight?.weight ?? listedWeight;
 
 /**
  * Since when it is what it is: up or down, or what an operator has chosen. In monotonic milliseconds; undefined while

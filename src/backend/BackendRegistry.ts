@@ -52,6 +52,7 @@ import * as Listing from "./Listing.js";
 import * as Pool from "./Pool.js";
 import type { PoolEvent } from "./PoolEvent.js";
 import * as PoolLog from "./PoolLog.js";
+import * as SlowStarts from "./SlowStarts.js";
 
 /**
  * What is left out is as the program's settings have it.
@@ -75,6 +76,11 @@ export interface Options {
   readonly queueTimeout?: Duration.DurationInput;
   /** The maximum number of clients that wait: 0 to 10,000. With 0 no client waits. */
   readonly queueLimit?: number;
+  /**
+   * Over how long a backend that comes up, a new one too, gets from a tenth of its weight to all of it: up to 20 days,
+   * 0 (at once) unless said otherwise. Backends of the first list that are up at their first check have all of it.
+   */
+  readonly slowStart?: Duration.DurationInput;
 }
 
 /**
@@ -121,6 +127,7 @@ const checked = (options: Options) =>
       options.queueLimit ?? Settings.defaults.queueLimit,
       Settings.table.queueLimit.bounds,
     ),
+    slowStartMillis: InvalidOption.duration("slowStart", options.slowStart ?? Settings.defaults.slowStart, 0),
   });
 
 /**
@@ -244,7 +251,8 @@ class Queued implements Expiring {
 }
 
 /**
- * Builds the registry. Its scope owns the fiber that prepares the algorithm's tables.
+ * Builds the registry. Its scope owns the fibers that prepare the algorithm's tables, settle the queue, and raise
+ * backends in a slow start.
  *
  * @since 0.2.0
  * @category constructors
@@ -253,9 +261,10 @@ export const make = (
   options: Options,
 ): Effect.Effect<Context.Tag.Service<BackendRegistry>, InvalidOption.InvalidOption, Metrics | Scope.Scope> =>
   Effect.gen(function* () {
-    const { maxConnections, queueLimit, queueTimeoutMillis, ...thresholds } = yield* checked(options);
+    const { maxConnections, queueLimit, queueTimeoutMillis, slowStartMillis, ...thresholds } =
+      yield* checked(options);
     const algorithm = options.algorithm ?? algorithms[Settings.defaults.algorithm];
-    const state = MutableRef.make(Pool.make(algorithm, thresholds, maxConnections));
+    const state = MutableRef.make(Pool.make(algorithm, thresholds, maxConnections, slowStartMillis > 0));
     const metrics = yield* Metrics;
     const log = PoolLog.make();
     const events = yield* PubSub.sliding<PoolEvent>(256);
@@ -355,6 +364,24 @@ export const make = (
           : Effect.as(prepare, answer);
       });
 
+    const slowStarts = yield* SlowStarts.make(slowStartMillis, (backends) =>
+      Effect.tap(
+        change((pool) => Pool.raised(pool, backends)),
+        (raised) =>
+          Effect.forEach(
+            raised,
+            (backend) => Effect.zipRight(log.raised(backend), publish({ _tag: "SlowStart", backend })),
+            { discard: true },
+          ),
+      ),
+    );
+
+    /** To be called when a backend is no longer known. */
+    const forget = (backend: Backend): void => {
+      metrics.forget(backend);
+      slowStarts.ended(backend);
+    };
+
     const serving = Effect.flatMap(
       change((pool) => [Pool.serving(pool), pool.phase === "starting"]),
       (changed) => (changed ? publish({ _tag: "Phase", phase: "serving" }) : Effect.void),
@@ -375,7 +402,7 @@ export const make = (
         change((pool) => Pool.removed(pool, departures)),
         (backends) => {
           for (const backend of backends) {
-            if (Pool.current(state.current, backend) === undefined) metrics.forget(backend);
+            if (Pool.current(state.current, backend) === undefined) forget(backend);
           }
           return backends;
         },
@@ -455,7 +482,9 @@ export const make = (
           const at = yield* MonotonicClock.now;
           const transition = yield* change((pool) => Pool.observed(pool, backend, observation, at));
           if (transition === undefined) return;
-          const { health } = transition.backend;
+          const { health, slowStart } = transition.backend;
+          if (!health.up) slowStarts.ended(transition.backend);
+          else if (slowStart !== undefined) slowStarts.began(transition.backend);
           metrics.backend(backend).transitioned(health.up);
           yield* log.transition(transition, state.current);
           yield* publish(
@@ -479,7 +508,7 @@ export const make = (
         Effect.sync(() => {
           const before = state.current;
           state.current = Pool.released(before, backend);
-          if (before.members !== state.current.members) metrics.forget(backend);
+          if (before.members !== state.current.members) forget(backend);
           if (queue.size === 0) return;
           queue.offer();
           if (!settle()) settleInSlices();

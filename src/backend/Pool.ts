@@ -10,7 +10,14 @@ import * as Load from "../balancing/Load.js";
 import * as Members from "../balancing/Members.js";
 import * as PersistentVector from "../balancing/PersistentVector.js";
 import { format } from "../net/SocketAddress.js";
-import type { Admin, Backend, Instance, Steered } from "./Backend.js";
+import {
+  type Admin,
+  type Backend,
+  type Instance,
+  type Steered,
+  slowStartSteps,
+  wholeWeight,
+} from "./Backend.js";
 import * as Health from "./Health.js";
 import * as Listing from "./Listing.js";
 
@@ -49,6 +56,10 @@ export interface Pool {
   readonly lists: number;
   /** The most connections of a backend of which discovery says nothing else; Infinity is none. */
   readonly limit: number;
+  /** Whether a backend that comes up begins with a tenth of its weight. */
+  readonly slowStart: boolean;
+  /** The incarnations up to this one are of the first list; Infinity before that. */
+  readonly firstIncarnations: number;
 
   /** Hot: connections of the primary backends by slot, and which of them can take one more. */
   readonly load: Load.Load;
@@ -85,12 +96,18 @@ const notSteered = { admin: "enabled", steered: undefined, chosenWeight: undefin
 export const mostChosen = 10_000;
 
 /**
- * A pool without backends. `limit` is the most connections of a backend of which discovery says nothing else.
+ * A pool without backends. `limit` is the most connections of a backend of which discovery says nothing else. With
+ * `slowStart` a backend that comes up begins with a tenth of its weight, and is to be {@link raised} from there.
  *
  * @since 0.2.0
  * @category constructors
  */
-export const make = (algorithm: Algorithm, thresholds: Health.Thresholds, limit = Infinity): Pool => ({
+export const make = (
+  algorithm: Algorithm,
+  thresholds: Health.Thresholds,
+  limit = Infinity,
+  slowStart = false,
+): Pool => ({
   members: Members.empty,
   algorithm,
   thresholds,
@@ -102,6 +119,8 @@ export const make = (algorithm: Algorithm, thresholds: Health.Thresholds, limit 
   incarnations: 0,
   lists: 0,
   limit,
+  slowStart,
+  firstIncarnations: Infinity,
   load: Load.empty,
   standby: Load.empty,
   state: algorithm.initial,
@@ -237,6 +256,8 @@ const withLoad = (
   incarnations: pool.incarnations,
   lists: pool.lists,
   limit: pool.limit,
+  slowStart: pool.slowStart,
+  firstIncarnations: pool.firstIncarnations,
   load: backend.role === "primary" ? withConnections(pool.load, backend, count) : pool.load,
   standby: backend.role === "backup" ? withConnections(pool.standby, backend, count) : pool.standby,
   state,
@@ -259,8 +280,9 @@ const withoutBackend = (pool: Pool, { health, role, slot }: Backend): Pool => ({
 
 // Whether it may get new connections, and its weight, follow from the rest.
 const settled = (backend: Backend): Backend => {
-  const { admin, chosenWeight, health, leaving, listedWeight } = backend;
-  const weight = chosenWeight?.weight ?? listedWeight;
+  const { admin, health, leaving, slowStart } = backend;
+  const whole = wholeWeight(backend);
+  const weight = slowStart === undefined ? whole : (whole * slowStart) / slowStartSteps;
   return { ...backend, weight, eligible: health.up && !leaving && admin === "enabled" && weight > 0 };
 };
 
@@ -289,6 +311,7 @@ const withNew = (pool: Pool, instance: Instance, key: string): readonly [Pool, B
     leaving: false,
     admin,
     steered,
+    slowStart: undefined,
   };
   const members = Members.insert(pool.members, backend);
   return [
@@ -401,7 +424,9 @@ export const relisted = (pool: Pool): Pool => ({ ...pool, lists: pool.lists + 1 
  * @category transitions
  */
 export const serving = (pool: Pool): Pool =>
-  pool.phase === "starting" ? { ...pool, phase: "serving", notListed: undefined } : pool;
+  pool.phase === "starting"
+    ? { ...pool, phase: "serving", notListed: undefined, firstIncarnations: pool.incarnations }
+    : pool;
 
 /**
  * What a list has changed.
@@ -442,6 +467,37 @@ export const discovered = (
   return [serving(same ? rest : relisted(rest)), { added: come, removed: gone, altered: changed, invalid }];
 };
 
+// The slow start of a backend of which something else is believed from now on. Those of the first list have served
+// before, as far as anybody knows: their first check begins none.
+const slowStartOf = (pool: Pool, before: Backend, health: Health.Health): number | undefined => {
+  if (!pool.slowStart || !health.up) return undefined;
+  if (before.health.up) return before.slowStart;
+  return !before.health.checked && before.incarnation <= pool.firstIncarnations ? undefined : 1;
+};
+
+/**
+ * Of these, each that is in a slow start has one tenth more of its weight from now on. Returns them as they are then.
+ *
+ * @since 0.2.0
+ * @category transitions
+ */
+export const raised = (
+  pool: Pool,
+  backends: ReadonlyArray<Backend>,
+): readonly [Pool, ReadonlyArray<Backend>] => {
+  const changed: Array<Backend> = [];
+  let after = pool;
+  for (const backend of backends) {
+    const now = current(after, backend);
+    if (now?.slowStart === undefined) continue;
+    const tenths = now.slowStart + 1;
+    const more = settled({ ...now, slowStart: tenths < slowStartSteps ? tenths : undefined });
+    after = withBackend(after, more);
+    changed.push(more);
+  }
+  return [after, changed];
+};
+
 /**
  * A backend that went up or down by an observation, or is down for another reason than before.
  *
@@ -480,7 +536,7 @@ export const observed = (
           failing: pool.failing + (isFailing(health, next) ? 1 : 0) - (isFailing(now.health, run) ? 1 : 0),
         };
   if (health === now.health) return [counted, undefined];
-  const after = settled({ ...now, health });
+  const after = settled({ ...now, health, slowStart: slowStartOf(pool, now, health) });
   const first = !now.health.checked;
   return [
     {

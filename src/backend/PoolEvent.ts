@@ -24,7 +24,10 @@ export type PoolEvent =
   | { readonly _tag: "Removed"; readonly backend: Backend }
   /** Discovery says something else of it than before: its weight, its limit or its role. */
   | { readonly _tag: "Altered"; readonly backend: Backend }
+  /** Its slow start has begun where its `slowStart` is not undefined. */
   | { readonly _tag: "Up"; readonly backend: Backend }
+  /** It has one tenth more of its weight in its slow start, or all of it. */
+  | { readonly _tag: "SlowStart"; readonly backend: Backend }
   | { readonly _tag: "Down"; readonly backend: Backend; readonly why: string }
   /** An operator has chosen what becomes of it. */
   | { readonly _tag: "Steered"; readonly backend: Backend; readonly by: string }

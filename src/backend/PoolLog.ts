@@ -5,7 +5,7 @@
 import { Effect } from "effect";
 import * as LogOnce from "../log/LogOnce.js";
 import { quantity } from "../log/Quantity.js";
-import { type Backend, describe } from "./Backend.js";
+import { type Backend, describe, wholeWeight } from "./Backend.js";
 import { type InvalidInstance, longestId } from "./Listing.js";
 import * as Pool from "./Pool.js";
 
@@ -49,6 +49,8 @@ export interface PoolLog {
   readonly invalid: (instances: ReadonlyArray<InvalidInstance>) => Effect.Effect<void>;
   /** A backend went up or down, and the pool is this now. */
   readonly transition: (transition: Pool.Transition, pool: Pool.Pool) => Effect.Effect<void>;
+  /** A backend has more of its weight in its slow start, or all of it. */
+  readonly raised: (backend: Backend) => Effect.Effect<void>;
   readonly weighed: (backend: Backend, by: string) => Effect.Effect<void>;
   readonly steered: (change: Pool.SteeringChange, by: string) => Effect.Effect<void>;
 }
@@ -116,13 +118,19 @@ export const make = (): PoolLog => {
           ),
         );
       }),
+    raised: (backend) =>
+      line(
+        backend.slowStart === undefined ? "slow start is over" : "slow start goes on",
+        { ...annotations(backend), weight: backend.weight },
+        false,
+      ),
     weighed: (backend, by) => {
-      const { chosenWeight, listedWeight, weight } = backend;
+      const { chosenWeight, listedWeight } = backend;
       const message =
         chosenWeight === undefined ? "backend has its listed weight" : "backend's weight is chosen";
       return Effect.annotateLogs(Effect.logInfo(message), {
         ...annotations(backend),
-        weight,
+        weight: wholeWeight(backend),
         listed: listedWeight,
         by,
       });

@@ -276,6 +276,13 @@ export const table = {
     { least: 0, most: 10_000 },
     " (0: none waits)",
   ),
+  /** Zero gives a backend that comes up its whole share at once. */
+  slowStart: Kinds.duration(
+    "SLOW_START",
+    "0s",
+    "over how long a backend that comes up, a new one too, gets from a tenth of its share to all of it, a tenth at a time; those of the first list that are up at their first check have all of it at once",
+    { least: Duration.zero, note: " (0s gives it at once)" },
+  ),
   /** Undefined where there is no limit. */
   maxConnectionsPerClient: Kinds.limit(
     "MAX_CONNECTIONS_PER_CLIENT",

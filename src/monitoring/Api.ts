@@ -153,6 +153,10 @@ export const BackendStatus = Schema.Struct({
   weight: Schema.Number.annotations({
     description: "Its share of the connections relative to the others; with 0 it gets no new ones.",
   }),
+  slow_start: Schema.NullOr(Schema.Number).annotations({
+    description:
+      "The part of its weight that it has during a slow start, 0.1 to 0.9; null while it has all of it.",
+  }),
   listed_weight: Schema.Number.annotations({ description: "The weight that discovery says." }),
   weighed_by: Schema.NullOr(Schema.String).annotations({
     description: "The address from which its weight was chosen; null while it has the listed one.",
@@ -422,6 +426,7 @@ export const Event = Schema.Struct({
     "added",
     "removed",
     "altered",
+    "slow-start",
     "up",
     "down",
     "steered",

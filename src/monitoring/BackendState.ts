@@ -16,10 +16,14 @@ export const stateOf = ({ admin, healthy, last_check }: Backend): State => {
   return last_check === null ? "unchecked" : "down";
 };
 
-/** What the state alone does not say: who chose it, why the backend is down, and who chose its weight. */
-export const reason = ({ admin, listed_weight, steered_by, weighed_by, why }: Backend): string =>
+/**
+ * What the state alone does not say: who chose it, why the backend is down, who chose its weight, and how much of that
+ * it has during a slow start.
+ */
+export const reason = ({ admin, listed_weight, slow_start, steered_by, weighed_by, why }: Backend): string =>
   [
     ...(steered_by === null ? [] : [`by ${steered_by}`]),
     ...(why === null ? [] : [admin === "enabled" ? why : `down: ${why}`]),
     ...(weighed_by === null ? [] : [`weight by ${weighed_by} (listed: ${listed_weight})`]),
+    ...(slow_start === null ? [] : [`slow start: ${Math.round(slow_start * 100)} % of its weight`]),
   ].join("; ");

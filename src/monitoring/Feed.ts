@@ -7,7 +7,7 @@
  * https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
 import { Chunk, Clock, Context, Deferred, Duration, Effect, FiberId, Layer, Stream } from "effect";
-import { describe } from "../backend/Backend.js";
+import { describe, slowStartSteps } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
 import type { PoolEvent } from "../backend/PoolEvent.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
@@ -50,6 +50,14 @@ const ofPool = (event: PoolEvent): EventFields => {
     }
     case "Up":
       return { kind: "up", backend: describe(event.backend) };
+    case "SlowStart": {
+      const { slowStart } = event.backend;
+      const detail =
+        slowStart === undefined
+          ? "all of its weight"
+          : `${(100 * slowStart) / slowStartSteps} % of its weight`;
+      return { kind: "slow-start", backend: describe(event.backend), detail };
+    }
     case "Down":
       return { kind: "down", backend: describe(event.backend), detail: event.why };
     case "Steered":

@@ -2,7 +2,7 @@
  * Views of the pool, the recorded metrics and the open sessions, as the monitoring API returns them. Pure, except for
  * the uptime of the process.
  */
-import { type Backend, since } from "../backend/Backend.js";
+import { type Backend, since, slowStartSteps, wholeWeight } from "../backend/Backend.js";
 import * as Pool from "../backend/Pool.js";
 import { processStarted, type ToEpoch } from "../clock/WallClock.js";
 import type { Program } from "../metrics/ProcessGauges.js";
@@ -121,7 +121,8 @@ export const backendStatus = (
     why: backend.health.why?.message ?? null,
     last_check: instant(toEpoch, Pool.lastCheck(pool, backend)),
     role: backend.role,
-    weight: backend.weight,
+    weight: wholeWeight(backend),
+    slow_start: backend.slowStart === undefined ? null : backend.slowStart / slowStartSteps,
     listed_weight: backend.listedWeight,
     weighed_by: backend.chosenWeight?.by ?? null,
     weighed_since: instant(toEpoch, backend.chosenWeight?.at),

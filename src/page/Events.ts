@@ -46,6 +46,8 @@ export const text = ({ backend = "", count = 0, detail, kind, reason = "", secon
       return `${backend} is no longer listed`;
     case "altered":
       return `${backend} is listed otherwise: ${detail ?? ""}`;
+    case "slow-start":
+      return `${backend} has ${detail ?? "more of its weight"}`;
     case "up":
       return `${backend} is up`;
     case "down":

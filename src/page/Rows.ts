@@ -70,7 +70,8 @@ export const columns: ReadonlyArray<Column> = [
     "weight",
     "Weight",
     ({ weight }) => weight,
-    ({ weight }) => String(weight),
+    ({ slow_start, weight }) =>
+      slow_start === null ? String(weight) : `${Math.round(slow_start * 100)} % of ${weight}`,
   ),
   figure(
     "open",

@@ -97,6 +97,7 @@ describe("Settings", () => {
       MAX_CONNECTIONS_PER_BACKEND: "none",
       QUEUE_TIMEOUT: "5s",
       QUEUE_LIMIT: "1024",
+      SLOW_START: "0s",
       MAX_CONNECTIONS_PER_CLIENT: "none",
       MAX_CONNECTION_RATE_PER_CLIENT: "none",
       DRAIN_TIMEOUT: "30s",

@@ -689,6 +689,7 @@ describe("GET /status", () => {
         why: "it refused",
         role: "primary",
         weight: 1,
+        slow_start: null,
         listed_weight: 1,
         weighed_by: null,
         weighed_since: null,

@@ -14,6 +14,7 @@ export const backendStatus = (more: Partial<Status> = {}): Status => ({
   last_check: "2026-01-01T00:00:00.000Z",
   role: "primary",
   weight: 1,
+  slow_start: null,
   listed_weight: 1,
   weighed_by: null,
   weighed_since: null,
