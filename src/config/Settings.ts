@@ -133,7 +133,7 @@ export const table = {
   /** Undefined if steering is off. */
   adminToken: Kinds.token(
     "ADMIN_TOKEN",
-    "the bearer token with which backends may be drained, disabled and enabled; unset, nobody may; never logged",
+    "the bearer token with which backends may be steered, and open connections listed and cut; unset, nobody may; never logged",
     leastAdminToken,
   ),
   algorithm: Kinds.oneOf<AlgorithmName>(
