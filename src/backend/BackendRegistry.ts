@@ -36,7 +36,7 @@ import type { Subscribable } from "effect/Subscribable";
 import type { Algorithm, Client } from "../balancing/Algorithm.js";
 import { algorithms } from "../balancing/Algorithms.js";
 import { limitBounds, weightBounds } from "../balancing/Members.js";
-import { Deadlines, type Expiring } from "../clock/Deadlines.js";
+import { Deadlines, Expiring } from "../clock/Deadlines.js";
 import * as FiberLoop from "../clock/FiberLoop.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
 import * as TimeSlices from "../clock/TimeSlices.js";
@@ -225,17 +225,13 @@ const stepSize = 4;
 const looksPerStep = 16;
 
 /** A waiting client with its deadline. */
-class Queued implements Expiring {
-  since = 0;
-  deadline = 0;
-  extended = 0;
-  earlier: Expiring | undefined;
-  later: Expiring | undefined;
-
+class Queued extends Expiring {
   constructor(
     readonly waiting: Waiting,
     readonly onExpired: (queued: Queued) => void,
-  ) {}
+  ) {
+    super();
+  }
 
   get client(): Client {
     return this.waiting.client;

@@ -4,20 +4,18 @@
  */
 import { longestExtension, lookMillis, stallMillis } from "./StallLimits.js";
 
-/**
- * Something with a deadline. All fields except `expire` are managed by {@link Deadlines}; initialize them to 0 and
- * undefined.
- */
-export interface Expiring {
-  /** Called once when the deadline has passed; not after {@link Deadlines.remove}. */
-  readonly expire: () => void;
+/** Something with a deadline. All fields are managed by {@link Deadlines}. */
+export abstract class Expiring {
   /** When it was added, and when it expires, on the loop's clock. */
-  since: number;
-  deadline: number;
+  since = 0;
+  deadline = 0;
   /** By how much stalls have extended it, in milliseconds. */
-  extended: number;
+  extended = 0;
   earlier: Expiring | undefined;
   later: Expiring | undefined;
+
+  /** Called once when the deadline has passed; not after {@link Deadlines.remove}. */
+  abstract expire(): void;
 }
 
 /** What deadlines need of the loop that they run in. */

@@ -2,7 +2,7 @@
  * A socket on its way to a backend, with its deadline.
  */
 
-import type { Expiring } from "../../clock/Deadlines.js";
+import { Expiring } from "../../clock/Deadlines.js";
 import type { SocketAddress } from "../../net/SocketAddress.js";
 import type { SourceTurns } from "../SourceTurns.js";
 import { type Engine, readableAndWritable } from "./Engine.js";
@@ -47,12 +47,7 @@ interface OtherSources {
   readonly target: Omit<Destination, "address"> & { readonly bytes: Uint8Array };
 }
 
-export class Connecting implements Owner, Expiring {
-  since = 0;
-  deadline = 0;
-  extended = 0;
-  earlier: Expiring | undefined;
-  later: Expiring | undefined;
+export class Connecting extends Expiring implements Owner {
   #socket: Socket | undefined;
   #settled = false;
   /** What is needed to try another of the engine's source addresses; undefined where there is no other. */
@@ -63,7 +58,9 @@ export class Connecting implements Owner, Expiring {
     readonly remote: SocketAddress,
     /** Called once; not after {@link cancel}. */
     readonly onSettled: (result: Settled) => void,
-  ) {}
+  ) {
+    super();
+  }
 
   /**
    * `quickAcknowledge` false delays the last packet of the handshake by up to 200 ms. Bytes that are sent by then go

@@ -2,18 +2,13 @@
  * The reading of a connection's beginning, and of not a byte behind it: it is looked at where the kernel keeps it until
  * it is whole, and then taken.
  */
-import type { Expiring } from "../../clock/Deadlines.js";
+import { Expiring } from "../../clock/Deadlines.js";
 import type { HeadFailure } from "../HeadError.js";
 import { readable } from "./Engine.js";
 import { EAGAIN, EINTR } from "./Libc.js";
 import type { Owner, Socket } from "./Socket.js";
 
-export class Head implements Owner, Expiring {
-  since = 0;
-  deadline = 0;
-  extended = 0;
-  earlier: Expiring | undefined;
-  later: Expiring | undefined;
+export class Head extends Expiring implements Owner {
   #over = false;
 
   constructor(
@@ -23,7 +18,9 @@ export class Head implements Owner, Expiring {
     /** One of these is called, once, and none after {@link cancel}. The client is the caller's then. */
     readonly onRead: (bytes: Uint8Array) => void,
     readonly onFailed: (failure: HeadFailure) => void,
-  ) {}
+  ) {
+    super();
+  }
 
   start(timeoutMillis: number): void {
     const { socket } = this;

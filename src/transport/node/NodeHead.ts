@@ -1,16 +1,11 @@
 /**
  * The reading of a connection's beginning. Node reads as it likes: what it has read behind the beginning is put back.
  */
-import type { Deadlines, Expiring } from "../../clock/Deadlines.js";
+import { type Deadlines, Expiring } from "../../clock/Deadlines.js";
 import type { HeadFailure } from "../HeadError.js";
 import type { NodeConnection } from "./NodeConnection.js";
 
-export class NodeHead implements Expiring {
-  since = 0;
-  deadline = 0;
-  extended = 0;
-  earlier: Expiring | undefined;
-  later: Expiring | undefined;
+export class NodeHead extends Expiring {
   #bytes: Buffer = Buffer.alloc(0);
   #over = false;
 
@@ -21,7 +16,9 @@ export class NodeHead implements Expiring {
     readonly lengthOf: (bytes: Uint8Array) => number,
     readonly onRead: (bytes: Uint8Array) => void,
     readonly onFailed: (failure: HeadFailure) => void,
-  ) {}
+  ) {
+    super();
+  }
 
   start(timeoutMillis: number): void {
     const { socket } = this.connection;

@@ -3,7 +3,7 @@
  */
 import * as net from "node:net";
 import { type Context, Effect, Layer, Runtime, Schedule, type Scope } from "effect";
-import { Deadlines, type Expiring } from "../../clock/Deadlines.js";
+import { Deadlines, Expiring } from "../../clock/Deadlines.js";
 import * as FiberLoop from "../../clock/FiberLoop.js";
 import * as MonotonicClock from "../../clock/MonotonicClock.js";
 import * as TimeSlices from "../../clock/TimeSlices.js";
@@ -195,12 +195,7 @@ const listen: Mechanism["listen"] = (options) =>
   );
 
 /** A socket on its way to a backend, with its deadline. */
-class Connecting implements Expiring {
-  since = 0;
-  deadline = 0;
-  extended = 0;
-  earlier: Expiring | undefined;
-  later: Expiring | undefined;
+class Connecting extends Expiring {
   #socket: net.Socket;
   /** How many of the source addresses have not been tried. */
   #sourcesLeft: number;
@@ -214,6 +209,7 @@ class Connecting implements Expiring {
     readonly made: (connection: Connection) => void,
     readonly failed: (error: ConnectError) => void,
   ) {
+    super();
     this.#place = sources?.take() ?? 0;
     this.#sourcesLeft = (sources?.count ?? 1) - 1;
     this.#socket = this.#open();
