@@ -18,8 +18,9 @@ export const wrongTokenDelay = Duration.seconds(1);
 const logInterval = Duration.seconds(5);
 
 // Digests are of one length, so that comparing them tells nothing of the token, its length included.
+// Several spaces may stand before a token (RFC 9110, section 11.4), and what reads the header takes one away.
 const digest = (token: Redacted.Redacted): Buffer =>
-  createHash("sha256").update(Redacted.value(token)).digest();
+  createHash("sha256").update(Redacted.value(token).trimStart()).digest();
 
 /** The address that a request came from, for the log. */
 export const clientOf: Effect.Effect<string, never, HttpServerRequest.HttpServerRequest> = Effect.map(

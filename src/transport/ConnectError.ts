@@ -37,8 +37,10 @@ const explain: Record<ConnectFailure, string> = {
   unreachable: "cannot be reached",
   "no-source-address": "cannot be reached: this host has no address to connect from",
   reset: "reset the connection while it was made",
-  "no-free-port": "could not be tried: this host has no free port left towards it",
-  exhausted: "could not be tried: this host is out of descriptors or memory",
+  "no-free-port":
+    "could not be tried: this host has no free port left towards it; more source addresses have more ports",
+  exhausted:
+    "could not be tried: this host is out of descriptors or memory; raise ulimit -n (LimitNOFILE= in systemd's unit)",
   "invalid-address": "is not an IP address with a port from 1 to 65535",
   other: "could not be connected to",
 };

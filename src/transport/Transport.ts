@@ -147,6 +147,21 @@ const acceptReasonOf = (code: string): AcceptFailure => {
   }
 };
 
+/** What an operator can do where a limit is reached (accept(2), errors). */
+const acceptCureOf = (code: string): string | undefined => {
+  switch (code) {
+    case "EMFILE":
+      return "this process has as many descriptors as it may have; raise ulimit -n (LimitNOFILE= in systemd's unit)";
+    case "ENFILE":
+      return "this host has as many open files as it may have; raise the sysctl fs.file-max";
+    case "ENOBUFS":
+    case "ENOMEM":
+      return "the kernel has no memory left for sockets";
+    default:
+      return undefined;
+  }
+};
+
 /**
  * A connection that could not be accepted.
  *
@@ -163,9 +178,9 @@ export class AcceptError extends Data.TaggedError("AcceptError")<{
     return acceptReasonOf(this.code);
   }
   override get message(): string {
-    return this.reason === "client-gone"
-      ? `a client was gone before it was accepted (${this.code})`
-      : `a connection could not be accepted (${this.code})`;
+    if (this.reason === "client-gone") return `a client was gone before it was accepted (${this.code})`;
+    const cure = acceptCureOf(this.code);
+    return `a connection could not be accepted (${this.code})${cure === undefined ? "" : `: ${cure}`}`;
   }
 }
 

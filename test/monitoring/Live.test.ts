@@ -255,6 +255,16 @@ describe("steering", () => {
     }),
   );
 
+  it.scopedLive("takes the right token behind several spaces", () =>
+    Effect.gen(function* () {
+      const { origin } = yield* start(secret);
+      for (const spaces of ["", " ", "    "]) {
+        const { status } = yield* post(`${origin}/backends/a/drain`, `${spaces}${secret}`);
+        assert.strictEqual(status, 200, `${spaces.length + 1} spaces`);
+      }
+    }),
+  );
+
   it.scopedLive("drains, disables and enables, shows it, and logs who asked", () =>
     Effect.gen(function* () {
       const { log, origin } = yield* start(secret);

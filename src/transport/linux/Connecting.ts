@@ -72,10 +72,10 @@ export class Connecting extends Expiring implements Owner {
     if (sources === undefined) {
       const begun = this.#open(destination, quickAcknowledge, undefined);
       if (begun < 0) this.fail(begun);
-      else this.engine.deadlines.add(this, timeoutMillis);
+      else this.engine.connectDeadlines.add(this, timeoutMillis);
       return;
     }
-    this.engine.deadlines.add(this, timeoutMillis);
+    this.engine.connectDeadlines.add(this, timeoutMillis);
     const turns = destination.family === AF_INET6 ? sources.inet6 : sources.inet;
     const place = turns?.take() ?? 0;
     if (turns !== undefined && turns.count > 1) {
@@ -149,7 +149,7 @@ export class Connecting extends Expiring implements Owner {
   protected made(): void {
     const socket = this.#socket;
     if (socket === undefined || this.#settled) return;
-    this.engine.deadlines.remove(this);
+    this.engine.connectDeadlines.remove(this);
     socket.owner = undefined;
     this.#settled = true;
     this.onSettled(socket);
@@ -187,7 +187,7 @@ export class Connecting extends Expiring implements Owner {
   }
 
   #end(): void {
-    this.engine.deadlines.remove(this);
+    this.engine.connectDeadlines.remove(this);
     if (this.#socket !== undefined) this.abandon(this.#socket);
   }
 

@@ -82,7 +82,9 @@ export class Engine implements Source {
   readonly pipes: Pipes;
   readonly faults: CallbackFaults;
   readonly scheduler: TurnScheduler;
-  readonly deadlines: Deadlines;
+  readonly connectDeadlines: Deadlines;
+  /** Apart, so that the shorter of the two limits is not sorted in behind everybody with the longer one. */
+  readonly headDeadlines: Deadlines;
   /** For addresses that the kernel tells. Nothing is in it between two calls. */
   readonly address: Block;
   /** For what the kernel knows of a connection. Nothing is in it between two calls. */
@@ -138,10 +140,13 @@ export class Engine implements Source {
     this.sources = Sources.make(libc, sourceHosts);
     this.faults = new CallbackFaults(report);
     this.scheduler = new TurnScheduler(hostLoop, this.faults);
-    this.deadlines = new Deadlines(
-      { now: hostLoop.now, after: hostLoop.after, afterInput: (task) => this.scheduler.afterInput(task) },
-      (fault) => this.faults.record(fault),
-    );
+    const deadlines = () =>
+      new Deadlines(
+        { now: hostLoop.now, after: hostLoop.after, afterInput: (task) => this.scheduler.afterInput(task) },
+        (fault) => this.faults.record(fault),
+      );
+    this.connectDeadlines = deadlines();
+    this.headDeadlines = deadlines();
     this.buffer = libc.allocate(copied);
     this.pipes = new Pipes(libc, hostLoop.now, pipeBudget);
     this.address = libc.allocate(addressSize);
@@ -210,7 +215,8 @@ export class Engine implements Source {
     this.#closed = true;
     this.scheduler.close();
     this.#roundTimer?.cancel();
-    this.deadlines.close();
+    this.connectDeadlines.close();
+    this.headDeadlines.close();
     for (const watched of [...this.#table]) {
       if (watched !== undefined) this.faults.end(watched);
     }

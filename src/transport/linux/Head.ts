@@ -32,7 +32,7 @@ export class Head extends Expiring implements Owner {
     socket.owner = this;
     // What has arrived before brings an event too.
     if (socket.watch(readable) < 0) this.#fail("reset");
-    else socket.engine.deadlines.add(this, timeoutMillis);
+    else socket.engine.headDeadlines.add(this, timeoutMillis);
   }
 
   onReady(socket: Socket): void {
@@ -87,7 +87,7 @@ export class Head extends Expiring implements Owner {
   #end(): void {
     this.#over = true;
     const { socket } = this;
-    socket.engine.deadlines.remove(this);
+    socket.engine.headDeadlines.remove(this);
     socket.owner = undefined;
     // Its next owner, perhaps another thread, watches it anew.
     if (!socket.closed) socket.unwatch();
@@ -100,7 +100,7 @@ export class Head extends Expiring implements Owner {
   onLost(socket: Socket, reset: boolean): void {
     const over = this.#over;
     this.#over = true;
-    socket.engine.deadlines.remove(this);
+    socket.engine.headDeadlines.remove(this);
     socket.end(reset);
     if (!over) this.onFailed("reset");
   }

@@ -322,13 +322,23 @@ const findResets = ({ suspects }: Shared): Effect.Effect<void> =>
 const make: Effect.Effect<Context.Tag.Service<typeof Transport>, never, Scope.Scope> = Effect.gen(
   function* () {
     const fork = Runtime.runFork(yield* Effect.runtime());
-    const deadlines = new Deadlines(yield* FiberLoop.make, (defect) =>
-      fork(Effect.logError("a connect's deadline failed by a defect", defect)),
-    );
-    yield* Effect.addFinalizer(() => Effect.sync(() => deadlines.close()));
+    const loop = yield* FiberLoop.make;
+    const deadlinesOf = (what: string) =>
+      Effect.acquireRelease(
+        Effect.sync(
+          () =>
+            new Deadlines(loop, (defect) =>
+              fork(Effect.logError(`the deadline of a ${what} failed by a defect`, defect)),
+            ),
+        ),
+        (deadlines) => Effect.sync(() => deadlines.close()),
+      );
+    const connectDeadlines = yield* deadlinesOf("connect");
+    // Apart, so that the shorter of the two limits is not sorted in behind everybody with the longer one.
+    const headDeadlines = yield* deadlinesOf("head");
     const shared: Shared = { iterations: new LoopIterations(), suspects: new Set() };
     yield* Effect.forkScoped(Effect.repeat(findResets(shared), Schedule.spaced(resetInterval)));
-    const connect = connectWithin(deadlines, SourceTurns.of(yield* SourceAddresses, net.isIPv6));
+    const connect = connectWithin(connectDeadlines, SourceTurns.of(yield* SourceAddresses, net.isIPv6));
     return makeTransport({
       name: "node",
       faults: () => 0,
@@ -345,7 +355,7 @@ const make: Effect.Effect<Context.Tag.Service<typeof Transport>, never, Scope.Sc
           failed,
         ),
       connect,
-      head: headWithin(deadlines),
+      head: headWithin(headDeadlines),
       watch: (client, broken) => {
         const watching = new NodeResetWatch(own(client), shared.suspects, broken);
         watching.start();

@@ -14,7 +14,7 @@ interface Timer {
 const longestWait = 1_000;
 
 export class BlockingLoop {
-  /** A handful: the engine's round, and one for all deadlines. */
+  /** A handful: the engine's round, and one for each list of deadlines. */
   readonly #timers: Array<Timer> = [];
   #soon: Array<() => void> = [];
   #next: Array<() => void> = [];

@@ -315,7 +315,7 @@ describe("Engine", () => {
       watched(7, () => handled.push("event")),
       EPOLLIN,
     );
-    engine.deadlines.add(
+    engine.connectDeadlines.add(
       {
         since: 0,
         deadline: 0,
