@@ -29,7 +29,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/bench/**", "test/e2e/**", "test/long/**"],
+          exclude: ["test/bench/**", "test/e2e/**", "test/long/**", "test/service/**"],
         },
       },
       {

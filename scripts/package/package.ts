@@ -14,6 +14,9 @@ import { manualPage } from "./ManualPage.js";
 import { type Architecture, architectures, program, type Sources } from "./Program.js";
 import { files, md5sums, settle, size, write } from "./Tree.js";
 
+const kinds = ["deb", "tarball"] as const;
+type Kind = (typeof kinds)[number];
+
 const help = `npm run package -- [options]
 
 Builds packages of the load balancer into build/packages: a .deb and a tarball for each architecture, with a Node of
@@ -21,6 +24,7 @@ their own. It needs dpkg-deb, tar, xz, and the registry for what was not downloa
 
   --arch a,b        of ${Object.keys(architectures).join(", ")} (default: all)
   --version V       the version (default: that of package.json, + and the time of the commit)
+  --kinds a,b       of ${kinds.join(", ")} (default: all)
   --compression C   of the .deb: xz, zstd or none (default: xz)
   --out FOLDER      where they are put (default: build/packages)
   --help            prints this`;
@@ -169,10 +173,13 @@ const tarball = (architecture: Architecture, folder: string, sources: Sources, o
 
 interface Options {
   readonly architectures: ReadonlyArray<Architecture>;
+  readonly kinds: ReadonlyArray<Kind>;
   readonly version: string;
   readonly compression: string;
   readonly out: string;
 }
+
+const isKind = (name: string): name is Kind => kinds.some((kind) => kind === name);
 
 const isArchitecture = (name: string): name is Architecture => Object.hasOwn(architectures, name);
 
@@ -182,6 +189,7 @@ const options = (): Options | string => {
     options: {
       arch: { type: "string", default: Object.keys(architectures).join() },
       version: { type: "string", default: `${JSON.parse(text("package.json")).version}+${stamp}` },
+      kinds: { type: "string", default: kinds.join() },
       compression: { type: "string", default: "xz" },
       out: { type: "string", default: "build/packages" },
       help: { type: "boolean" },
@@ -192,12 +200,17 @@ const options = (): Options | string => {
   const wrong = asked.find((name) => !isArchitecture(name));
   if (wrong !== undefined)
     return `--arch has ${JSON.stringify(wrong)}: give some of ${Object.keys(architectures).join()}`;
+  const askedKinds = values.kinds.split(",");
+  const wrongKind = askedKinds.find((name) => !isKind(name));
+  if (wrongKind !== undefined)
+    return `--kinds has ${JSON.stringify(wrongKind)}: give some of ${kinds.join()}`;
   if (!/^[0-9][0-9a-z.+~]*$/.test(values.version))
     return `--version is ${JSON.stringify(values.version)}: give digits, letters, dots, + and ~, a digit first`;
   if (!["xz", "zstd", "none"].includes(values.compression))
     return `--compression is ${JSON.stringify(values.compression)}: give xz, zstd or none`;
   return {
     architectures: asked.filter(isArchitecture),
+    kinds: askedKinds.filter(isKind),
     version: values.version,
     compression: values.compression,
     out:
@@ -211,8 +224,8 @@ const build = (options: Options): void => {
   mkdirSync(options.out, { recursive: true });
   for (const architecture of options.architectures) {
     program(join(folder, `program-${architecture}`), architecture, sources);
-    deb(architecture, folder, sources, options);
-    tarball(architecture, folder, sources, options);
+    if (options.kinds.includes("deb")) deb(architecture, folder, sources, options);
+    if (options.kinds.includes("tarball")) tarball(architecture, folder, sources, options);
     rmSync(join(folder, `program-${architecture}`), { recursive: true });
   }
 };

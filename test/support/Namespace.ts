@@ -43,7 +43,8 @@ export const unnamed: string | undefined =
 export const named = (name: string): Effect.Effect<void, never, Scope.Scope> =>
   Effect.acquireRelease(run(`ip netns add ${name}`), () => Effect.orDie(run(`ip netns delete ${name}`)));
 
-const enter = (path: string): (() => void) => {
+/** Moves this thread to the namespace at this path; answers what moves it back. */
+export const enter = (path: string): (() => void) => {
   const before = openSync("/proc/thread-self/ns/net", "r");
   const there = openSync(path, "r");
   const { setns } = calls();
