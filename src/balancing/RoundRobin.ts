@@ -73,25 +73,49 @@ const isSame = (some: ReadonlyArray<number>, others: ReadonlyArray<number>): boo
 const isCurrent = ({ choices, total, weights }: Turns, load: Load): boolean =>
   isSame(weights, load.weights) && choices < mostChoices && load.weight * 2 >= total;
 
-// Normalizes the turns: one element for each weight of the open members, with choices at 0. A new weight starts with
-// debt 0 after the last choice. Debts are clamped to one round of the open members, for when many have left.
-const normalized = (turns: Turns, { weight: total, weights }: Load, last: number): Turns => {
+// Where the members of a new weight begin: they have as much credit as debt together. Those whose slots are up to the
+// last choice have had their turn of this round, and are a round behind the others.
+const begun = (
+  { open, slots }: WeightClass,
+  last: number,
+  total: number,
+): Pick<Closed, "credit" | "last"> => {
+  const had = Bits.below(slots, last + 1);
+  return had === open ? { credit: 0, last: -1 } : { credit: (total * had) / open, last };
+};
+
+// Normalizes the turns: one element for each weight of the open members, with choices at 0. A new weight goes on from
+// the next lower one that has just closed, with its credit and its last slot: so a member whose weight rises (a slow
+// start raises it nine times) neither loses nor wins a turn by that. Debts are clamped to one round of the open members,
+// for when many have left.
+const normalized = (turns: Turns, { classes, weight: total, weights }: Load, last: number): Turns => {
   const before = new Map<number, Closed>();
   for (const one of turns.closed) {
     if (turns.choices < mostChoices) before.set(one.weight, one);
     else if (!one.isStale) before.set(one.weight, { ...one, isStale: true });
   }
+  const open = new Set(weights);
+  const were = new Set(turns.weights);
+  // The lowest first, as weights are.
+  const justClosed: Array<number> = [];
   turns.weights.forEach((weight, i) => {
     const credit = turns.choices * weight - (turns.debts[i] ?? 0);
     before.set(weight, { weight, credit, last: turns.lasts[i] ?? last, isStale: false });
+    if (!open.has(weight)) justClosed.push(weight);
   });
   const debts: Array<number> = [];
   const lasts: Array<number> = [];
-  for (const weight of weights) {
-    const one = before.get(weight);
+  const lower: Array<number> = [];
+  let at = 0;
+  for (const one of classes) {
+    const { weight } = one;
+    for (; (justClosed[at] ?? Infinity) < weight; at++) lower.push(justClosed[at] as number); // at is within.
+    const from = were.has(weight) ? undefined : lower.pop();
+    const { credit, last: lastOfWeight } = before.get(from ?? weight) ?? begun(one, last, total);
     before.delete(weight);
-    debts.push(Math.max(-total, Math.min(total, -(one?.credit ?? 0))) + 0);
-    lasts.push(one?.last ?? last);
+    if (from !== undefined) before.delete(from);
+    debts.push(Math.max(-total, Math.min(total, -credit)) + 0);
+    lasts.push(lastOfWeight);
   }
   return { weights, debts, lasts, choices: 0, total, closed: [...before.values()].slice(-mostClosed) };
 };

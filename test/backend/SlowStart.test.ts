@@ -25,8 +25,11 @@ const listed = (before: Pool.Pool, instances: ReadonlyArray<Instance>): Pool.Poo
   return pool;
 };
 
-/** How many of so many clients each gets, whose connections stay open. */
-const shares = (before: Pool.Pool, clients: number): Readonly<Record<string, number>> => {
+/** The pool after so many clients, whose connections stay open, and how many of them each got. */
+const served = (
+  before: Pool.Pool,
+  clients: number,
+): readonly [Pool.Pool, Readonly<Record<string, number>>] => {
   let pool = before;
   const counted: Record<string, number> = {};
   for (let n = 0; n < clients; n++) {
@@ -35,8 +38,11 @@ const shares = (before: Pool.Pool, clients: number): Readonly<Record<string, num
     pool = after;
     counted[id] = (counted[id] ?? 0) + 1;
   }
-  return counted;
+  return [pool, counted];
 };
+
+const shares = (pool: Pool.Pool, clients: number): Readonly<Record<string, number>> =>
+  served(pool, clients)[1];
 
 const weightsOf = (pool: Pool.Pool): Readonly<Record<string, number>> =>
   Object.fromEntries(Pool.backends(pool).map(({ id, weight }) => [id, weight]));
@@ -73,6 +79,44 @@ describe.each(Object.values(algorithms))("a slow start, with $name", (algorithm:
     const [a] = Pool.backends(pool);
     [pool] = Pool.observed(pool, a ?? assert.fail(), failed, 0);
     assert.deepStrictEqual(shares(pool, 100), { b: 100 });
+  });
+});
+
+describe("a slow start at little traffic, with round-robin", () => {
+  it("never gives a backend one client more or fewer than its part, however few come in a step", () => {
+    const clientsOfSteps = fc.array(fc.nat(100), { minLength: 9, maxLength: 9, size: "max" });
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 100 }), clientsOfSteps, fc.nat(100), (size, steps, before) => {
+        const others = Array.from({ length: size }, (_, n) => instance(`other-${n}`));
+        let pool = listed(empty(roundRobin), others);
+        [pool] = served(pool, before);
+        pool = listed(pool, [...others, instance("new")]);
+        let part = 0;
+        let had = 0;
+        for (const clients of steps) {
+          const { new: weight = 0 } = weightsOf(pool);
+          part += (clients * weight) / (size + weight);
+          const [after, counted] = served(pool, clients);
+          had += counted["new"] ?? 0;
+          assert.approximately(had, part, 1);
+          [pool] = Pool.raised(after, Pool.backends(after));
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it("gives a backend its first client in time where fewer come in a step than there are backends", () => {
+    const others = Array.from({ length: 100 }, (_, n) => instance(`other-${n}`));
+    let pool = listed(listed(empty(roundRobin), others), [...others, instance("new")]);
+    let had = 0;
+    for (let step = 1; step <= 9; step++) {
+      const [after, counted] = served(pool, 50);
+      had += counted["new"] ?? 0;
+      [pool] = Pool.raised(after, Pool.backends(after));
+    }
+    // Its part of these 450 clients is 2.2 of them.
+    assert.strictEqual(had, 2);
   });
 });
 

@@ -19,15 +19,6 @@ const servers = { haproxy: "haproxy", nginx: "nginx" };
 const skippable = (why: string | undefined, title: string, body: Effect.Effect<void, never, Scope.Scope>) =>
   why === undefined ? it.scopedLive(title, () => body) : it.skip(`${title} (${why})`, () => {});
 
-/** Each transport, and data threads. */
-const settings: ReadonlyArray<readonly [name: string, transport: string, Readonly<Record<string, string>>]> =
-  [
-    ...Program.transports.map((transport) => [transport, transport, {}] as const),
-    ...(Program.transports.includes("linux")
-      ? [["linux with data threads", "linux", { LB_THREADS: "2" }] as const]
-      : []),
-  ];
-
 const loopbacks = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
 /** Of the clients that HAProxy names: where they connect to, and from. */
 const families: ReadonlyArray<{ readonly host: string; readonly from: string }> = [
@@ -181,7 +172,7 @@ const untilOpen = (program: Program.Program, count: number) =>
     ),
   );
 
-for (const [name, transport, threads] of settings) {
+for (const [name, transport, threads] of Program.transportsAndThreads) {
   describe(`the PROXY protocol on ${name}`, () => {
     for (const version of ["v1", "v2"] as const) {
       skippable(

@@ -9,15 +9,6 @@ import * as Program from "../support/RunningProgram.js";
 import * as Operator from "../support/ScriptedOperator.js";
 import { type Received, receive, serve } from "../support/Sockets.js";
 
-/** Each transport, and data threads. */
-const settings: ReadonlyArray<readonly [name: string, transport: string, Readonly<Record<string, string>>]> =
-  [
-    ...Program.transports.map((transport) => [transport, transport, {}] as const),
-    ...(Program.transports.includes("linux")
-      ? [["linux with data threads", "linux", { LB_THREADS: "2" }] as const]
-      : []),
-  ];
-
 /** A client that is connected and says hello, and what it receives to its end. It stays for the scope. */
 const come = (port: number, localAddress = "127.0.0.1") =>
   Effect.acquireRelease(
@@ -47,7 +38,7 @@ const refused = ({ healthPort }: Program.Program, reason: string) =>
     );
   });
 
-describe.each(settings)("limits on %s", (_name, transport, threads) => {
+describe.each(Program.transportsAndThreads)("limits on %s", (_name, transport, threads) => {
   it.scopedLive("ALLOW_CLIENTS serves who is on the list, and resets all others", () =>
     Effect.gen(function* () {
       const program = yield* Program.start(transport, {

@@ -9,15 +9,6 @@ import { exchange, restartable } from "../support/Backends.js";
 import * as Program from "../support/RunningProgram.js";
 import { dial, eventually, receive, serve } from "../support/Sockets.js";
 
-/** Each transport, and data threads. */
-const settings: ReadonlyArray<readonly [name: string, transport: string, Readonly<Record<string, string>>]> =
-  [
-    ...Program.transports.map((transport) => [transport, transport, {}] as const),
-    ...(Program.transports.includes("linux")
-      ? [["linux with data threads", "linux", { LB_THREADS: "2" }] as const]
-      : []),
-  ];
-
 /** A backend that answers with what it is sent first, and counts those that have said something. */
 const counting = Effect.gen(function* () {
   const counted = { open: 0, most: 0, total: 0 };
@@ -62,7 +53,7 @@ const queued = (program: Program.Program, count: number) =>
     ),
   );
 
-for (const [name, transport, threads] of settings) {
+for (const [name, transport, threads] of Program.transportsAndThreads) {
   describe(`the queue on ${name}`, () => {
     it.scopedLive("serves those who wait in the order in which they came, and none who has broken off", () =>
       Effect.gen(function* () {

@@ -1,5 +1,5 @@
 /**
- * Slow starts, in the built program.
+ * Slow starts, in the built program and over its transports.
  */
 import { assert, describe, it } from "@effect/vitest";
 import { Effect } from "effect";
@@ -27,11 +27,11 @@ const answersOf = ({ port }: Program.Program, times: number) =>
     b: answers.filter((name) => name === "b").length,
   }));
 
-const started = (slowStart: string) =>
+const started = (transport: string, settings: Readonly<Record<string, string>>) =>
   Effect.gen(function* () {
     const [a, b] = [yield* named("a"), yield* named("b")];
     const operator = yield* Operator.make(Operator.lists([Operator.instance("a", a.port)]));
-    const program = yield* Program.start("node", { OPERATOR_URL: operator.url, SLOW_START: slowStart });
+    const program = yield* Program.start(transport, { ...settings, OPERATOR_URL: operator.url });
     yield* program.healthy(1);
     assert.deepStrictEqual(yield* shownBy(program), [["a", 1, null]], "the first list");
     yield* operator.answers(Operator.lists([Operator.instance("a", a.port), Operator.instance("b", b.port)]));
@@ -39,10 +39,10 @@ const started = (slowStart: string) =>
     return program;
   });
 
-describe("SLOW_START", () => {
+describe.each(Program.transportsAndThreads)("SLOW_START on %s", (_name, transport, threads) => {
   it.scopedLive("gives a backend that joins a tenth of its share", () =>
     Effect.gen(function* () {
-      const program = yield* started("1h");
+      const program = yield* started(transport, { ...threads, SLOW_START: "1h" });
       assert.deepStrictEqual(yield* shownBy(program), [
         ["a", 1, null],
         ["b", 1, 0.1],
@@ -53,7 +53,7 @@ describe("SLOW_START", () => {
 
   it.scopedLive("ends with its whole share", () =>
     Effect.gen(function* () {
-      const program = yield* started("300ms");
+      const program = yield* started(transport, { ...threads, SLOW_START: "300ms" });
       yield* Program.untilTrue(
         Effect.map(
           shownBy(program),

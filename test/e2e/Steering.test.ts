@@ -10,15 +10,6 @@ import { receive } from "../support/Sockets.js";
 
 const token = "correct-horse-battery";
 
-/** Each transport, and data threads. */
-const settings: ReadonlyArray<readonly [name: string, transport: string, Readonly<Record<string, string>>]> =
-  [
-    ...Program.transports.map((transport) => [transport, transport, {}] as const),
-    ...(Program.transports.includes("linux")
-      ? [["linux with data threads", "linux", { LB_THREADS: "2" }] as const]
-      : []),
-  ];
-
 /** Asks monitoring with the token, or another one. */
 const request = (
   { healthPort }: Program.Program,
@@ -36,7 +27,7 @@ const request = (
     return { status: answer.status, body: text === "" ? undefined : (JSON.parse(text) as unknown) };
   });
 
-for (const [name, transport, threads] of settings) {
+for (const [name, transport, threads] of Program.transportsAndThreads) {
   describe(`a backend's weight on ${name}`, () => {
     it.scopedLive("is what an operator chooses, until it is given back", () =>
       Effect.gen(function* () {

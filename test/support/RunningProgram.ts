@@ -12,6 +12,16 @@ import { Effect, type Scope } from "effect";
 export const transports: ReadonlyArray<string> =
   process.platform === "linux" ? ["node", "linux", "io_uring"] : ["node"];
 
+/** Each transport, and with data threads where it has them: a name, and LB_TRANSPORT and LB_THREADS. */
+export const transportsAndThreads: ReadonlyArray<
+  readonly [name: string, transport: string, threads: Readonly<Record<string, string>>]
+> = transports.flatMap((transport) => [
+  [transport, transport, {}] as const,
+  ...(transport === "node"
+    ? []
+    : [[`${transport} with data threads`, transport, { LB_THREADS: "2" }] as const]),
+]);
+
 /** What has a program run some code before its own. */
 export const preloading = (code: string): Readonly<Record<string, string>> => ({
   NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(code)}`,
