@@ -10,6 +10,7 @@ import { Head } from "../../../../src/transport/linux/Head.js";
 import { addressSize, errnoName, inetLength } from "../../../../src/transport/linux/Libc.js";
 import { sendPreface } from "../../../../src/transport/linux/Preface.js";
 import { Relay } from "../../../../src/transport/linux/Relay.js";
+import { ResetWatch } from "../../../../src/transport/linux/ResetWatch.js";
 import { RingConnecting } from "../../../../src/transport/linux/RingConnecting.js";
 import { RingRelay } from "../../../../src/transport/linux/RingRelay.js";
 import { Socket } from "../../../../src/transport/linux/Socket.js";
@@ -95,8 +96,9 @@ export const run = (seed: number, log?: Array<string>): void => {
     undefined,
     sources,
   );
-  /** Clients begin with a head, backends with a preface, and clients have so many places. */
+  /** Clients begin with a head and wait for a place of a backend, backends begin with a preface, and clients have places. */
   const heads = random.oneIn(4);
+  const waits = random.oneIn(4);
   const preface = random.oneIn(4) ? new Stream(7).bytes(0, random.between(1, 107)) : undefined;
   const places = random.oneIn(6) ? new Places(random.between(1, 3)) : undefined;
   const destination = { family: 2, address: kernel.libc.allocate(addressSize), length: inetLength };
@@ -219,8 +221,36 @@ export const run = (seed: number, log?: Array<string>): void => {
       attempt.start(destination, 5_000);
       if (!settled) check(life.ended === 0, () => "refused without a word");
     };
+    const wait = (): void => {
+      let waiting = true;
+      const watching = new ResetWatch(client, () => {
+        check(waiting, () => "told of a client that does not wait any more");
+        waiting = false;
+        const { harmed, resetSent } = life.client;
+        check(resetSent || harmed || stopped, () => "told that a client broke off, and it has not");
+        life.late = () => watching.stop();
+        refuse();
+      });
+      life.interrupt = () => {
+        life.interrupted = true;
+        waiting = false;
+        watching.stop();
+        refuse();
+      };
+      queue.push({
+        client: life.client,
+        waits: () => waiting,
+        admit: () => {
+          waiting = false;
+          watching.stop();
+          connect();
+        },
+      });
+      watching.start();
+    };
+    const proceed = waits && random.oneIn(2) ? wait : connect;
     if (!heads) {
-      connect();
+      proceed();
       return;
     }
     const length = random.between(1, 300);
@@ -246,7 +276,7 @@ export const run = (seed: number, log?: Array<string>): void => {
           refuse();
         };
         later.push(() => {
-          if (life.ended === 0) connect();
+          if (life.ended === 0) proceed();
         });
       },
       () => refuse(),
@@ -260,6 +290,19 @@ export const run = (seed: number, log?: Array<string>): void => {
   };
 
   const later: Array<() => void> = [];
+  /** Clients that wait for a place of a backend, or have waited. */
+  const queue: Array<{
+    readonly client: Peer;
+    readonly waits: () => boolean;
+    readonly admit: () => void;
+  }> = [];
+  /** There is a place for one of those who wait. Who has broken off gets none: that is to be noticed. */
+  const admit = (): boolean => {
+    const waiting = queue.filter(({ client, waits }) => waits() && !client.resetSent);
+    const one = waiting[random.below(Math.max(1, waiting.length))];
+    one?.admit();
+    return one !== undefined;
+  };
   const listener = kernel.listening();
   const refuse = (connection: Connection): void => {
     check(connection instanceof Socket, () => "a connection that is no socket");
@@ -310,7 +353,7 @@ export const run = (seed: number, log?: Array<string>): void => {
         listener.connect(peer("client"));
         return true;
       case 1:
-        return kernel.settle();
+        return random.oneIn(4) && admit() ? true : kernel.settle();
       case 2: {
         if (asks && random.oneIn(4)) lives[random.below(Math.max(1, lives.length))]?.ask?.();
         if (!interrupts || !random.oneIn(20)) return false;
@@ -350,6 +393,10 @@ export const run = (seed: number, log?: Array<string>): void => {
     // Nothing goes on but time.
     if (idle > 200) {
       idle = 0;
+      check(
+        !queue.some(({ client, waits }) => waits() && client.resetSent),
+        () => "a client that waits has broken off, and nobody is told",
+      );
       kernel.pass();
     }
     check(

@@ -8,11 +8,13 @@
 import { Acceptor } from "../../../../src/transport/linux/Acceptor.js";
 import { Engine } from "../../../../src/transport/linux/Engine.js";
 import type { EventCounters } from "../../../../src/transport/linux/EventCounter.js";
+import { Head } from "../../../../src/transport/linux/Head.js";
 import {
   addressSize,
   type Service as LibcService,
   writeAddress,
 } from "../../../../src/transport/linux/Libc.js";
+import { ResetWatch } from "../../../../src/transport/linux/ResetWatch.js";
 import type { Socket } from "../../../../src/transport/linux/Socket.js";
 import { Places } from "../../../../src/transport/Places.js";
 import type { Connection, RelayOutcome } from "../../../../src/transport/Transport.js";
@@ -43,7 +45,14 @@ class Life {
   /** What the process has read of each side. */
   here: { readonly taken: number } | undefined;
   there: { readonly taken: number } | undefined;
+  socket: Socket | undefined;
   handed: HandedOver | undefined;
+  /** What interruption does before it is handed over. */
+  cancel: (() => void) | undefined;
+  /** It waits for a place of a backend: what goes on once there is one. */
+  admit: (() => void) | undefined;
+  /** Bytes of its client that were read before it was handed over. */
+  head = 0;
   told = 0;
   givenUp = false;
   outcome: RelayOutcome | undefined;
@@ -249,6 +258,8 @@ export const run = (seed: number, log?: Array<string>): void => {
     undefined,
     sources,
   );
+  const heads = random.oneIn(4);
+  const waits = random.oneIn(4);
   const preface = random.oneIn(4) ? new Stream(7).bytes(0, random.between(1, 107)) : undefined;
   const places = random.oneIn(6) ? new Places(random.between(1, 3)) : undefined;
 
@@ -263,6 +274,7 @@ export const run = (seed: number, log?: Array<string>): void => {
       life.backend = there.peer;
       life.there = there.socket;
       kernel.pair(life.client, there.peer);
+      there.peer.skipped = life.head;
       if (preface !== undefined) there.peer.preface = preface;
     }
   };
@@ -282,15 +294,12 @@ export const run = (seed: number, log?: Array<string>): void => {
   const over = (life: Life): void => {
     life.told += 1;
     life.handed = undefined;
+    life.cancel = undefined;
+    life.admit = undefined;
     check(life.told === 1, () => "a connection was told of twice");
   };
-  const serve = (connection: Connection): void => {
-    const client = connection as Socket; // this engine makes no others
-    const found = kernel.peerOf(client.fd);
-    if (found === undefined) throw new Violation("a connection of nobody");
-    const life = new Life(found.peer, lives.length + 1);
-    life.here = found.socket;
-    lives.push(life);
+  const handOver = (life: Life, client: Socket): void => {
+    life.cancel = undefined;
     const fewest = threads
       .filter(({ buried, link }) => !buried && link.hasPlace)
       .sort((one, other) => one.link.size - other.link.size)[0];
@@ -319,8 +328,65 @@ export const run = (seed: number, log?: Array<string>): void => {
       },
     );
   };
+  const refuse = (life: Life, client: Connection): void => {
+    over(life);
+    client.reset();
+  };
+  const wait = (life: Life, client: Socket): void => {
+    const watching = new ResetWatch(client, () => {
+      check(life.admit !== undefined, () => "told of a client that does not wait any more");
+      const { harmed, resetSent } = life.client;
+      check(resetSent || harmed, () => "told that a client broke off, and it has not");
+      refuse(life, client);
+    });
+    life.cancel = () => watching.stop();
+    life.admit = () => {
+      life.admit = undefined;
+      watching.stop();
+      handOver(life, client);
+    };
+    watching.start();
+  };
+  /** The fiber of a client hears of its head a moment later. */
+  const later: Array<() => void> = [];
+  const readHead = (life: Life, client: Socket, proceed: typeof handOver): void => {
+    const length = random.between(1, 300);
+    const reading = new Head(
+      client,
+      4_096,
+      () => length,
+      (bytes) => {
+        check(life.client.stream.matches(0, bytes), () => "the head is not what was sent");
+        life.head = length;
+        life.cancel = () => {};
+        later.push(() => {
+          if (life.told === 0) proceed(life, client);
+        });
+      },
+      () => refuse(life, client),
+    );
+    life.cancel = () => reading.cancel();
+    reading.start(5_000);
+  };
+  const serve = (connection: Connection): void => {
+    const client = connection as Socket; // this engine makes no others
+    const found = kernel.peerOf(client.fd);
+    if (found === undefined) throw new Violation("a connection of nobody");
+    const life = new Life(found.peer, lives.length + 1);
+    life.here = found.socket;
+    life.socket = client;
+    lives.push(life);
+    const proceed = waits && random.oneIn(2) ? wait : handOver;
+    if (heads) readHead(life, client, proceed);
+    else proceed(life, client);
+  };
   const interrupt = (life: Life): void => {
-    const { handed } = life;
+    const { cancel, handed, socket } = life;
+    if (cancel !== undefined && socket !== undefined) {
+      cancel();
+      refuse(life, socket);
+      return;
+    }
     if (handed === undefined) return;
     life.handed = undefined;
     life.givenUp = true;
@@ -332,20 +398,19 @@ export const run = (seed: number, log?: Array<string>): void => {
   };
 
   const listener = kernel.listening();
-  const refuse = (connection: Connection): void => {
+  const refuseNew = (connection: Connection): void => {
     const client = kernel.peerOf((connection as Socket).fd)?.peer; // this engine makes no others
     if (client === undefined) throw new Violation("a connection of nobody");
     const life = new Life(client, lives.length + 1);
     lives.push(life);
-    over(life);
-    connection.reset();
+    refuse(life, connection);
   };
   const acceptor = new Acceptor(
     engine,
     listener.fd,
     serve,
     () => {},
-    refuse,
+    refuseNew,
     places,
     () => {},
   );
@@ -374,7 +439,17 @@ export const run = (seed: number, log?: Array<string>): void => {
         start();
         return true;
       }
-      return kernel.turn();
+      // There is a place for one of those who wait. Who has broken off gets none: that is to be noticed.
+      const waiting = lives.filter(({ admit, client }) => admit !== undefined && !client.resetSent);
+      if (waiting.length > 0 && random.oneIn(8)) {
+        random.pick(waiting as [Life, ...Array<Life>] /* there is one */).admit?.();
+        return true;
+      }
+      if (later.length > 0 && random.oneIn(2)) {
+        for (const task of later.splice(0)) task();
+        return true;
+      }
+      return kernel.turn() || later.length > 0;
     } finally {
       inMain = false;
       kernel.calls = calls;
@@ -458,6 +533,10 @@ export const run = (seed: number, log?: Array<string>): void => {
     awake();
     if (idle > 200) {
       idle = 0;
+      check(
+        !lives.some(({ admit, client }) => admit !== undefined && client.resetSent),
+        () => "a client that waits has broken off, and nobody is told",
+      );
       // A look of the main thread's, a round, a deadline; or what a thread waits for.
       if (!kernel.pass()) kernel.elapse(1_000);
     }
@@ -477,7 +556,7 @@ export const run = (seed: number, log?: Array<string>): void => {
   engine.shutdown();
   check(kernel.open === 0, () => `${kernel.open} descriptors are left`);
   check(engine.clients === 0, () => `${engine.clients} clients are counted, and none is left`);
-  for (const { backend, client, counts, givenUp, here, outcome, there, told } of lives) {
+  for (const { backend, client, counts, givenUp, head, here, outcome, there, told } of lives) {
     check(told === 1, () => `a connection was told of ${told} times`);
     const orderly = outcome?.end === "client-closed" || outcome?.end === "backend-closed";
     // One that was given up, or whose thread has died, may have ended in order in the moment before.
@@ -498,7 +577,7 @@ export const run = (seed: number, log?: Array<string>): void => {
     }
     if (outcome === undefined || outcome.end === "thread-lost") continue;
     check(
-      counts.received === (here?.taken ?? 0) && counts.sent === (there?.taken ?? 0),
+      counts.received === (here?.taken ?? 0) - head && counts.sent === (there?.taken ?? 0),
       () => `${counts.received} and ${counts.sent} were counted, and ${here?.taken} and ${there?.taken} read`,
     );
   }
