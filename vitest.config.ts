@@ -23,6 +23,7 @@ export default defineConfig({
     // What hangs is cut off. No test takes a fifth of that on a machine that does nothing else, for slower ones.
     testTimeout: 180_000,
     hookTimeout: 180_000,
+    setupFiles: ["test/support/TurnAfterEach.ts"],
     projects: [
       {
         extends: true,

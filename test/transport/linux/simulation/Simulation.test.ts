@@ -2,30 +2,20 @@ import { assert, describe, it } from "@effect/vitest";
 import { Relay } from "../../../../src/transport/linux/Relay.js";
 import type { RelayOutcome } from "../../../../src/transport/Transport.js";
 import * as Schedule from "./Schedule.js";
+import * as Seeds from "./Seeds.js";
 import { simulated } from "./Simulated.js";
 
 const schedules = 5_000;
 
-/** Runs the schedules of these seeds; the first that fails is told, with its log and how to run it again. */
-const runAll = (from: number): void => {
-  for (let seed = from; seed < from + schedules; seed++) {
-    try {
-      Schedule.run(seed);
-    } catch (violation) {
-      assert.fail(Schedule.report(seed, violation));
-    }
-  }
-};
-
 describe("the Linux transport over a simulated kernel", () => {
   it(`keeps its promises in ${schedules} schedules`, { timeout: 600_000 }, () => {
-    runAll(1);
+    return Seeds.runAll(Schedule, 1, schedules);
   });
 
   it(`keeps its promises in ${schedules} schedules that nobody has seen before`, { timeout: 600_000 }, () => {
-    const from = Math.floor(Math.random() * 4_000_000_000);
+    const from = Seeds.unseen();
     process.stdout.write(`seeds from ${from}\n`);
-    runAll(from);
+    return Seeds.runAll(Schedule, from, schedules);
   });
 
   it("passes no end on that a read is told of after a write was told of the reset", () => {

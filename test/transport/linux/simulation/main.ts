@@ -4,6 +4,7 @@
  */
 import { parseArgs } from "node:util";
 import * as OneThread from "./Schedule.js";
+import * as Seeds from "./Seeds.js";
 import * as ThreadSchedule from "./ThreadSchedule.js";
 
 const { values } = parseArgs({
@@ -15,7 +16,7 @@ const { values } = parseArgs({
 });
 const Schedule = values.threads === true ? ThreadSchedule : OneThread;
 const schedules = Number(values.schedules);
-const first = values.seed === undefined ? Math.floor(Math.random() * 4_000_000_000) : Number(values.seed);
+const first = values.seed === undefined ? Seeds.unseen() : Number(values.seed);
 if (!Number.isSafeInteger(schedules) || schedules < 1 || !Number.isSafeInteger(first) || first < 0) {
   process.stderr.write("usage: npm run test:simulate -- [--schedules NUMBER] [--seed NUMBER] [--threads]\n");
   process.exit(64);
@@ -23,15 +24,13 @@ if (!Number.isSafeInteger(schedules) || schedules < 1 || !Number.isSafeInteger(f
 
 process.stdout.write(`${schedules} schedules, seeds from ${first}\n`);
 const from = performance.now();
-for (let i = 0; i < schedules; i++) {
-  try {
-    Schedule.run(first + i);
-  } catch (violation) {
-    process.stderr.write(`${Schedule.report(first + i, violation)}\n`);
-    process.exit(1);
-  }
-  if ((i + 1) % 50_000 === 0) {
-    process.stdout.write(`${i + 1} schedules in ${((performance.now() - from) / 1000).toFixed(0)} s\n`);
-  }
+try {
+  await Seeds.runAll(Schedule, first, schedules, (held) => {
+    if (held % 50_000 !== 0) return;
+    process.stdout.write(`${held} schedules in ${((performance.now() - from) / 1000).toFixed(0)} s\n`);
+  });
+} catch (violation) {
+  process.stderr.write(`${violation instanceof Error ? violation.message : violation}\n`);
+  process.exit(1);
 }
 process.stdout.write(`all ${schedules} keep their promises\n`);
