@@ -1,29 +1,32 @@
+import { isBuiltin } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { defineConfig, type Plugin } from "vite";
+import { descriptionFiles } from "./vite.description.js";
 import { licences } from "./vite.licences.js";
 
 const root = fileURLToPath(new URL(".", import.meta.url));
 
-const swagger = /\/@effect\/platform\/.*\/internal\/httpApiSwagger\.js$/;
+const builtin = "\0builtin:";
 
 /**
- * Leaves the script and style of the page at /docs in files of their own, which are read at the start: as constants in a
- * module they are two thirds of the program, for V8 to parse.
+ * Has Node's modules without the import of them: that reads each of their exports, and some load what is used nowhere
+ * here (node:http a browser's fetch and WebSocket: a tenth of the start).
  */
-const docsPageApart: Plugin = {
-  name: "docs-page-apart",
+const builtinsAsAsked: Plugin = {
+  name: "builtins-as-asked",
   enforce: "pre",
-  async load(id) {
-    if (!swagger.test(id)) return null;
-    const { css, javascript }: Readonly<Record<string, string>> = await import(id);
-    if (css === undefined || javascript === undefined) this.error(`${id} has no css and no javascript`);
-    this.emitFile({ type: "asset", fileName: "swagger.css", source: css });
-    this.emitFile({ type: "asset", fileName: "swagger.js", source: javascript });
-    return `import { readFileSync } from "node:fs";
-const read = (name) => readFileSync(new URL(name, import.meta.url), "utf8");
-export const css = read("./swagger.css");
-export const javascript = read("./swagger.js");`;
+  resolveId(id) {
+    return isBuiltin(id) ? `${builtin}${id.replace(/^node:/, "")}` : null;
+  },
+  load(id) {
+    if (!id.startsWith(builtin)) return null;
+    const name = JSON.stringify(`node:${id.slice(builtin.length)}`);
+    return {
+      code: `export default process.getBuiltinModule(${name});`,
+      syntheticNamedExports: true,
+      moduleSideEffects: false,
+    };
   },
 };
 
@@ -48,19 +51,29 @@ const atOnce: Plugin = {
 export default defineConfig({
   root,
   publicDir: false,
-  plugins: [docsPageApart, atOnce, licences("licences.txt")],
+  plugins: [builtinsAsAsked, descriptionFiles(root), atOnce, licences("licences.txt")],
+  // Names stay as they are, for those who read a stack trace, and lines short, for Node prints the one of an error.
+  esbuild: {
+    minifySyntax: true,
+    minifyWhitespace: true,
+    minifyIdentifiers: false,
+    lineLimit: 120,
+    charset: "ascii",
+  },
   ssr: { noExternal: true },
   build: {
     ssr: true,
     outDir: join(root, "build/program/lib"),
     emptyOutDir: true,
     target: "node22",
-    minify: false,
+    minify: "esbuild",
     sourcemap: true,
     ssrEmitAssets: true,
     rollupOptions: {
       input: { "load-balancer": join(root, "src/bin.ts") },
       external: ["koffi"],
+      // What a package is imported for is what it exports.
+      treeshake: { moduleSideEffects: (id) => !id.includes("/node_modules/") },
       output: { entryFileNames: "[name].js", chunkFileNames: "[name].js", assetFileNames: "[name].[ext]" },
     },
   },

@@ -19,7 +19,7 @@ export interface Sources {
 
 const rule = `\n${"-".repeat(80)}\n\n`;
 
-const swagger = `Swagger UI (lib/swagger.js, lib/swagger.css)
+const swagger = `Swagger UI (in lib/docs.html)
 
 Copyright SmartBear Software Inc.
 

@@ -6,7 +6,6 @@ import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
 import * as HttpIncomingMessage from "@effect/platform/HttpIncomingMessage";
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest";
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
-import * as OpenApi from "@effect/platform/OpenApi";
 import { Clock, Effect, Either, Iterable, Layer, Option, Schema, Stream } from "effect";
 import { type Admin, type Backend, describe } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
@@ -22,7 +21,7 @@ import { Metrics } from "../metrics/Metrics.js";
 import { loopDelays, type Program } from "../metrics/ProcessGauges.js";
 import { Sessions } from "../proxy/Sessions.js";
 import {
-  Api,
+  type Api,
   ChosenWeight,
   InvalidRequest,
   NotReady,
@@ -37,9 +36,6 @@ import * as MetricsCollector from "./MetricsCollector.js";
 import * as Rendering from "./Rendering.js";
 import { clientOf } from "./SteeringAuth.js";
 import * as Views from "./Views.js";
-
-/** What `/openapi.json` answers. */
-export const openApi = OpenApi.fromApi(Api);
 
 /** A rendering as an answer, compressed where the client accepts that. */
 const respond = (

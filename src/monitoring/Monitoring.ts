@@ -19,13 +19,23 @@
 import type * as HttpApi from "@effect/platform/HttpApi";
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder";
 import type * as HttpApiGroup from "@effect/platform/HttpApiGroup";
-import * as HttpApiSwagger from "@effect/platform/HttpApiSwagger";
 import type * as HttpApp from "@effect/platform/HttpApp";
 import * as HttpRouter from "@effect/platform/HttpRouter";
+import { layerContext } from "@effect/platform/HttpServer";
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest";
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse";
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer";
-import { Cause, Config, type ConfigError, Context, Effect, Layer, type Redacted, type Scope } from "effect";
+import {
+  Cause,
+  Config,
+  type ConfigError,
+  Context,
+  Effect,
+  Layer,
+  Option,
+  type Redacted,
+  type Scope,
+} from "effect";
 import type { BackendRegistry } from "../backend/BackendRegistry.js";
 import * as InvalidOption from "../config/InvalidOption.js";
 import type { Metrics } from "../metrics/Metrics.js";
@@ -35,6 +45,7 @@ import { format, type SocketAddress } from "../net/SocketAddress.js";
 import { type Sessions, layer as sessionsLayer } from "../proxy/Sessions.js";
 import type * as StateFile from "../state/StateFile.js";
 import { Api } from "./Api.js";
+import * as Description from "./Description.js";
 import { Feed, layer as feedLayer } from "./Feed.js";
 import * as Handlers from "./Handlers.js";
 import * as HttpServer from "./HttpServer.js";
@@ -77,13 +88,11 @@ export class Monitoring extends Context.Tag("zeitwork-load-balancer/Monitoring")
 const failure = (status: number, error: string, more: Record<string, string> = {}) =>
   HttpServerResponse.unsafeJson({ error }, { status, headers: { ...HttpServer.headers, ...more } });
 
-const openApiPath = "/openapi.json";
-const docsPath = "/docs";
+const described: Description.Paths = { openApi: "/openapi.json", docs: "/docs" };
 /** The page at /docs has its script and style in itself, and makes requests to this server only. */
 const docsPolicy =
   "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data:; " +
   "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-const openApi = HttpServerResponse.unsafeJson(Handlers.openApi);
 
 interface Path {
   readonly pattern: RegExp;
@@ -94,20 +103,28 @@ interface Path {
   readonly allow: string;
 }
 
+/** The methods of each path, and whether one of them is described with a body. */
+const endpoints = new Map<string, { readonly methods: ReadonlyArray<string>; readonly takesBody: boolean }>(
+  [described.openApi, described.docs].map((path) => [path, { methods: ["GET"], takesBody: false }]),
+);
+for (const group of Object.values(Api.groups)) {
+  for (const { method, path, payloadSchema } of Object.values(group.endpoints)) {
+    const { methods = [], takesBody = false } = endpoints.get(path) ?? {};
+    endpoints.set(path, {
+      methods: [...methods, method],
+      takesBody: takesBody || Option.isSome(payloadSchema),
+    });
+  }
+}
+
 /** What is answered at each path, read off the description. A GET is answered to HEAD too, without its body. */
-const paths: ReadonlyArray<Path> = [
-  ...Object.entries(Handlers.openApi.paths),
-  [openApiPath, { get: undefined }] as const,
-  [docsPath, { get: undefined }] as const,
-].map(([path, item]) => {
-  const methods = Object.keys(item ?? {}).flatMap((method) =>
-    method === "get" ? ["GET", "HEAD"] : [method.toUpperCase()],
-  );
+const paths: ReadonlyArray<Path> = [...endpoints].map(([path, { methods, takesBody }]) => {
+  const answered = methods.flatMap((method) => (method === "GET" ? ["GET", "HEAD"] : [method]));
   return {
-    pattern: new RegExp(`^${path.replace(/[.]/g, "\\.").replace(/\{[^}]+\}/g, "[^/]+")}$`),
-    methods: new Set(methods),
-    takesBody: Object.values(item ?? {}).some((operation) => operation?.requestBody !== undefined),
-    allow: methods.join(", "),
+    pattern: new RegExp(`^${path.replace(/[.]/g, "\\.").replace(/:[^/]+/g, "[^/]+")}$`),
+    methods: new Set(answered),
+    takesBody,
+    allow: answered.join(", "),
   };
 });
 
@@ -131,10 +148,10 @@ const guarded = <R>(app: HttpApp.Default<never, R>, page: Page.Page) =>
       return Effect.succeed(failure(405, `this path takes only ${allow.replace(", ", " and ")}`, { allow }));
     }
     if (shown !== undefined) return Effect.succeed(shown);
-    return Effect.map(path === openApiPath ? Effect.succeed(openApi) : app, (response) =>
+    return Effect.map(app, (response) =>
       HttpServerResponse.setHeaders(response, {
         ...HttpServer.headers,
-        ...(path === docsPath ? { "content-security-policy": docsPolicy } : {}),
+        ...(path === described.docs ? { "content-security-policy": docsPolicy } : {}),
         // RFC 9110, 11.6.1: an answer that asks for a credential says for which.
         ...(response.status === 401 ? { "www-authenticate": "Bearer" } : {}),
       }),
@@ -153,12 +170,13 @@ const handlers = <Id extends string>(api: Handlers.Described<Id>, { adminToken, 
 
 /** What the described answers are served with. */
 const services = (options: AppOptions) =>
-  HttpApiSwagger.layer({ path: docsPath }).pipe(
+  Description.layer(described).pipe(
     Layer.provideMerge(
       Layer.mergeAll(
         Layer.provide(HttpApiBuilder.api(Api), handlers(Api, options)),
         HttpApiBuilder.Middleware.layer,
-        NodeHttpServer.layerContext,
+        // No file is served by it, and no body is read that comes in parts.
+        layerContext,
       ),
     ),
     Layer.provideMerge(HttpApiBuilder.Router.Live),
