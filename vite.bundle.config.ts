@@ -9,6 +9,9 @@ const root = fileURLToPath(new URL(".", import.meta.url));
 
 const builtin = "\0builtin:";
 
+/** Modules of Node that take a while to load, and that many programs never use. */
+const late: ReadonlyArray<string> = ["crypto", "https"];
+
 /**
  * Has Node's modules without the import of them: that reads each of their exports, and some load what is used nowhere
  * here (node:http a browser's fetch and WebSocket: a tenth of the start).
@@ -21,9 +24,10 @@ const builtinsAsAsked: Plugin = {
   },
   load(id) {
     if (!id.startsWith(builtin)) return null;
-    const name = JSON.stringify(`node:${id.slice(builtin.length)}`);
+    const name = id.slice(builtin.length);
+    const module = `process.getBuiltinModule("node:${name}")`;
     return {
-      code: `export default process.getBuiltinModule(${name});`,
+      code: `export default ${late.includes(name) ? `new Proxy({}, { get: (_, name) => ${module}[name] })` : module};`,
       syntheticNamedExports: true,
       moduleSideEffects: false,
     };

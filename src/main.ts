@@ -19,6 +19,8 @@ import * as DiscoverySync from "./discovery/DiscoverySync.js";
 import * as OperatorDiscovery from "./discovery/OperatorDiscovery.js";
 import * as StaticDiscovery from "./discovery/StaticDiscovery.js";
 import * as HealthChecker from "./health/HealthChecker.js";
+import * as FreeMemory from "./libc/FreeMemory.js";
+import * as Library from "./libc/Library.js";
 import * as JournalPriority from "./log/JournalPriority.js";
 import * as LogWriter from "./log/LogWriter.js";
 import * as Monitoring from "./monitoring/Monitoring.js";
@@ -264,6 +266,17 @@ const withReadiness = <A, E, R>(layer: Layer.Layer<A, E, R>, settings: Settings)
 };
 
 /**
+ * What only the start needed goes back to the system: V8's parser alone had an eighth of what is resident. With Node's
+ * sockets nothing calls the C library, and this need not load what does.
+ */
+const withoutLeftovers = <A, E, R>(layer: Layer.Layer<A, E, R>) =>
+  Layer.effectDiscard(
+    Effect.flatMap(Transport, ({ name }) =>
+      name === "node" ? Effect.void : Effect.map(Effect.promise(Library.load), FreeMemory.giveBack),
+    ),
+  ).pipe(Layer.provideMerge(layer));
+
+/**
  * What each layer is provided with outlives it, so they end in this order: the balancer (which drains), health
  * checks and discovery, and monitoring last of all but the registry.
  */
@@ -305,6 +318,7 @@ const program = (settings: Settings, inherited: number | undefined) => {
       ),
     (layer) => withShutdownDelay(layer, settings),
     (layer) => withReadiness(layer, settings),
+    withoutLeftovers,
     Layer.provide([
       HealthChecker.layer({
         interval: settings.healthCheckInterval,
