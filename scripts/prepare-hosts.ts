@@ -1,8 +1,8 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { debian, folder, unavailable, versions } from "../test/service/Host.js";
+import { checkout, debian, folder, unavailable, versions } from "../test/service/Host.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -10,8 +10,8 @@ const run = (command: string, ...args: ReadonlyArray<string>): void => {
   execFileSync(command, args, { cwd: root, stdio: "inherit" });
 };
 
-/** Beyond what every Debian has and apt: what docs/systemd.md uses. */
-const packages = ["systemd-sysv", "dbus", "curl"];
+/** Beyond what every Debian has and apt: what docs/systemd.md uses, and a clock that can be set. */
+const packages = ["systemd-sysv", "dbus", "curl", "libfaketime"];
 
 /** The file system of a fresh Debian, which is kept until other packages are asked for. */
 const makeDebian = (): void => {
@@ -32,6 +32,27 @@ const makeDebian = (): void => {
   writeFileSync(stamp, packages.join());
 };
 
+/** What docs/systemd.md copies out of a checkout, with Node beside it. */
+const makeCheckout = (): void => {
+  rmSync(checkout, { recursive: true, force: true });
+  mkdirSync(checkout);
+  for (const name of [
+    "package.json",
+    "package-lock.json",
+    "README.md",
+    "dist",
+    "docs",
+    "deployments",
+    "load-balancer",
+  ])
+    cpSync(join(root, name), join(checkout, name), { recursive: true, verbatimSymlinks: true });
+  // By links, which need no room. What npm rewrites is not among them.
+  run("cp", "-al", join(root, "node_modules"), checkout);
+  rmSync(join(checkout, "node_modules/.package-lock.json"), { force: true });
+  run("npm", "prune", "--omit=dev", "--offline", "--silent", "--no-audit", `--prefix=${checkout}`);
+  copyFileSync(process.execPath, join(folder, "node"));
+};
+
 /** Tests of the service need the packages of two versions, and a Debian to install them on. */
 export default function prepareHosts(): void {
   if (unavailable !== undefined) return;
@@ -43,4 +64,5 @@ export default function prepareHosts(): void {
   ]);
   run("npm", "run", "--silent", "package", "--", ...(first ?? []));
   for (const options of others) run("node", ".bench/scripts/package/package.js", ...options);
+  makeCheckout();
 }

@@ -53,14 +53,14 @@ const printed = (...args: ReadonlyArray<string>) => run(process.execPath, [from(
 
 const launched = "/usr/lib/zeitwork-load-balancer/current/bin/load-balancer";
 
-/** The unit as it stands in the checkout, for files where the .deb puts them and a Node that is known. */
-const unit = (): string => {
-  const given = text("deployments/systemd/zeitwork-load-balancer.service");
+/** A unit as it stands in the checkout, for files where the .deb puts them and a Node that is known. */
+const unit = (name: string): string => {
+  const given = text(`deployments/systemd/${name}`);
   const changed = given
-    .replace(/^# SIGUSR1 opens.*\n(?:#.*\n)*ExecStart=.*$/m, `ExecStart=${launched}`)
+    .replace(/^(?:# SIGUSR1 opens.*\n(?:#.*\n)*)?ExecStart=.*$/m, `ExecStart=${launched}`)
     .replaceAll("/opt/zeitwork-load-balancer/docs/", "/usr/share/doc/zeitwork-load-balancer/");
   if (!changed.includes(`ExecStart=${launched}\n`) || changed.includes("/opt/"))
-    throw new Error("the unit has an ExecStart= or a path that is not expected");
+    throw new Error(`${name} has an ExecStart= or a path that is not expected`);
   return changed;
 };
 
@@ -81,7 +81,8 @@ const deb = (architecture: Architecture, folder: string, sources: Sources, optio
   rmSync(join(own, "copyright"));
   mkdirSync(at("usr/bin"), { recursive: true });
   symlinkSync("../lib/zeitwork-load-balancer/current/bin/load-balancer", at("usr/bin/load-balancer"));
-  write(at("usr/lib/systemd/system/zeitwork-load-balancer.service"), unit());
+  for (const name of ["zeitwork-load-balancer.service", "zeitwork-load-balancer@.service"])
+    write(at(`usr/lib/systemd/system/${name}`), unit(name));
   write(
     at("usr/lib/systemd/system/zeitwork-load-balancer.socket"),
     text("deployments/systemd/zeitwork-load-balancer.socket"),

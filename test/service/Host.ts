@@ -18,11 +18,14 @@ export const folder = fileURLToPath(new URL("../../build/service/", import.meta.
 /** The file system that each host begins with. */
 export const debian = join(folder, "debian");
 
+/** A checkout after its first commands: built, and without what only developers need. */
+export const checkout = join(folder, "checkout");
+
 /** Two versions of the package. */
 export const versions = ["1.0.0", "1.1.0"] as const;
 export type Version = (typeof versions)[number];
 
-/** Where a host finds the packages, a folder for each version. */
+/** Where a host finds this folder: the packages, in a folder for each version, the checkout, and a `node`. */
 export const media = "/media";
 
 /** What is missing here; in CI nothing may be. */
@@ -52,10 +55,18 @@ export class Host extends Context.Tag("test/Host")<
     readonly attempt: (script: string) => Effect.Effect<Done>;
     /** The same, where it must succeed: what it printed. */
     readonly run: (script: string) => Effect.Effect<string>;
+    /** Shuts it down and boots it again, with the files that it has; goes on while it boots, as soon as scripts can run. */
+    readonly reboot: Effect.Effect<void>;
+    /** Waits until it has booted. */
+    readonly booted: Effect.Effect<void>;
     /** Writes a file, and makes the folder that it is in. */
     readonly write: (path: string, text: string, mode?: string) => Effect.Effect<void>;
   }
 >() {}
+
+/** Waits until a command says that something is so; each look starts processes. */
+export const eventually = (look: Effect.Effect<boolean>): Effect.Effect<void> =>
+  untilTrue(look, "100 millis");
 
 const execute = (command: string, args: ReadonlyArray<string>, input = "") =>
   Effect.promise(
@@ -75,7 +86,7 @@ const execute = (command: string, args: ReadonlyArray<string>, input = "") =>
       }),
   );
 
-let booted = 0;
+let hosts = 0;
 
 /**
  * Control groups of its own, in each hierarchy that systemd uses: it takes the one that it finds itself in for the root,
@@ -106,6 +117,9 @@ const controlGroups = (name: string): Effect.Effect<ReadonlyArray<string>, never
       }),
   );
 
+const descendantsOf = (pid: number): ReadonlyArray<number> =>
+  childrenOf(pid).flatMap((child) => [child, ...descendantsOf(child)]);
+
 const childrenOf = (pid: number): ReadonlyArray<number> => {
   try {
     return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8")
@@ -132,7 +146,7 @@ const isFirst = (pid: number): boolean => {
  * connect to.
  */
 export const boot: Effect.Effect<Context.Tag.Service<Host>, never, Scope.Scope> = Effect.gen(function* () {
-  const name = `load-balancer-${process.pid}-${booted++}`;
+  const name = `load-balancer-${process.pid}-${hosts++}`;
   yield* Namespace.named(name);
   yield* Effect.acquireRelease(
     Effect.sync(() => Namespace.enter(`/run/netns/${name}`)),
@@ -140,15 +154,26 @@ export const boot: Effect.Effect<Context.Tag.Service<Host>, never, Scope.Scope> 
   );
   yield* Namespace.run("ip link set lo up");
   const groups = yield* controlGroups(name);
+  // In memory, over the Debian. That it ends with 133 is how it asks to be started again.
+  const script = `
+      set -e
+      for group in ${groups.join(" ")}; do echo $$ >"$group/cgroup.procs"; done
+      mount -t tmpfs tmpfs /mnt
+      mkdir /mnt/upper /mnt/work /mnt/root
+      mount -t overlay overlay -o lowerdir=${debian},upperdir=/mnt/upper,workdir=/mnt/work /mnt/root
+      while :; do
+        status=0
+        systemd-nspawn "$@" || status=$?
+        [ $status = 133 ] || exit $status
+      done`;
   const { first } = yield* Effect.acquireRelease(
     Effect.gen(function* () {
-      const script = `for group in ${groups.join(" ")}; do echo $$ >"$group/cgroup.procs"; done; exec systemd-nspawn "$@"`;
       const running = spawn(
-        "sh",
+        "unshare",
         [
-          ...["-c", script, "sh"],
+          ...["--mount", "sh", "-c", script, "sh"],
           ...["--boot", "--quiet", "--keep-unit", "--register=no", "--console=pipe"],
-          ...[`--directory=${debian}`, "--volatile=overlay", `--network-namespace-path=/run/netns/${name}`],
+          ...["--directory=/mnt/root", `--network-namespace-path=/run/netns/${name}`],
           // The filters that are looked at are those of the unit.
           "--system-call-filter=@known",
           ...["--hostname=debian", `--machine=${name}`, `--bind-ro=${folder}:${media}`],
@@ -161,33 +186,34 @@ export const boot: Effect.Effect<Context.Tag.Service<Host>, never, Scope.Scope> 
         stream.setEncoding("utf8").on("data", (text: string) => {
           said += text;
         });
-      const first = yield* until(
-        Effect.suspend(() => {
-          if (running.exitCode !== null) return Effect.dieMessage(`systemd-nspawn has ended: ${said}`);
-          const pids = childrenOf(running.pid ?? 0);
-          return Effect.succeed([...pids, ...pids.flatMap(childrenOf)].find(isFirst));
-        }),
+      const first = until(
+        Effect.suspend(() =>
+          running.exitCode === null
+            ? Effect.succeed(descendantsOf(running.pid ?? 0).find(isFirst))
+            : Effect.dieMessage(`systemd-nspawn has ended: ${said}`),
+        ),
       );
+      yield* first;
       return { first, ended };
     }),
     ({ ended, first }) =>
-      Effect.promise(() => {
-        // Without its first process, a namespace has none.
-        process.kill(first, "SIGKILL");
-        return ended;
-      }),
+      Effect.flatMap(first, (pid) =>
+        Effect.promise(() => {
+          // Without its first process, a namespace has none.
+          process.kill(pid, "SIGKILL");
+          return ended;
+        }),
+      ),
   );
 
-  const enter = ["--target", String(first), "--all", "--"];
   const environment = [
-    "env",
-    "-i",
-    "--chdir=/root",
-    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "LANG=C.UTF-8",
+    ...["env", "-i", "--chdir=/root"],
+    ...["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"],
   ];
   const inside = (command: ReadonlyArray<string>, input = "") =>
-    execute("nsenter", [...enter, ...environment, ...command], input);
+    Effect.flatMap(first, (pid) =>
+      execute("nsenter", ["--target", String(pid), "--all", "--", ...environment, ...command], input),
+    );
   const attempt = (script: string) => inside(["sh", "-c", script]);
   const run = (script: string) =>
     Effect.flatMap(attempt(script), ({ code, stderr, stdout }) =>
@@ -204,8 +230,15 @@ export const boot: Effect.Effect<Context.Tag.Service<Host>, never, Scope.Scope> 
       ({ code, stderr }) => (code === 0 ? Effect.void : Effect.dieMessage(`${path}: ${stderr}`)),
     );
   const state = Effect.map(attempt("systemctl is-system-running"), ({ stdout }) => stdout.trim());
-  yield* untilTrue(Effect.map(state, (is) => is === "running"));
-  return Host.of({ attempt, run, write });
+  const booted = eventually(Effect.map(state, (is) => is === "running"));
+  yield* booted;
+  const reboot = Effect.gen(function* () {
+    const before = yield* first;
+    yield* run("systemctl reboot");
+    yield* eventually(Effect.map(first, (pid) => pid !== before));
+    yield* eventually(Effect.map(state, (is) => /^(starting|running)$/.test(is)));
+  });
+  return Host.of({ attempt, run, write, reboot, booted });
 });
 
 /** A host that has the package. */

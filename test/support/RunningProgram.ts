@@ -6,7 +6,7 @@ import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
-import { Effect, type Scope } from "effect";
+import { type Duration, Effect, type Scope } from "effect";
 
 /** Every end-to-end suite is run on each of these. */
 export const transports: ReadonlyArray<string> =
@@ -96,14 +96,25 @@ export interface Program extends Launched {
 }
 
 /** Looks again and again until there is something. What never comes is cut off by the test's own time limit. */
-export const until = <A>(look: Effect.Effect<A | undefined>): Effect.Effect<A> =>
+export const until = <A>(
+  look: Effect.Effect<A | undefined>,
+  pause: Duration.DurationInput = "10 millis",
+): Effect.Effect<A> =>
   Effect.flatMap(look, (found) =>
-    found === undefined ? Effect.zipRight(Effect.sleep("10 millis"), until(look)) : Effect.succeed(found),
+    found === undefined ? Effect.zipRight(Effect.sleep(pause), until(look, pause)) : Effect.succeed(found),
   );
 
 /** Waits until something is so. */
-export const untilTrue = (look: Effect.Effect<boolean>): Effect.Effect<void> =>
-  Effect.asVoid(until(Effect.map(look, (is) => (is ? true : undefined))));
+export const untilTrue = (
+  look: Effect.Effect<boolean>,
+  pause: Duration.DurationInput = "10 millis",
+): Effect.Effect<void> =>
+  Effect.asVoid(
+    until(
+      Effect.map(look, (is) => (is ? true : undefined)),
+      pause,
+    ),
+  );
 
 const collect = (stream: Readable): (() => string) => {
   let text = "";

@@ -51,19 +51,31 @@ const pageBytes = (): number => {
   return usualPageBytes;
 };
 
-/** The limits of this process; unknown if /proc cannot be read. */
-export const read = (): KernelLimits => {
+/** What a file has; nothing where it cannot be read: under `ProcSubset=pid` of systemd there is no /proc/sys. */
+const textOf = (path: string): string => {
   try {
-    return parse({
-      limits: readFileSync("/proc/self/limits", "utf8"),
-      status: readFileSync("/proc/self/status", "utf8"),
-      pipeUserPagesSoft: readFileSync("/proc/sys/fs/pipe-user-pages-soft", "utf8"),
-      pageBytes: pageBytes(),
-    });
+    return readFileSync(path, "utf8");
   } catch {
-    return { lockedBytes: undefined, pipePages: undefined, pageBytes: usualPageBytes };
+    return "";
   }
 };
+
+const pageBytesOrUsual = (): number => {
+  try {
+    return pageBytes();
+  } catch {
+    return usualPageBytes;
+  }
+};
+
+/** The limits of this process, so far as /proc can be read. */
+export const read = (): KernelLimits =>
+  parse({
+    limits: textOf("/proc/self/limits"),
+    status: textOf("/proc/self/status"),
+    pipeUserPagesSoft: textOf("/proc/sys/fs/pipe-user-pages-soft"),
+    pageBytes: pageBytesOrUsual(),
+  });
 
 /** A limit that is too low, as the log says it. */
 export interface Shortage {

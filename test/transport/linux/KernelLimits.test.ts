@@ -55,6 +55,23 @@ describe("limits of the kernel", () => {
     );
   });
 
+  it("are known so far as there are files that tell them", () => {
+    assert.strictEqual(
+      parse({
+        limits: limits("65536"),
+        status: status(unprivileged),
+        pipeUserPagesSoft: "",
+        pageBytes: 4_096,
+      }).lockedBytes,
+      65_536,
+    );
+    assert.deepStrictEqual(parse({ limits: "", status: "", pipeUserPagesSoft: "", pageBytes: 4_096 }), {
+      lockedBytes: undefined,
+      pipePages: undefined,
+      pageBytes: 4_096,
+    });
+  });
+
   it.runIf(process.platform === "linux")("have the size of a page of this machine", () => {
     const { pageBytes } = read();
     assert.isAtLeast(pageBytes, 4_096);
