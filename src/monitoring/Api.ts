@@ -253,32 +253,24 @@ export const connectionsListed = {
 
 const { limit, least, most, order, orders } = connectionsListed;
 
-// Strings, so that what is wrong with them is said in words as everywhere else.
+// Strings, and lists of what was sent more than once, so that what is wrong with them is said in words as everywhere else.
+const parameter = (description: string, jsonSchema: object = { type: "string" }) =>
+  Schema.optionalWith(
+    Schema.Union(Schema.String, Schema.Array(Schema.String)).annotations({ description, jsonSchema }),
+    { exact: true },
+  );
 const ConnectionsAsked = Schema.Struct({
-  order: Schema.optionalWith(
-    Schema.String.annotations({
-      description: `Which come first: those that have been open for the longest time, that carry the most bytes per second, or that came last; ${order} unless said otherwise.`,
-      jsonSchema: { type: "string", enum: orders },
-    }),
-    { exact: true },
+  order: parameter(
+    `Which come first: those that have been open for the longest time, that carry the most bytes per second, or that came last; ${order} unless said otherwise.`,
+    { type: "string", enum: orders },
   ),
-  limit: Schema.optionalWith(
-    Schema.String.annotations({
-      description: `No more than so many, ${least} to ${most}; ${limit} unless said otherwise.`,
-      jsonSchema: { type: "integer", minimum: least, maximum: most },
-    }),
-    { exact: true },
-  ),
-  backend: Schema.optionalWith(
-    Schema.String.annotations({ description: "The id or name of a backend: of its connections alone." }),
-    { exact: true },
-  ),
-  client: Schema.optionalWith(
-    Schema.String.annotations({
-      description: "IP addresses and CIDRs, separated by commas: of connections of these clients alone.",
-    }),
-    { exact: true },
-  ),
+  limit: parameter(`No more than so many, ${least} to ${most}; ${limit} unless said otherwise.`, {
+    type: "integer",
+    minimum: least,
+    maximum: most,
+  }),
+  backend: parameter("The id or name of a backend: of its connections alone."),
+  client: parameter("IP addresses and CIDRs, separated by commas: of connections of these clients alone."),
 });
 
 const Refusals = Schema.Record({ key: Schema.String, value: Count }).annotations({
@@ -430,6 +422,7 @@ export const Event = Schema.Struct({
     "up",
     "down",
     "steered",
+    "cut",
     "phase",
     "refusals-began",
     "refusals-ended",
@@ -439,7 +432,7 @@ export const Event = Schema.Struct({
   }),
   detail: Schema.optionalWith(Schema.String, { exact: true }).annotations({
     description:
-      "Why it is down, who steered it and to what, what discovery says of it now, or the phase that begins.",
+      "Why it is down, who steered it and to what, which connection was cut and by whom, what discovery says of it now, or the phase that begins.",
   }),
   reason: Schema.optionalWith(Schema.String, { exact: true }).annotations({
     description: "Of refusals: why connections are reset.",

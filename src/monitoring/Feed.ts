@@ -7,7 +7,7 @@
  * https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
 import { Chunk, Clock, Context, Deferred, Duration, Effect, FiberId, Layer, Stream } from "effect";
-import { describe, slowStartSteps } from "../backend/Backend.js";
+import { type Backend, describe, slowStartSteps } from "../backend/Backend.js";
 import { BackendRegistry } from "../backend/BackendRegistry.js";
 import type { PoolEvent } from "../backend/PoolEvent.js";
 import * as MonotonicClock from "../clock/MonotonicClock.js";
@@ -136,6 +136,11 @@ export class Feed extends Context.Tag("zeitwork-load-balancer/Feed")<
      * `change`; `status` again where it has missed a change. It ends with {@link end}.
      */
     readonly messages: Stream.Stream<Uint8Array>;
+    /**
+     * A person has cut a connection of this backend, if it had one. The event does not name its client: whoever watches
+     * needs no token.
+     */
+    readonly cut: (id: number, backend: Backend | undefined, by: string) => Effect.Effect<void>;
     /** Ends every viewer's stream: the server is about to stop. The end of the scope does the same. */
     readonly end: Effect.Effect<void>;
   }
@@ -317,6 +322,12 @@ const make = (program: Views.AboutProgram) =>
     yield* Effect.addFinalizer(() => end);
     return Feed.of({
       status,
+      cut: (id, backend, by) =>
+        record({
+          kind: "cut",
+          ...(backend === undefined ? {} : { backend: describe(backend) }),
+          detail: `connection ${id} by ${by}`,
+        }),
       messages: Stream.interruptWhenDeferred(Stream.unwrapScoped(viewer), over),
       end,
     });

@@ -176,6 +176,7 @@ const steering = <Id extends string>(api: Described<Id>) =>
   HttpApiBuilder.group(api, "steering", (handlers) =>
     Effect.gen(function* () {
       const { pool, steer, weigh } = yield* BackendRegistry;
+      const feed = yield* Feed;
       const metrics = yield* Metrics;
       const sessions = yield* Sessions;
       const converter = yield* WallClock.make;
@@ -225,12 +226,14 @@ const steering = <Id extends string>(api: Described<Id>) =>
               });
             }
             const connection = Views.connection(session, yield* Clock.currentTimeMillis);
+            const by = yield* clientOf;
+            yield* feed.cut(session.id, session.backend, by);
             yield* Effect.logInfo("connection is cut").pipe(
               Effect.annotateLogs({
                 connection: connection.id,
                 client: connection.client,
                 backend: session.backend === undefined ? null : describe(session.backend),
-                by: yield* clientOf,
+                by,
               }),
             );
             return connection;

@@ -54,6 +54,8 @@ export const text = ({ backend = "", count = 0, detail, kind, reason = "", secon
       return detail === undefined ? `${backend} is down` : `${backend} is down: ${detail}`;
     case "steered":
       return `${backend}: ${detail ?? "steered"}`;
+    case "cut":
+      return `${backend === "" ? "" : `${backend}: `}cut: ${detail ?? "a connection"}`;
     case "phase":
       return phases[detail ?? ""] ?? `the balancer is ${detail ?? "in another phase"}`;
     case "refusals-began":

@@ -22,6 +22,7 @@ import { roundRobin } from "../../src/balancing/RoundRobin.js";
 import { Metrics, values } from "../../src/metrics/Metrics.js";
 import {
   Connections,
+  Event,
   InvalidRequest,
   NotServing,
   Status,
@@ -485,6 +486,8 @@ describe("open connections", () => {
         ["limit=1e2", "limit 1e2: accepted: a whole number from 1 to 1000"],
         ["limit=", "limit : accepted: a whole number from 1 to 1000"],
         ["client=me", 'client "me": it is not an IP address'],
+        ["order=newest&order=newest", "order is there 2 times: accepted: once"],
+        ["client=::1&client=::1&client=::2", "client is there 3 times: accepted: once"],
       ] as const) {
         const { body, status } = yield* steer("GET", `${origin}/connections?${query}`);
         assert.deepStrictEqual([status, body["reason"]], [400, "invalid-request"], query);
@@ -498,10 +501,11 @@ describe("open connections", () => {
     }),
   );
 
-  it.scopedLive("are cut one by one, and it is logged who did that", () =>
+  it.scopedLive("are cut one by one, and it is logged who did that, and told to who watches", () =>
     Effect.gen(function* () {
       const { log, origin, sessions } = yield* start(secret);
       const { cut, group } = listener();
+      const viewer = yield* watch(origin);
       yield* sessions.register(group);
       log.take();
       const { body, status } = yield* steer("DELETE", `${origin}/connections/2`);
@@ -510,6 +514,11 @@ describe("open connections", () => {
         log.take().map(({ annotations, message }) => [message, annotations["connection"], annotations["by"]]),
         [["connection is cut", 2, "127.0.0.1"]],
       );
+      const { data } = yield* until(viewer, (message) => kindOf(message) === "cut");
+      const event = yield* Schema.decodeUnknown(Event)(data);
+      assert.deepInclude(event, { kind: "cut", detail: "connection 2 by 127.0.0.1" });
+      // Who watches needs no token, and is told of no client.
+      assert.notInclude(JSON.stringify(data), "2001:db8::1");
       for (const id of ["3", "-2", "2x", "0x2", "2.0", "%20", "9".repeat(40)]) {
         const { body, status } = yield* steer("DELETE", `${origin}/connections/${id}`);
         assert.deepStrictEqual([status, body["reason"]], [404, "unknown-connection"], id);

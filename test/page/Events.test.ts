@@ -42,6 +42,10 @@ describe("events", () => {
   });
 
   it.each([
+    [
+      { kind: "cut", backend: "web-1 (10.0.0.1:80)", detail: "connection 7 by 192.0.2.1" },
+      "web-1 (10.0.0.1:80): cut: connection 7 by 192.0.2.1",
+    ],
     [{ kind: "refusals-began" }, "connections are refused: no backend is healthy"],
     [
       { kind: "refusals-ended", count: 1234, seconds: 65 },
