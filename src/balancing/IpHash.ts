@@ -192,28 +192,50 @@ interface Rank {
   next: number;
 }
 
+// The claims of one span of time, the buckets of which are not settled: a member of another weight may reach one of them
+// earlier. In the table such a bucket has, below zero, one more than the place of its claim in these lists.
+interface Claims {
+  count: number;
+  readonly buckets: Int32Array;
+  readonly places: Int32Array;
+  readonly times: Float64Array;
+}
+
 // Claims of members of one weight, up to a time: each claims its bucket of each rank, and gets it if it reaches it
-// first. `times` has when the owner of a bucket reached it; where all weigh the same, the first to claim has reached it
-// first, and there are none. Returns how many buckets were unowned.
-const claim = (rank: Rank, owner: Int32Array, times: Float64Array | undefined, until: number): number => {
+// first.
+const claim = (rank: Rank, owner: Int32Array, claims: Claims, until: number): void => {
   const { orders, places, weight } = rank;
-  let claimed = 0;
+  const { buckets: claimed, places: placesOf, times } = claims;
   let time = timeOf(rank.next, weight);
   for (; time <= until && rank.next < buckets; time = timeOf(rank.next, weight)) {
     for (let i = 0; i < orders.length; i++) {
       const bucket = bucketAt(orders[i] as Preference, rank.next); // i is within.
-      if (owner[bucket] === unowned) claimed += 1;
-      else if (times === undefined) continue;
-      else {
-        const taken = times[bucket] as number; // Every bucket has one.
-        if (time > taken || (time === taken && (owner[bucket] as number) < (places[i] as number))) continue;
+      const taken = owner[bucket] as number; // There is one for each bucket.
+      // Of an earlier span.
+      if (taken > unowned) continue;
+      const place = places[i] as number; // i is within.
+      let at = -taken - 1;
+      if (taken === unowned) {
+        at = claims.count++;
+        claimed[at] = bucket;
+        owner[bucket] = -at - 1;
+      } else {
+        const earlier = times[at] as number; // It was claimed.
+        if (time > earlier || (time === earlier && (placesOf[at] as number) < place)) continue;
       }
-      owner[bucket] = places[i] as number;
-      if (times !== undefined) times[bucket] = time;
+      placesOf[at] = place;
+      times[at] = time;
     }
     rank.next += 1;
   }
-  return claimed;
+};
+
+// No member reaches a bucket in this span any more: those that were claimed in it are owned. Returns how many they are.
+const settleClaims = (claims: Claims, owner: Int32Array): number => {
+  const { buckets: claimed, count, places } = claims;
+  for (let at = 0; at < count; at++) owner[claimed[at] as number] = places[at] as number; // at is within.
+  claims.count = 0;
+  return count;
 };
 
 // Asks every member for its rank of each unowned bucket from `bucket` on. Returns the bucket to continue from.
@@ -311,17 +333,26 @@ const build = function* (
   if (owners.length === 0) return { owners, bySlot, owner };
   // Written once, in parts: claims are scattered over the whole table, so the first slice of them would take all its
   // page faults (512; 8 ms in a virtual machine that is slow at them).
-  const times = ranks.size === 1 ? undefined : new Float64Array(buckets);
   for (let from = 0; from < buckets; from += touchedInASlice) {
     owner.fill(unowned, from, from + touchedInASlice);
-    times?.fill(0, from, from + touchedInASlice);
     yield;
   }
   // Claims pay off while enough buckets are unclaimed for a claim to hit one. For the last few it is cheaper to ask
   // every member. Claims up to time t are final: any other member reaches the bucket after t.
   const span = stepsInASlice / (total * buckets);
+  // In a span a member reaches as many buckets as its part of these steps, and a part of one more.
+  const most = stepsInASlice + owners.length;
+  const claims: Claims = {
+    ...{
+      count: 0,
+      buckets: new Int32Array(most),
+      places: new Int32Array(most),
+      times: new Float64Array(most),
+    },
+  };
   for (let unclaimed = buckets, until = span; unclaimed * owners.length > buckets; until += span) {
-    for (const rank of ranks.values()) unclaimed -= claim(rank, owner, times, until);
+    for (const rank of ranks.values()) claim(rank, owner, claims, until);
+    unclaimed -= settleClaims(claims, owner);
     yield;
   }
   for (let bucket = 0; bucket < buckets; yield) bucket = settle(owners, owner, bucket);

@@ -14,6 +14,7 @@ import * as Pool from "../../src/backend/Pool.js";
 import type { Algorithm, Prepared } from "../../src/balancing/Algorithm.js";
 import { ipHash } from "../../src/balancing/IpHash.js";
 import { leastConnections } from "../../src/balancing/LeastConnections.js";
+import * as Members from "../../src/balancing/Members.js";
 import { random } from "../../src/balancing/Random.js";
 import { roundRobin } from "../../src/balancing/RoundRobin.js";
 import { Recorder } from "../../src/metrics/Recorder.js";
@@ -36,16 +37,32 @@ const longestBuildMillis = 150;
 
 const thresholds = { rise: 2, fall: 3 };
 const up: Observation = { by: "probe", began: 0, failure: undefined };
+const down: Observation = { by: "probe", began: 0, failure: { reason: "refused", message: "refused" } };
 
 /** How heavy the n-th backend is. */
 type Weights = (n: number) => number;
-const weights: Readonly<Record<string, Weights>> = {
-  alike: () => 1,
-  // As many as there can be, in no order.
-  many: (n) => 1 + ((n * 167) & 255),
-};
+const alike: Weights = () => 1;
+/** As many as there can be, in no order. */
+const many: Weights = (n) => 1 + ((n * 167) & 255);
 
-const instances = (size: number, weightOf: Weights = () => 1) =>
+/** What is at work beside the algorithm. */
+interface Setting {
+  readonly name: string;
+  readonly weightOf: Weights;
+  /** The backends have limits, at which a part of them arrives. */
+  readonly limited: boolean;
+  /** Every backend is in a slow start, at any of its steps, and some are raised among the choices. */
+  readonly slowStart: boolean;
+}
+const settings: ReadonlyArray<Setting> = [
+  { name: "alike", weightOf: alike, limited: false, slowStart: false },
+  { name: "weights, limits", weightOf: many, limited: true, slowStart: false },
+  { name: "and slow starts", weightOf: many, limited: true, slowStart: true },
+];
+/** So many choices are between two raises: 200 in a round. */
+const choicesPerRaise = 100;
+
+const instances = (size: number, weightOf: Weights = alike) =>
   Array.from({ length: size }, (_, i) => ({
     id: `web-${i}`,
     address: { host: `10.0.${i >> 8}.${i & 255}`, port: 3000 },
@@ -78,10 +95,33 @@ const show = ({ low, median, high }: Spread): string =>
 /** Microseconds each, of as many as were done since a time. */
 const each = (since: number, count: number): number => ((performance.now() - since) * 1000) / count;
 
-const serving = (algorithm: Algorithm, size: number, weightOf?: Weights, limit?: number): Pool.Pool => {
-  let [pool] = Pool.discovered(Pool.make(algorithm, thresholds, limit), instances(size, weightOf));
-  for (const backend of Pool.backends(pool)) [pool] = Pool.observed(pool, backend, up, 0);
+const serving = (
+  algorithm: Algorithm,
+  size: number,
+  weightOf: Weights = alike,
+  { limit, slowStart = false }: { readonly limit?: number | undefined; readonly slowStart?: boolean } = {},
+): Pool.Pool => {
+  let pool = Pool.make(algorithm, thresholds, limit, slowStart);
+  // Those of the first list are in no slow start.
+  if (slowStart) [pool] = Pool.discovered(pool, []);
+  [pool] = Pool.discovered(pool, instances(size, weightOf));
+  for (const backend of Pool.backends(pool)) {
+    for (let n = 0; n < thresholds.rise; n++) [pool] = Pool.observed(pool, backend, up, 0);
+    for (let n = 0; slowStart && n < backend.slot % 9; n++) [pool] = Pool.raised(pool, [backend]);
+  }
   return pool;
+};
+
+/** The n-th backend gets the next tenth of its weight, or begins anew where it has the whole. */
+const raise = (pool: Pool.Pool, n: number): Pool.Pool => {
+  const backend = Members.get(pool.members, n % pool.listed);
+  if (backend === undefined) throw new Error("there is nobody to raise");
+  const [raised] = Pool.raised(pool, [backend]);
+  if (Pool.current(raised, backend)?.slowStart !== undefined) return raised;
+  let again = raised;
+  for (let i = 0; i < thresholds.fall; i++) [again] = Pool.observed(again, backend, down, 0);
+  for (let i = 0; i < thresholds.rise; i++) [again] = Pool.observed(again, backend, up, 0);
+  return again;
 };
 
 /** Builds the algorithm's table, and the times in milliseconds of the slices that took. */
@@ -103,12 +143,10 @@ interface Costs {
   readonly observe: Spread;
 }
 
-// With weights there are limits as well, at which a part of the backends arrives.
-const limitFor = (size: number, weightOf: Weights): number | undefined =>
-  weightOf === weights["alike"] ? undefined : Math.ceil((1.5 * choices) / size);
-
-const poolCosts = (algorithm: Algorithm, size: number, weightOf: Weights): Costs => {
-  let pool = serving(algorithm, size, weightOf, limitFor(size, weightOf));
+const poolCosts = (algorithm: Algorithm, size: number, { limited, slowStart, weightOf }: Setting): Costs => {
+  const limit = limited ? Math.ceil((1.5 * choices) / size) : undefined;
+  let pool = serving(algorithm, size, weightOf, { limit, slowStart });
+  let raised = 0;
   const prepared = prepare(pool);
   if (prepared !== undefined) pool = Pool.prepared(pool, prepared[0]);
   const assign: Array<number> = [];
@@ -117,12 +155,19 @@ const poolCosts = (algorithm: Algorithm, size: number, weightOf: Weights): Costs
   for (let round = -warmUpRounds; round < rounds; round++) {
     const open: Array<Backend> = [];
     let start = performance.now();
+    let raising = 0;
     for (const client of clients) {
+      // Raising is no part of a choice. What follows from it is: the next choice finds other weights.
+      if (slowStart && open.length % choicesPerRaise === 0) {
+        const since = performance.now();
+        pool = raise(pool, raised++);
+        raising += performance.now() - since;
+      }
       const [after, assignment] = Pool.assigned(pool, client, []);
       pool = after;
       if (assignment !== undefined) open.push(assignment.backend);
     }
-    const assigning = each(start, choices);
+    const assigning = each(start + raising, choices);
     if (open.length !== choices) throw new Error("a client got no backend");
     start = performance.now();
     for (const backend of open) [pool] = Pool.observed(pool, backend, up, round);
@@ -230,14 +275,15 @@ const verdict = (what: string, value: number, limit: number, unit: string): void
 
 print(`Node ${process.version}; median µs of one (middle half), ${rounds} rounds of ${choices}`);
 print(
-  ["algorithm", "backends", "weights"].map((head) => head.padEnd(18)).join("") +
+  ["algorithm", "backends", "at work"].map((head) => head.padEnd(18)).join("") +
     ["choose+account", "release", "observe", "registry: both"].map((head) => head.padEnd(20)).join(""),
 );
 const verdicts: Array<() => void> = [];
 for (const algorithm of algorithms) {
   for (const size of sizes) {
-    for (const [name, weightOf] of Object.entries(weights)) {
-      const { assign, observe, release } = poolCosts(algorithm, size, weightOf);
+    for (const setting of settings) {
+      const { name, weightOf } = setting;
+      const { assign, observe, release } = poolCosts(algorithm, size, setting);
       const both = await registryCosts(algorithm, size, weightOf);
       print(
         [algorithm.name, size, name].map((cell) => String(cell).padEnd(18)).join("") +
@@ -245,7 +291,7 @@ for (const algorithm of algorithms) {
       );
       const target = targets.get(size);
       if (target !== undefined) {
-        const what = `${algorithm.name}, ${size} backends, weights ${name}, choose+account`;
+        const what = `${algorithm.name}, ${size} backends, ${name}, choose+account`;
         verdicts.push(() => verdict(what, assign.median, target, "µs"));
       }
     }
@@ -263,7 +309,7 @@ for (const size of sizes) {
 print("");
 print("ip-hash's table, ms");
 for (const size of [1, 10, ...sizes]) {
-  const weighted = buildCosts(size, weights["many"]);
+  const weighted = buildCosts(size, many);
   print(
     `${String(size).padEnd(8)}many weights: whole ${show(weighted.whole)}longest ${weighted.longest.toFixed(2)}`,
   );
