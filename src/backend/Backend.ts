@@ -104,6 +104,18 @@ export interface Backend extends Instance, Member {
 export const slowStartSteps = 10;
 
 /**
+ * So many tenths of a whole weight. From 10 on it is rounded to a whole number: weights are few then, and an algorithm may
+ * keep a list of them, however many backends are in a slow start.
+ *
+ * @since 0.2.0
+ * @category accessors
+ */
+export const partOfWeight = (whole: number, tenths: number): number => {
+  const part = (whole * tenths) / slowStartSteps;
+  return part < 10 ? part : Math.round(part);
+};
+
+/**
  * The weight that discovery or an operator says, whether the backend is in a slow start or not.
  *
  * @since 0.2.0

@@ -14,6 +14,7 @@ import {
   type Admin,
   type Backend,
   type Instance,
+  partOfWeight,
   type Steered,
   slowStartSteps,
   wholeWeight,
@@ -282,7 +283,7 @@ const withoutBackend = (pool: Pool, { health, role, slot }: Backend): Pool => ({
 const settled = (backend: Backend): Backend => {
   const { admin, health, leaving, slowStart } = backend;
   const whole = wholeWeight(backend);
-  const weight = slowStart === undefined ? whole : (whole * slowStart) / slowStartSteps;
+  const weight = slowStart === undefined ? whole : partOfWeight(whole, slowStart);
   return { ...backend, weight, eligible: health.up && !leaving && admin === "enabled" && weight > 0 };
 };
 

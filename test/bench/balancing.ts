@@ -147,13 +147,14 @@ const poolCosts = (algorithm: Algorithm, size: number, { limited, slowStart, wei
   const limit = limited ? Math.ceil((1.5 * choices) / size) : undefined;
   let pool = serving(algorithm, size, weightOf, { limit, slowStart });
   let raised = 0;
-  const prepared = prepare(pool);
-  if (prepared !== undefined) pool = Pool.prepared(pool, prepared[0]);
   const assign: Array<number> = [];
   const release: Array<number> = [];
   const observe: Array<number> = [];
   for (let round = -warmUpRounds; round < rounds; round++) {
     const open: Array<Backend> = [];
+    // A table is behind by the raises of one round at most.
+    const prepared = slowStart || round === -warmUpRounds ? prepare(pool) : undefined;
+    if (prepared !== undefined) pool = Pool.prepared(pool, prepared[0]);
     let start = performance.now();
     let raising = 0;
     for (const client of clients) {
