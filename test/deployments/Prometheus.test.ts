@@ -18,6 +18,9 @@ describe("deployments/prometheus/load-balancer.rules.yml", () => {
         "LoadBalancerNoHealthyBackend",
         "LoadBalancerDiscoveryStale",
         "LoadBalancerConnectFailures",
+        "LoadBalancerClientsQueue",
+        "LoadBalancerNoPlace",
+        "LoadBalancerClientsDenied",
         "LoadBalancerNearDescriptorLimit",
         "LoadBalancerBackendFlapping",
         "LoadBalancerWrongTokens",
@@ -66,7 +69,7 @@ describe("deployments/grafana/load-balancer.json", () => {
   it("has its rows in this order", () => {
     assert.deepStrictEqual(
       panels.filter(({ type }) => type === "row").map(({ title }) => title),
-      ["Overview", "Connections", "Backends", "Discovery and probes", "Process"],
+      ["Overview", "Connections", "Queue and limits", "Backends", "Discovery and probes", "Process"],
     );
   });
 
