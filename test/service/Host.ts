@@ -86,6 +86,9 @@ const execute = (command: string, args: ReadonlyArray<string>, input = "") =>
       }),
   );
 
+/** Options of setpriv: the command ends when its parent does, also where tests are ended in their midst. */
+const withParent = ["--pdeathsig=KILL"];
+
 let hosts = 0;
 
 /**
@@ -163,15 +166,15 @@ export const boot: Effect.Effect<Context.Tag.Service<Host>, never, Scope.Scope> 
       mount -t overlay overlay -o lowerdir=${debian},upperdir=/mnt/upper,workdir=/mnt/work /mnt/root
       while :; do
         status=0
-        systemd-nspawn "$@" || status=$?
+        setpriv ${withParent.join(" ")} systemd-nspawn "$@" || status=$?
         [ $status = 133 ] || exit $status
       done`;
   const { first } = yield* Effect.acquireRelease(
     Effect.gen(function* () {
       const running = spawn(
-        "unshare",
+        "setpriv",
         [
-          ...["--mount", "sh", "-c", script, "sh"],
+          ...[...withParent, "unshare", "--mount", "sh", "-c", script, "sh"],
           ...["--boot", "--quiet", "--keep-unit", "--register=no", "--console=pipe"],
           ...["--directory=/mnt/root", `--network-namespace-path=/run/netns/${name}`],
           // The filters that are looked at are those of the unit.
