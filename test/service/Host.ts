@@ -86,9 +86,6 @@ const execute = (command: string, args: ReadonlyArray<string>, input = "") =>
       }),
   );
 
-/** Options of setpriv: the command ends when its parent does, also where tests are ended in their midst. */
-const withParent = ["--pdeathsig=KILL"];
-
 let hosts = 0;
 
 /**
@@ -135,10 +132,10 @@ const childrenOf = (pid: number): ReadonlyArray<number> => {
   }
 };
 
-/** Whether it is the first process of a namespace. */
+/** Whether it is the first process of a namespace in the namespace of the script that boots it. */
 const isFirst = (pid: number): boolean => {
   try {
-    return /^NSpid:.*\t1$/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+    return /^NSpid:\t\d+\t\d+\t1$/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
   } catch {
     return false;
   }
@@ -166,7 +163,7 @@ export const boot: Effect.Effect<Context.Tag.Service<Host>, never, Scope.Scope> 
       mount -t overlay overlay -o lowerdir=${debian},upperdir=/mnt/upper,workdir=/mnt/work /mnt/root
       while :; do
         status=0
-        setpriv ${withParent.join(" ")} systemd-nspawn "$@" || status=$?
+        systemd-nspawn "$@" || status=$?
         [ $status = 133 ] || exit $status
       done`;
   const { first } = yield* Effect.acquireRelease(
@@ -174,7 +171,9 @@ export const boot: Effect.Effect<Context.Tag.Service<Host>, never, Scope.Scope> 
       const running = spawn(
         "setpriv",
         [
-          ...[...withParent, "unshare", "--mount", "sh", "-c", script, "sh"],
+          // It ends with the process that runs the tests, also where that is killed.
+          ...["--pdeathsig=KILL", "unshare", "--mount-proc", "--pid", "--fork", "--kill-child=KILL"],
+          ...["sh", "-c", script, "sh"],
           ...["--boot", "--quiet", "--keep-unit", "--register=no", "--console=pipe"],
           ...["--directory=/mnt/root", `--network-namespace-path=/run/netns/${name}`],
           // The filters that are looked at are those of the unit.
