@@ -4,10 +4,10 @@
 import { connect, type Socket } from "node:net";
 import { assert, describe, it } from "@effect/vitest";
 import { Effect } from "effect";
-import { ask, listOf, named, talk } from "../support/Backends.js";
+import { ask, listOf, named, restartable, talk } from "../support/Backends.js";
 import * as Program from "../support/RunningProgram.js";
 import * as Operator from "../support/ScriptedOperator.js";
-import { type Received, receive, serve } from "../support/Sockets.js";
+import { eventually, type Received, receive, serve } from "../support/Sockets.js";
 
 /** A client that is connected and says hello, and what it receives to its end. It stays for the scope. */
 const come = (port: number, localAddress = "127.0.0.1") =>
@@ -28,6 +28,18 @@ const endOf = ({ received }: { readonly received: Promise<Received> }) => Effect
 
 const answered = ({ socket }: { readonly socket: Socket }) =>
   Program.untilTrue(Effect.sync(() => socket.bytesRead > 0));
+
+/** Whether a client that comes now gets an answer, and no reset. */
+const isServed = (port: number, localAddress: string) =>
+  Effect.scoped(
+    Effect.flatMap(come(port, localAddress), ({ socket }) =>
+      Effect.promise(async () => {
+        while (socket.bytesRead === 0 && !socket.closed)
+          await new Promise((resolve) => socket.once("data", resolve).once("close", resolve));
+        return socket.bytesRead > 0;
+      }),
+    ),
+  );
 
 /** How many connections were refused for this reason. */
 const refused = ({ healthPort }: Program.Program, reason: string) =>
@@ -82,6 +94,48 @@ describe.each(Program.transportsAndThreads)("limits on %s", (_name, transport, t
       assert.strictEqual(yield* refused(program, "at-capacity"), 1);
       assert.strictEqual(backend.clients.size, 2, "the others go on");
     }),
+  );
+
+  it.scopedLive(
+    "MAX_CONNECTIONS_PER_CLIENT holds under 5,000 connects at once, and lets clients in again",
+    () =>
+      Effect.gen(function* () {
+        const backend = yield* named("a");
+        const program = yield* Program.start(transport, {
+          ...threads,
+          BACKENDS: listOf(backend),
+          MAX_CONNECTIONS_PER_CLIENT: "100",
+        });
+        yield* program.healthy(1);
+        const clients = ["127.0.0.1", "127.0.0.2"] as const;
+        const crowd = yield* Effect.acquireRelease(
+          Effect.sync(() =>
+            Array.from({ length: 5_000 }, (_, n) => {
+              const client = clients[n % 2 === 0 ? 0 : 1];
+              const socket = connect({ host: "127.0.0.1", port: program.port, localAddress: client });
+              const one = { client, socket, fate: "" };
+              socket.once("data", () => {
+                one.fate = "served";
+              });
+              socket.once("error", () => {
+                one.fate ||= "reset";
+              });
+              socket.write("hello");
+              return one;
+            }),
+          ),
+          (all) => Effect.sync(() => all.forEach(({ socket }) => void socket.destroy())),
+        );
+        yield* eventually(() => crowd.every(({ fate }) => fate !== ""));
+        for (const client of clients) {
+          const served = crowd.filter((one) => one.client === client && one.fate === "served");
+          assert.lengthOf(served, 100, client);
+        }
+        assert.strictEqual(backend.clients.size, 200);
+        assert.strictEqual(yield* refused(program, "client-limit"), 4_800);
+        for (const { socket } of crowd) socket.destroy();
+        for (const client of clients) yield* Program.untilTrue(isServed(program.port, client));
+      }),
   );
 
   it.scopedLive("IDLE_TIMEOUT resets a connection that is silent, and none that talks", () =>
@@ -144,6 +198,28 @@ describe.each(Program.transportsAndThreads)("limits on %s", (_name, transport, t
       yield* program.awaitLogged("connection", { code: "max-age/relaying" });
       assert.strictEqual(yield* ask(program.port), "a", "it may come again");
     }),
+  );
+
+  it.scopedLive(
+    "ON_BACKEND_DOWN=reset resets the connections of a backend that goes down, and no others",
+    () =>
+      Effect.gen(function* () {
+        const backend = yield* restartable("a");
+        const program = yield* Program.start(transport, {
+          ...threads,
+          BACKENDS: listOf(backend, yield* named("b")),
+          HEALTH_CHECK_FALL: "1",
+          ON_BACKEND_DOWN: "reset",
+        });
+        yield* program.healthy(2);
+        const clients = [yield* come(program.port), yield* come(program.port)];
+        for (const client of clients) yield* answered(client);
+        yield* backend.deafen;
+        const { bytes, end } = yield* Effect.raceAll(clients.map(endOf));
+        assert.deepStrictEqual([bytes.toString(), end], ["a\n", "reset"]);
+        yield* program.awaitLogged("connection", { code: "backend-down/relaying" });
+        assert.strictEqual(program.logged("connection").length, 1);
+      }),
   );
 });
 
