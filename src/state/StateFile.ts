@@ -322,7 +322,16 @@ const make = ({
         Effect.zipRight(write),
         Effect.catchAll(failed),
         Effect.disconnect,
-        Effect.timeoutOption(lastTimeout),
+        Effect.timeoutTo({
+          duration: lastTimeout,
+          onSuccess: () => Effect.void,
+          onTimeout: () =>
+            Effect.annotateLogs(Effect.logWarning("the state file is not written at the end"), {
+              file: path,
+              why: `the disk has not answered within ${Duration.format(lastTimeout)}`,
+            }),
+        }),
+        Effect.flatten,
         Effect.interruptible,
       ),
     );

@@ -1,12 +1,22 @@
 /**
  * The state file of a registry, on a real disk.
  */
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import {
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assert, describe, it } from "@effect/vitest";
-import { Chunk, Context, Effect, Exit, Layer, LogLevel, Scope, TestClock } from "effect";
+import { Chunk, Context, Effect, Exit, Fiber, Layer, LogLevel, Option, Scope, TestClock } from "effect";
 import type { Instance } from "../../src/backend/Backend.js";
 import * as BackendRegistry from "../../src/backend/BackendRegistry.js";
 import * as Pool from "../../src/backend/Pool.js";
@@ -238,6 +248,37 @@ describe("the state file", () => {
       assert.strictEqual(log.take(LogLevel.Info).at(-1)?.message, "the state file is written again");
       assert.deepStrictEqual(readdirSync(inside), ["state.json"]);
     }),
+  );
+
+  it.scoped.skipIf(process.platform === "win32")(
+    "holds the end up for three seconds where the disk does not answer",
+    () =>
+      Effect.gen(function* () {
+        const path = join(yield* folder, "state.json");
+        const { end, log, registry } = yield* begin(path);
+        yield* registry.discovered(listed("a"));
+        yield* until(() => textOf(path).includes('"id":"a"'));
+        yield* sleeping(1_000);
+        // To open a pipe waits until somebody reads from it, as a disk that does not answer does.
+        const silent = `${path}.${process.pid}.tmp`;
+        execFileSync("mkfifo", [silent]);
+        yield* registry.steer("a", "draining", "me");
+        const ending = yield* Effect.fork(end);
+        yield* sleeping(3_000);
+        yield* TestClock.adjust("2999 millis");
+        assert.isTrue(Option.isNone(yield* Fiber.poll(ending)));
+        yield* TestClock.adjust("1 millis");
+        yield* Fiber.join(ending);
+        assert.deepStrictEqual(
+          log.take(LogLevel.Warning).map(({ annotations, message }) => [message, annotations["why"]]),
+          [["the state file is not written at the end", "the disk has not answered within 3s"]],
+        );
+        assert.deepStrictEqual(chosenIn(path), [], "the file is that of before, and whole");
+        // It answers again, and the thread that waits for it goes on.
+        const reader = openSync(silent, constants.O_RDONLY | constants.O_NONBLOCK);
+        yield* until(() => !readdirSync(join(path, "..")).includes(`state.json.${process.pid}.tmp`));
+        closeSync(reader);
+      }),
   );
 
   it.scoped("removes what processes left that were killed, and nothing else", () =>
