@@ -1,5 +1,5 @@
 /** What is measured: no proxy at all, HAProxy, nginx, and this load balancer on each of its transports. */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Data, Effect, Schema, type Scope } from "effect";
@@ -185,6 +185,10 @@ const allHealthy = (daemon: Daemon.Daemon, monitoringPort: number, backends: num
 
 const Health = Schema.Struct({ total_backends: Schema.Number, healthy_backends: Schema.Number });
 
+/** Whether it can be run with options of Node. What packages carry is started by a shell, with a Node of its own. */
+const isScriptOfNode = (executable: string): boolean =>
+  readFileSync(executable, "utf8").startsWith("#!/usr/bin/env node\n");
+
 /** This load balancer on one of its transports. */
 const balancer = (
   executable: string,
@@ -201,10 +205,9 @@ const balancer = (
         const message = `${executable} is not there: npm run build`;
         return yield* new Unavailable({ reason: "not-built", message });
       }
-      const begun = performance.now();
       // Node's sockets have no data threads.
       const dataThreads = transport === "node" ? 0 : threads;
-      const collections = dataThreads === 0 ? undefined : new Collections();
+      const collections = dataThreads === 0 || !isScriptOfNode(executable) ? undefined : new Collections();
       const variables = {
         ENVIRONMENT: "production",
         LB_TRANSPORT: transport,
@@ -215,6 +218,7 @@ const balancer = (
         HEALTH_PORT: "0",
         ...environment,
       };
+      const begun = performance.now();
       const daemon = yield* failed(
         collections === undefined
           ? Daemon.start(executable, [], variables)

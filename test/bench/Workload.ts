@@ -71,7 +71,10 @@ const spending = <A, E>(
     const spent: Spent = {
       all: Accounting.cpuSeconds(before, after),
       shares: Accounting.cpuShares(daemon.pid, before, after),
-      collections: after.dataThreads.size === 0 ? undefined : collected / after.dataThreads.size,
+      collections:
+        collections === undefined || after.dataThreads.size === 0
+          ? undefined
+          : collected / after.dataThreads.size,
     };
     return [result, spent] as const;
   });
