@@ -343,12 +343,10 @@ const build = function* (
   // In a span a member reaches as many buckets as its part of these steps, and a part of one more.
   const most = stepsInASlice + owners.length;
   const claims: Claims = {
-    ...{
-      count: 0,
-      buckets: new Int32Array(most),
-      places: new Int32Array(most),
-      times: new Float64Array(most),
-    },
+    count: 0,
+    buckets: new Int32Array(most),
+    places: new Int32Array(most),
+    times: new Float64Array(most),
   };
   for (let unclaimed = buckets, until = span; unclaimed * owners.length > buckets; until += span) {
     for (const rank of ranks.values()) claim(rank, owner, claims, until);
