@@ -6,6 +6,11 @@ import { type Family, families } from "../../src/metrics/Catalog.js";
 /** The names of ours that stand in a text: queries, and prose that quotes a metric. */
 export const named = (text: string): ReadonlyArray<string> => [...new Set(text.match(/\blb_[a-z0-9_]*/g))];
 
+/** Each of our metrics that a query selects, with the labels that it asks for. */
+export const selectors = (query: string): ReadonlyArray<string> => [
+  ...new Set(query.match(/\blb_[a-z0-9_]*(?:\{[^}]*\})?/g)),
+];
+
 const suffixes: Readonly<Record<Family["type"], ReadonlyArray<string>>> = {
   counter: ["_total"],
   gauge: [""],

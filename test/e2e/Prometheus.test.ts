@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { assert, describe, it } from "@effect/vitest";
 import { Effect, Schema } from "effect";
 import * as Dashboard from "../deployments/Dashboard.js";
-import { named } from "../deployments/PromQuery.js";
+import { selectors } from "../deployments/PromQuery.js";
 import { ask, listOf, named as namedBackend, restartable, talk } from "../support/Backends.js";
 import * as Program from "../support/RunningProgram.js";
 
@@ -146,11 +146,11 @@ for (const transport of Program.transports) {
             { type: "counter", help: "Connections accepted from clients." },
           ]);
 
-          // Two scrapes make a rate. What seldom happens (a backend that is disabled, say) has no series before.
+          // Two scrapes make a rate. What seldom happens (an end by a time limit, say) has no series before.
           for (const query of Dashboard.queries()) {
-            const metrics = yield* Effect.forEach(named(query), prometheus.query);
+            const selected = yield* Effect.forEach(selectors(query), prometheus.query);
             const values = prometheus.query(query);
-            if (metrics.every((series) => series.length > 0)) {
+            if (selected.every((series) => series.length > 0)) {
               yield* Program.untilTrue(Effect.map(values, (found) => found.length > 0));
             } else yield* values;
           }
