@@ -43,38 +43,30 @@ export const parse = (files: {
 const pageSizeEntry = 6n;
 const usualPageBytes = 4_096;
 
+/** What a file has; nothing where it cannot be read: under `ProcSubset=pid` of systemd there is no /proc/sys. */
+const contentOf = (path: string): Buffer => {
+  try {
+    return readFileSync(path);
+  } catch {
+    return Buffer.alloc(0);
+  }
+};
+
 const pageBytes = (): number => {
-  const { buffer, byteLength, byteOffset } = Uint8Array.from(readFileSync("/proc/self/auxv"));
+  const { buffer, byteLength, byteOffset } = Uint8Array.from(contentOf("/proc/self/auxv"));
   const pairs = new BigUint64Array(buffer, byteOffset, byteLength >> 3);
   for (let at = 0; at + 1 < pairs.length; at += 2)
     if (pairs[at] === pageSizeEntry) return Number(pairs[at + 1]);
   return usualPageBytes;
 };
 
-/** What a file has; nothing where it cannot be read: under `ProcSubset=pid` of systemd there is no /proc/sys. */
-const textOf = (path: string): string => {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return "";
-  }
-};
-
-const pageBytesOrUsual = (): number => {
-  try {
-    return pageBytes();
-  } catch {
-    return usualPageBytes;
-  }
-};
-
 /** The limits of this process, so far as /proc can be read. */
 export const read = (): KernelLimits =>
   parse({
-    limits: textOf("/proc/self/limits"),
-    status: textOf("/proc/self/status"),
-    pipeUserPagesSoft: textOf("/proc/sys/fs/pipe-user-pages-soft"),
-    pageBytes: pageBytesOrUsual(),
+    limits: contentOf("/proc/self/limits").toString(),
+    status: contentOf("/proc/self/status").toString(),
+    pipeUserPagesSoft: contentOf("/proc/sys/fs/pipe-user-pages-soft").toString(),
+    pageBytes: pageBytes(),
   });
 
 /** A limit that is too low, as the log says it. */
