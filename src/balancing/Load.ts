@@ -61,6 +61,8 @@ export interface Load {
   readonly weights: ReadonlyArray<number>;
   /** The sum of the weights of all members that are open. */
   readonly weight: number;
+  /** For each class that sum up to and including it. */
+  readonly weightsUpTo: ReadonlyArray<number>;
 }
 
 /**
@@ -69,7 +71,10 @@ export interface Load {
  * @since 0.2.0
  * @category constructors
  */
-export const empty: Load = { chunks: [], open: 0, least: Infinity, classes: [], weights: [], weight: 0 };
+export const empty: Load = {
+  ...{ chunks: [], open: 0, least: Infinity },
+  ...{ classes: [], weights: [], weight: 0, weightsUpTo: [] },
+};
 
 const emptyChunk: Chunk = {
   ...{ connections: [], weights: undefined, ratios: [], isOpen: [] },
@@ -176,7 +181,7 @@ export const set = (
   chunks[at] = { connections: counts, weights, ratios, isOpen: flags, open: before.open + change, least };
   let leastOfAll = Infinity;
   for (const chunk of chunks) if (chunk.least < leastOfAll) leastOfAll = chunk.least;
-  let { classes, weights: weightsOfAll, weight: sum } = load;
+  let { classes, weights: weightsOfAll, weight: sum, weightsUpTo } = load;
   if (isOpen !== wasOpen || weighs !== weighed) {
     if (wasOpen) classes = withSlot(classes, weighed, slot, false);
     if (isOpen) classes = withSlot(classes, weighs, slot, true);
@@ -185,10 +190,15 @@ export const set = (
     if (!same) weightsOfAll = classes.map(({ weight }) => weight);
     // Anew each time: sums and differences of fractions would stray from it.
     sum = 0;
-    for (const { open, weight } of classes) sum += open * weight;
+    const sums: Array<number> = [];
+    for (const { open, weight } of classes) {
+      sum += open * weight;
+      sums.push(sum);
+    }
+    weightsUpTo = sums;
   }
   const open = load.open + change;
-  return { chunks, open, least: leastOfAll, classes, weights: weightsOfAll, weight: sum };
+  return { chunks, open, least: leastOfAll, classes, weights: weightsOfAll, weight: sum, weightsUpTo };
 };
 
 // The first open slot from a place of one chunk on whose ratio is at most this; -1 where there is none.

@@ -5,7 +5,7 @@
 import type { Algorithm } from "./Algorithm.js";
 import * as Bits from "./Bits.js";
 import { hash, scramble } from "./Hash.js";
-import { type Load, ratio, type WeightClass } from "./Load.js";
+import { type Load, ratio } from "./Load.js";
 
 /** A member that was drawn: its slot, and the stretch of all weights, put end to end, that is its own. */
 interface Drawn {
@@ -15,18 +15,20 @@ interface Drawn {
 }
 
 // The member at this place on all weights put end to end, class by class and in the order of slots.
-const at = ({ classes, weights }: Load, place: number): Drawn | undefined => {
-  let from = 0;
-  let i = 0;
-  // A plain loop: this one is passed through twice for each connection, with up to as many classes as weights.
-  for (; i < classes.length - 1; i++) {
-    const end = from + (classes[i] as WeightClass).open * (weights[i] as number); // i is within.
-    if (place < end) break;
-    from = end;
+const at = ({ classes, weightsUpTo }: Load, place: number): Drawn | undefined => {
+  // The first class whose members end behind it; rounding may lead to the end of the last one.
+  let first = 0;
+  let last = classes.length - 1;
+  while (first < last) {
+    const middle = (first + last) >> 1;
+    if (place < (weightsUpTo[middle] as number))
+      last = middle; // middle is within.
+    else first = middle + 1;
   }
-  const found = classes[i];
+  const found = classes[first];
   if (found === undefined) return undefined;
   const { open, slots, weight } = found;
+  const from = weightsUpTo[first - 1] ?? 0;
   // Rounding may lead past the last one.
   const index = Math.min(open - 1, Math.floor((place - from) / weight));
   return { slot: Bits.nth(slots, index), from: from + index * weight, weight };

@@ -42,6 +42,12 @@ const agree = (load: Load.Load, model: Model, after: number): void => {
     model.reduce((sum, entry) => sum + (entry?.isOpen ? entry.weight : 0), 0),
     1e-9,
   );
+  assert.strictEqual(load.weightsUpTo.length, load.classes.length);
+  load.classes.forEach(({ open, weight }, i) => {
+    const before = load.weightsUpTo[i - 1] ?? 0;
+    assert.approximately((load.weightsUpTo[i] ?? 0) - before, open * weight, 1e-9);
+  });
+  assert.strictEqual(load.weightsUpTo.at(-1) ?? 0, load.weight);
 };
 
 const loadOf = (model: Model): Load.Load =>
