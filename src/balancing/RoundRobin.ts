@@ -26,18 +26,33 @@ export interface Closed {
 }
 
 /**
- * The state of each weight class: lists with an element for each weight, the lowest first.
+ * The state of some neighbouring weight classes: lists with an element for each.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export interface Group {
+  /** The credit of the member of this weight whose turn is next is `choices` times the weight, less this. */
+  readonly debts: ReadonlyArray<number>;
+  /** The slot of the member of this weight that was chosen last; -1 where a round of them begins. */
+  readonly lasts: ReadonlyArray<number>;
+  /** The place in these lists of the class with the most credit. */
+  readonly first: number;
+  /** It is that up to and including this number of choices. */
+  readonly until: number;
+}
+
+/**
+ * The state of the weight classes.
  *
  * @since 0.2.0
  * @category models
  */
 export interface Turns {
-  /** Those of the members that were open at the last choice. */
+  /** Those of the members that were open at the last choice, the lowest first. */
   readonly weights: ReadonlyArray<number>;
-  /** The credit of the member of this weight whose turn is next is `choices` times the weight, less this. */
-  readonly debts: ReadonlyArray<number>;
-  /** The slot of the member of this weight that was chosen last; -1 where a round of them begins. */
-  readonly lasts: ReadonlyArray<number>;
+  /** The same classes, sixteen in each group but the last. */
+  readonly groups: ReadonlyArray<Group>;
   /** Choices since the last normalization of the debts. */
   readonly choices: number;
   /** The greatest sum of the weights of all open members since then. */
@@ -58,7 +73,10 @@ export interface State {
   readonly turns: Turns | undefined;
 }
 
-const noTurns: Turns = { weights: [], debts: [], lasts: [], choices: 0, total: 0, closed: [] };
+// Weight classes in a group. Of 256 classes, a choice looks at 16 groups, and sometimes at the 16 classes of one of them.
+const groupSize = 16;
+
+const noTurns: Turns = { weights: [], groups: [], choices: 0, total: 0, closed: [] };
 
 // Normalize debts every 10,000 choices, so that numbers stay small. Weight classes closed since the last one are
 // dropped.
@@ -99,8 +117,9 @@ const normalized = (turns: Turns, { classes, weight: total, weights }: Load, las
   // The lowest first, as weights are.
   const justClosed: Array<number> = [];
   turns.weights.forEach((weight, i) => {
-    const credit = turns.choices * weight - (turns.debts[i] ?? 0);
-    before.set(weight, { weight, credit, last: turns.lasts[i] ?? last, isStale: false });
+    const group = turns.groups[Math.floor(i / groupSize)];
+    const credit = turns.choices * weight - (group?.debts[i % groupSize] ?? 0);
+    before.set(weight, { weight, credit, last: group?.lasts[i % groupSize] ?? last, isStale: false });
     if (!open.has(weight)) justClosed.push(weight);
   });
   const debts: Array<number> = [];
@@ -117,7 +136,12 @@ const normalized = (turns: Turns, { classes, weight: total, weights }: Load, las
     debts.push(Math.max(-total, Math.min(total, -credit)) + 0);
     lasts.push(lastOfWeight);
   }
-  return { weights, debts, lasts, choices: 0, total, closed: [...before.values()].slice(-mostClosed) };
+  const groups: Array<Group> = [];
+  for (let from = 0; from < weights.length; from += groupSize) {
+    const to = from + groupSize;
+    groups.push({ debts: debts.slice(from, to), lasts: lasts.slice(from, to), first: 0, until: 0 });
+  }
+  return { weights, groups, choices: 0, total, closed: [...before.values()].slice(-mostClosed) };
 };
 
 const nextIn = ({ slots }: WeightClass, after: number): number => {
@@ -125,47 +149,86 @@ const nextIn = ({ slots }: WeightClass, after: number): number => {
   return behind >= 0 ? behind : Bits.next(slots, 0);
 };
 
+// The slot of the member of a class whose turn is next.
+const nextOf = ({ lasts }: Group, place: number, classes: Load["classes"], from: number): number =>
+  nextIn(classes[from + place] as WeightClass, lasts[place] as number); // place is within.
+
+// The group with its first at this number of choices. Its classes are those from `from` on.
+const ranked = (group: Group, { classes, weights }: Load, from: number, choices: number): Group => {
+  const { debts, lasts } = group;
+  let first = 0;
+  let most = -Infinity;
+  for (let place = 0; place < debts.length; place++) {
+    const credit = choices * (weights[from + place] as number) - (debts[place] as number); // place is within.
+    const isFirst =
+      credit === most
+        ? nextOf(group, place, classes, from) < nextOf(group, first, classes, from)
+        : credit > most;
+    if (!isFirst) continue;
+    first = place;
+    most = credit;
+  }
+  // Until a heavier one has as much credit. Two of different weights never have the same for two choices in a row.
+  const weight = weights[from + first] as number; // first is within, as place is.
+  const debt = debts[first] as number;
+  let until = mostChoices;
+  for (let place = first + 1; place < debts.length; place++) {
+    const more = (weights[from + place] as number) - weight;
+    until = Math.min(until, Math.ceil(((debts[place] as number) - debt) / more) - 1);
+  }
+  return { debts, lasts, first, until };
+};
+
 const inTurns = (load: Load, last: number, before: Turns): Choice<State> | undefined => {
   if (load.open === 0) return undefined;
   const turns = isCurrent(before, load) ? before : normalized(before, load, last);
-  const { closed, lasts } = turns;
+  const { closed } = turns;
   const { classes, weight: total, weights } = load;
   const choices = turns.choices + 1;
-  const nextOf = (i: number): number => nextIn(classes[i] as WeightClass, lasts[i] as number); // i is within.
+  const groups = turns.groups.slice();
   let best = 0;
-  let most = 0;
+  let most = -Infinity;
   let slot = -1;
-  for (let i = 0; i < weights.length; i++) {
-    const credit = choices * (weights[i] as number) - (turns.debts[i] as number); // i is within.
-    if (i === 0 || credit > most) {
+  for (let at = 0; at < groups.length; at++) {
+    const from = at * groupSize;
+    let group = groups[at] as Group; // at is within.
+    if (group.until < choices) {
+      group = ranked(group, load, from, choices);
+      groups[at] = group;
+    }
+    const credit = choices * (weights[from + group.first] as number) - (group.debts[group.first] as number); // Within too.
+    if (credit > most) {
       most = credit;
-      best = i;
+      best = at;
       slot = -1;
     } else if (credit === most) {
-      if (slot < 0) slot = nextOf(best);
-      const other = nextOf(i);
+      const chosen = groups[best] as Group; // best is within.
+      if (slot < 0) slot = nextOf(chosen, chosen.first, classes, best * groupSize);
+      const other = nextOf(group, group.first, classes, from);
       if (other > slot) continue;
-      best = i;
+      best = at;
       slot = other;
     }
   }
-  if (slot < 0) slot = nextOf(best);
+  const group = groups[best] as Group; // best is within, and first of it.
+  const { debts, first, lasts } = group;
+  if (slot < 0) slot = nextOf(group, first, classes, best * groupSize);
   // A round of these members ends with the last of them: the first has had one turn more then.
-  const ends = Bits.next((classes[best] as WeightClass).slots, slot + 1) < 0;
-  const rounds = (ends ? 1 : 0) + (slot <= (lasts[best] as number) ? 1 : 0);
-  let { debts } = turns;
+  const ends = Bits.next((classes[best * groupSize + first] as WeightClass).slots, slot + 1) < 0;
+  const rounds = (ends ? 1 : 0) + (slot <= (lasts[first] as number) ? 1 : 0);
+  const lastsAfter = lasts.slice();
+  lastsAfter[first] = ends ? -1 : slot;
+  groups[best] = { ...group, lasts: lastsAfter };
   if (rounds > 0) {
-    const more = debts.slice();
-    more[best] = (more[best] as number) + rounds * total;
-    debts = more;
+    const debtsAfter = debts.slice();
+    debtsAfter[first] = (debts[first] as number) + rounds * total;
+    groups[best] = { debts: debtsAfter, lasts: lastsAfter, first, until: choices };
   }
-  const after = lasts.slice();
-  after[best] = ends ? -1 : slot;
   return {
     slot,
     state: {
       last: slot,
-      turns: { weights, debts, lasts: after, choices, total: Math.max(turns.total, total), closed },
+      turns: { weights, groups, choices, total: Math.max(turns.total, total), closed },
     },
   };
 };
