@@ -23,6 +23,7 @@ import type { Algorithm } from "./Algorithm.js";
 import { hash, scramble } from "./Hash.js";
 import { connections, isOpen, type Load } from "./Load.js";
 import { get, type Member, type Members, roleInService, toArray } from "./Members.js";
+import * as PersistentVector from "./PersistentVector.js";
 
 const bucketBits = 19;
 /**
@@ -91,9 +92,10 @@ const preferenceOf = (key: string): Preference => {
 // When a member of this weight reaches its bucket of this rank: the quantile of the exponential distribution.
 const timeOf = (rank: number, weight: number): number => -Math.log1p(-(rank + 0.5) / buckets) / weight;
 
-// Whether one rank comes before another; members of the same weight are compared without logarithms.
-const isBefore = (rank: number, weight: number, other: number, otherWeight: number): boolean =>
-  weight === otherWeight ? rank < other : timeOf(rank, weight) < timeOf(other, otherWeight);
+// Whether a member of this weight reaches its bucket of this rank later than this, told without a logarithm: that time is
+// more than the rank's part of all ranks over the weight. Where it answers false, the member may still be later.
+const isLater = (rank: number, weight: number, time: number): boolean =>
+  (rank + 0.5) / buckets > time * weight;
 
 // Which bucket the backend likes at `rank`.
 const bucketAt = (p: Preference, rank: number): number => {
@@ -118,12 +120,12 @@ const rankOf = (p: Preference, bucket: number): number => {
 };
 
 /**
- * A member that a table was built for.
+ * A member, as it weighed at some moment, with its order of preference.
  *
  * @since 0.2.0
  * @category models
  */
-export interface Owner {
+export interface Ranked {
   readonly slot: number;
   readonly key: string;
   readonly weight: number;
@@ -138,9 +140,9 @@ export interface Owner {
  */
 export interface Table {
   /** In the order of their keys. */
-  readonly owners: ReadonlyArray<Owner>;
+  readonly owners: ReadonlyArray<Ranked>;
   /** The same by the slots that they had. */
-  readonly bySlot: ReadonlyArray<Owner | undefined>;
+  readonly bySlot: ReadonlyArray<Ranked | undefined>;
   /** For each bucket one more than an index into owners; 0 where it has none. */
   readonly owner: Int32Array;
 }
@@ -154,9 +156,7 @@ export interface Table {
  */
 export interface Joined {
   readonly fingerprint: number;
-  readonly members: ReadonlyArray<Member>;
-  /** By their addresses and ports. */
-  readonly preferences: ReadonlyMap<string, Preference>;
+  readonly members: ReadonlyArray<Ranked>;
 }
 
 /**
@@ -239,23 +239,22 @@ const settleClaims = (claims: Claims, owner: Int32Array): number => {
 };
 
 // Asks every member for its rank of each unowned bucket from `bucket` on. Returns the bucket to continue from.
-const settle = (owners: ReadonlyArray<Owner>, owner: Int32Array, bucket: number): number => {
+const settle = (owners: ReadonlyArray<Ranked>, owner: Int32Array, bucket: number): number => {
   let at = bucket;
   for (let steps = 0; at < buckets && steps < stepsInASlice; at++) {
     steps += 1;
     if (owner[at] !== unowned) continue;
     steps += owners.length;
-    let best = Infinity;
-    let weightOfBest = 1;
-    let i = 0;
+    let earliest = Infinity;
+    let place = 0;
     for (const { preference, weight } of owners) {
-      i += 1;
+      place += 1;
       const rank = rankOf(preference, at);
-      if (best === Infinity || isBefore(rank, weight, best, weightOfBest)) {
-        best = rank;
-        weightOfBest = weight;
-        owner[at] = i;
-      }
+      if (isLater(rank, weight, earliest)) continue;
+      const time = timeOf(rank, weight);
+      if (time >= earliest) continue;
+      earliest = time;
+      owner[at] = place;
     }
   }
   return at;
@@ -302,22 +301,25 @@ const sorted = function* (some: ReadonlyArray<Member>): Generator<void, Readonly
   return merged;
 };
 
-const build = function* (
-  eligible: ReadonlyArray<Member>,
-  preferenceFor: (member: Member) => Preference,
-): Generator<void, Table> {
+const build = function* (all: Members, before: State): Generator<void, Table> {
+  const inService = roleInService(all);
+  const eligible = toArray(all).filter(({ eligible, role }) => eligible && role === inService);
+  const joined = new Map(before.joined.members.map((one) => [one.key, one]));
   // In the order of keys, which every balancer agrees on: of two that like a bucket equally, the first gets it.
   const members = yield* sorted(eligible);
-  const owners: Array<Owner> = [];
-  const bySlot: Array<Owner | undefined> = [];
+  const owners: Array<Ranked> = [];
+  const bySlot: Array<Ranked | undefined> = [];
   const ranks = new Map<
     number,
     Rank & { readonly places: Array<number>; readonly orders: Array<Preference> }
   >();
   let total = 0;
   for (const member of members) {
-    const { key, slot, weight } = member;
-    const preference = preferenceFor(member);
+    const { endpoint, key, slot, weight } = member;
+    const known = before.table.bySlot[slot];
+    const { preference } = (known?.key === key ? known : joined.get(key)) ?? {
+      preference: preferenceOf(endpoint),
+    };
     const owner = { key, slot, weight, preference };
     owners.push(owner);
     while (bySlot.length < slot) bySlot.push(undefined);
@@ -357,76 +359,98 @@ const build = function* (
   return { owners, bySlot, owner };
 };
 
-// A slot may have been vacated and taken by another member since, and a member may weigh something else.
-const ownerIn = ({ bySlot }: Table, { key, slot, weight }: Member): Owner | undefined => {
-  const owner = bySlot[slot];
-  return owner?.key === key && owner.weight === weight ? owner : undefined;
+// Whether this is the member, as it weighs now: its slot may have been vacated and taken by another one since, and it may
+// weigh something else.
+const isStill = (one: Ranked, member: Member | undefined): boolean =>
+  member?.key === one.key && member.weight === one.weight;
+
+// Whether the member may own a bucket: it is open, or `orFull` and at its limit (as it is now), but for that eligible.
+const mayOwn = (one: Ranked, members: Members, load: Load, orFull: boolean): boolean => {
+  if (isOpen(load, one.slot)) return true;
+  const member = orFull ? get(members, one.slot) : undefined;
+  return (
+    member?.eligible === true &&
+    member.role === roleInService(members) &&
+    connections(load, one.slot) >= member.limit
+  );
 };
 
-const preferenceIn = ({ joined, table }: State, member: Member): Preference => {
-  const owner = table.bySlot[member.slot];
-  if (owner?.key === member.key) return owner.preference;
-  return joined.preferences.get(member.endpoint) ?? preferenceOf(member.endpoint);
-};
-
-// As the member is now: one that joined may have another limit since.
-const isFull = (members: Members, load: Load, slot: number): boolean => {
-  const member = get(members, slot);
-  return member?.eligible === true && connections(load, slot) >= member.limit;
-};
-
-// Which of some members ranks a bucket first: what the table says, at the cost of asking all of them. Only those that
-// may be chosen count; of those that are full, only where `orFull`.
+// Which of these reaches a bucket first, or the one before, if it is earlier. Of several at once, the one with the lowest
+// key.
 const firstOf = (
-  some: ReadonlyArray<Member>,
-  members: Members,
-  load: Load,
-  state: State,
+  some: ReadonlyArray<Ranked>,
+  before: Ranked | undefined,
   bucket: number,
-  orFull: boolean,
-): Member | undefined => {
-  let first: Member | undefined;
-  let rankOfFirst = Infinity;
-  for (const member of some) {
-    if (!isOpen(load, member.slot) && !(orFull && isFull(members, load, member.slot))) continue;
-    const rank = rankOf(preferenceIn(state, member), bucket);
-    if (
-      first === undefined ||
-      isBefore(rank, member.weight, rankOfFirst, first.weight) ||
-      (member.key < first.key && !isBefore(rankOfFirst, first.weight, rank, member.weight))
-    ) {
-      first = member;
-      rankOfFirst = rank;
-    }
+  isCandidate: (one: Ranked) => boolean,
+): Ranked | undefined => {
+  let first = before;
+  let earliest = before === undefined ? Infinity : timeOf(rankOf(before.preference, bucket), before.weight);
+  for (const one of some) {
+    const { key, preference, weight } = one;
+    const rank = rankOf(preference, bucket);
+    if (isLater(rank, weight, earliest)) continue;
+    const time = timeOf(rank, weight);
+    const isFirst = time === earliest && first !== undefined ? key < first.key : time < earliest;
+    if (!isFirst || !isCandidate(one)) continue;
+    first = one;
+    earliest = time;
   }
   return first;
 };
 
-const eligibleOf = (members: Members): ReadonlyArray<Member> => {
-  const inService = roleInService(members);
-  return toArray(members).filter(({ eligible, role }) => eligible && role === inService);
+// The same of all members that a choice is among: what the table says, at the cost of asking all of them.
+const firstOfAll = (
+  members: Members,
+  load: Load,
+  { joined, table }: State,
+  bucket: number,
+  orFull: boolean,
+): Ranked | undefined => {
+  const ofJoined = firstOf(joined.members, undefined, bucket, (one) => mayOwn(one, members, load, orFull));
+  return firstOf(
+    table.owners,
+    ofJoined,
+    bucket,
+    (one) => isStill(one, get(members, one.slot)) && mayOwn(one, members, load, orFull),
+  );
 };
 
 // The same state, with those that joined the members since its table was built.
 const withJoined = (state: State, members: Members): State => {
   if (state.joined.fingerprint === members.fingerprint) return state;
+  const { joined: before, table } = state;
   const { fingerprint } = members;
-  const joined = eligibleOf(members).filter((member) => ownerIn(state.table, member) === undefined);
-  const preferences = new Map(joined.map((member) => [member.endpoint, preferenceIn(state, member)]));
-  return { table: state.table, joined: { fingerprint, members: joined, preferences } };
+  const inService = roleInService(members);
+  const known = new Map(before.members.map((one) => [one.slot, one]));
+  const joined: Array<Ranked> = [];
+  for (const values of PersistentVector.chunks(members.slots)) {
+    for (const member of values) {
+      if (member === undefined || !member.eligible || member.role !== inService) continue;
+      const { endpoint, key, slot, weight } = member;
+      const owner = table.bySlot[slot];
+      if (owner !== undefined && isStill(owner, member)) continue;
+      const one = owner?.key === key ? owner : known.get(slot);
+      const preference = one?.key === key ? one.preference : preferenceOf(endpoint);
+      joined.push({ key, slot, weight, preference });
+    }
+  }
+  return { table, joined: { fingerprint, members: joined } };
 };
 
 // The member that a bucket belongs to, be it open or full.
-const memberOf = (members: Members, load: Load, state: State, bucket: number): Member | undefined => {
+const memberOf = (members: Members, load: Load, state: State, bucket: number): Ranked | undefined => {
   const { joined, table } = state;
   const owner = table.owners[(table.owner[bucket] ?? 0) - 1];
   const member = owner === undefined ? undefined : get(members, owner.slot);
-  const kept =
-    member !== undefined &&
-    owner === ownerIn(table, member) &&
-    (isOpen(load, member.slot) || isFull(members, load, member.slot));
-  if (kept && joined.members.length === 0) return member;
-  return firstOf(kept ? [member, ...joined.members] : toArray(members), members, load, state, bucket, true);
+  // One that weighs more than in the table reaches its buckets earlier: it is still before the others of the table.
+  const isKept =
+    owner !== undefined &&
+    member?.key === owner.key &&
+    member.weight >= owner.weight &&
+    mayOwn(owner, members, load, true);
+  if (!isKept) return firstOfAll(members, load, state, bucket, true);
+  if (joined.members.length === 0) return owner;
+  return firstOf(joined.members, owner, bucket, (one) => mayOwn(one, members, load, true));
 };
 
 // The buckets whose members are asked before all are.
@@ -453,7 +477,7 @@ const mostAsked = 16;
  */
 export const ipHash: Algorithm<State> = {
   name: "ip-hash",
-  initial: { table: noTable, joined: { fingerprint: 0, members: [], preferences: new Map() } },
+  initial: { table: noTable, joined: { fingerprint: 0, members: [] } },
   choose: (members, load, before, client) => {
     if (load.open === 0) return undefined;
     const state = withJoined(before, members);
@@ -463,7 +487,7 @@ export const ipHash: Algorithm<State> = {
       member =
         asked < mostAsked
           ? memberOf(members, load, state, scramble(bucket + asked * buckets) & bucketMask)
-          : firstOf(toArray(members), members, load, state, bucket, false);
+          : firstOfAll(members, load, state, bucket, false);
     }
     return member === undefined ? undefined : { slot: member.slot, state };
   },
@@ -473,8 +497,8 @@ export const ipHash: Algorithm<State> = {
     return member === undefined ? undefined : { slot: member.slot, state };
   },
   prepare: function* (members, state) {
-    const table = yield* build(eligibleOf(members), (member) => preferenceIn(state, member));
+    const table = yield* build(members, state);
     const { fingerprint } = members;
-    return { into: () => ({ table, joined: { fingerprint, members: [], preferences: new Map() } }) };
+    return { into: () => ({ table, joined: { fingerprint, members: [] } }) };
   },
 };

@@ -1,6 +1,7 @@
 import { FastCheck as fc } from "effect";
 import { afterEach, assert, describe, it } from "vitest";
 import { bucketOf, buckets, ipHash } from "../../src/balancing/IpHash.js";
+import * as Load from "../../src/balancing/Load.js";
 import * as Members from "../../src/balancing/Members.js";
 import * as Support from "../support/Members.js";
 import { type Chooser, changed, type Group, groupOf, joined, left } from "../support/Members.js";
@@ -478,6 +479,59 @@ describe("ip-hash", () => {
         { numRuns: 10 },
       );
     });
+
+    it("answers as a new table would, whatever has changed since the old one was built", () => {
+      const change = fc.tuple(fc.constantFrom("join", "leave", "flip", "fill", "weigh"), fc.nat(), weight);
+      fc.assert(
+        fc.property(
+          some,
+          fc.array(change, { minLength: 1, maxLength: 40, size: "max" }),
+          someHosts,
+          ([set, weights], changes, hosts) => {
+            let group = weighted(set, weights);
+            let chooser = prepared(group);
+            changes.forEach(([what, which, weight], n) => {
+              const all = Members.toArray(group.members);
+              const one = all[which % Math.max(1, all.length)];
+              if (what === "join" || one === undefined) group = joined(group, `10.1.0.${n}:80 joined-${n}`);
+              else if (what === "leave") group = left(group, one.slot);
+              else if (what === "flip") group = changed(group, one.slot, { eligible: !one.eligible });
+              else if (what === "weigh") group = changed(group, one.slot, { weight });
+              else
+                group = changed(group, one.slot, { limit: one.limit === 2 ? Infinity : 2, connections: 2 });
+              // What it remembers of those that joined comes into being with a choice.
+              if (n % 3 === 0) [, chooser] = Support.chosen(chooser, group, "10.9.8.7");
+            });
+            const table = prepared(group);
+            for (const host of hosts) {
+              assert.strictEqual(chosenBy(chooser, group, host), chosenBy(table, group, host));
+              assert.strictEqual(chosenBy(unprepared, group, host), chosenBy(table, group, host));
+            }
+          },
+        ),
+        { numRuns: 30 },
+      );
+    });
+  });
+
+  it("sends nobody elsewhere because a backup that stands by is full", () => {
+    const keys = onePort(5);
+    const standBy = (group: Group, slot: number, connections: number): Group => {
+      const member = Members.get(group.members, slot) ?? assert.fail();
+      return {
+        members: Members.replace(group.members, { ...member, role: "backup", limit: 2 }),
+        load: Load.set(group.load, slot, connections, false),
+      };
+    };
+    const primaries = left(groupOf(keys), 4);
+    // The table is of when the backup was one of the others.
+    const table = prepared(groupOf(keys));
+    for (const chooser of [table, unprepared]) {
+      const group = standBy(groupOf(keys), 4, 2);
+      for (const host of hostOfBucket.slice(0, 5_000)) {
+        assert.strictEqual(chosenBy(chooser, group, host), chosenBy(unprepared, primaries, host));
+      }
+    }
   });
 
   it("answers the same from a copy of what it remembers, as another process has it", () => {
