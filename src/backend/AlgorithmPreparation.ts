@@ -7,6 +7,12 @@ import * as TimeSlices from "../clock/TimeSlices.js";
 import type * as Pool from "./Pool.js";
 
 /**
+ * Between two preparations. A slow start changes the backends so often that they would follow one another without a
+ * pause; what has changed meanwhile costs each choice some nanoseconds.
+ */
+const pauseMillis = 50;
+
+/**
  * Returns what is to be called when the eligible backends have changed. `install` gets what a preparation came to.
  * Changes that come while one runs make one further run.
  */
@@ -28,6 +34,6 @@ export const make = (
         Effect.logError("the algorithm could not be prepared", Cause.die(defect)),
       ),
     );
-    yield* Effect.forkScoped(Effect.forever(prepare));
+    yield* Effect.forkScoped(Effect.forever(Effect.zipRight(prepare, Effect.sleep(pauseMillis))));
     return Effect.asVoid(Queue.offer(stale, undefined));
   });

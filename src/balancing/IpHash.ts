@@ -22,7 +22,7 @@ import { canonical } from "../net/IpAddress.js";
 import type { Algorithm } from "./Algorithm.js";
 import { hash, scramble } from "./Hash.js";
 import { connections, isOpen, type Load } from "./Load.js";
-import { get, type Member, type Members, roleInService, toArray } from "./Members.js";
+import { get, type Member, type Members, type Role, roleInService, toArray } from "./Members.js";
 import * as PersistentVector from "./PersistentVector.js";
 
 const bucketBits = 19;
@@ -141,10 +141,12 @@ export interface Ranked {
 export interface Table {
   /** In the order of their keys. */
   readonly owners: ReadonlyArray<Ranked>;
-  /** The same by the slots that they had. */
-  readonly bySlot: ReadonlyArray<Ranked | undefined>;
+  /** For each slot that they had one more than an index into them; 0, or nothing, where none had it. */
+  readonly bySlot: ReadonlyArray<number>;
   /** For each bucket one more than an index into owners; 0 where it has none. */
   readonly owner: Int32Array;
+  /** No bucket is reached by its owner later than this. */
+  readonly latest: number;
 }
 
 /**
@@ -156,7 +158,11 @@ export interface Table {
  */
 export interface Joined {
   readonly fingerprint: number;
+  /** In the order of their slots. */
   readonly members: ReadonlyArray<Ranked>;
+  /** All members of then, and the role that is in service: of what is the same later, nobody has joined. */
+  readonly slots: PersistentVector.PersistentVector<Member>;
+  readonly inService: Role;
 }
 
 /**
@@ -171,11 +177,14 @@ export interface State {
   readonly joined: Joined;
 }
 
-const noTable: Table = { owners: [], bySlot: [], owner: new Int32Array(0) };
+const noTable: Table = { owners: [], bySlot: [], owner: new Int32Array(0), latest: 0 };
 
 // Steps between two yields: some tenths of a millisecond. The loops below are plain functions, because inside a
 // generator they would run several times slower.
 const stepsInASlice = 16384;
+
+// Ranks that are gone through in one slice, where each takes a logarithm and a look at a bucket's owner.
+const takenInASlice = 4096;
 
 const unowned = 0;
 
@@ -238,9 +247,16 @@ const settleClaims = (claims: Claims, owner: Int32Array): number => {
   return count;
 };
 
-// Asks every member for its rank of each unowned bucket from `bucket` on. Returns the bucket to continue from.
-const settle = (owners: ReadonlyArray<Ranked>, owner: Int32Array, bucket: number): number => {
+// Asks every member for its rank of each unowned bucket from `bucket` on. Returns the bucket to continue from, and when
+// the last of these is reached, or `before`, if that is later.
+const settle = (
+  owners: ReadonlyArray<Ranked>,
+  owner: Int32Array,
+  bucket: number,
+  before: number,
+): readonly [bucket: number, latest: number] => {
   let at = bucket;
+  let latest = before;
   for (let steps = 0; at < buckets && steps < stepsInASlice; at++) {
     steps += 1;
     if (owner[at] !== unowned) continue;
@@ -256,8 +272,36 @@ const settle = (owners: ReadonlyArray<Ranked>, owner: Int32Array, bucket: number
       earliest = time;
       owner[at] = place;
     }
+    if (earliest > latest) latest = earliest;
   }
-  return at;
+  return [at, latest];
+};
+
+// The buckets of one that weighs more than in the table, from a rank on: it takes those that it reaches before their
+// owners. Returns the rank to continue from.
+const takeBuckets = (
+  { owners, latest }: Pick<Table, "owners" | "latest">,
+  owner: Int32Array,
+  place: number,
+  from: number,
+): number => {
+  const { preference, weight } = owners[place - 1] as Ranked; // It is an owner.
+  const to = Math.min(buckets, from + takenInASlice);
+  for (let rank = from; rank < to; rank++) {
+    const time = timeOf(rank, weight);
+    if (time > latest) return buckets;
+    const bucket = bucketAt(preference, rank);
+    const placeOfOther = owner[bucket] as number; // There is one for each bucket.
+    if (placeOfOther === place) continue;
+    const other = owners[placeOfOther - 1] as Ranked; // Each bucket is owned.
+    const rankOfOther = rankOf(other.preference, bucket);
+    if (!isLater(rankOfOther, other.weight, time)) {
+      const timeOfOther = timeOf(rankOfOther, other.weight);
+      if (timeOfOther < time || (timeOfOther === time && placeOfOther < place)) continue;
+    }
+    owner[bucket] = place;
+  }
+  return to;
 };
 
 // Members that are sorted, or merged, in one slice.
@@ -301,6 +345,23 @@ const sorted = function* (some: ReadonlyArray<Member>): Generator<void, Readonly
   return merged;
 };
 
+const ownerIn = ({ bySlot, owners }: Table, slot: number): Ranked | undefined =>
+  owners[(bySlot[slot] ?? 0) - 1];
+
+// Memory of as many numbers as there are buckets, written for the first time: by `write`, in parts. What a table is made by
+// is scattered over all of it, so the first slice of that would take all its page faults (512; 8 ms in a virtual machine
+// that is slow at them).
+const touched = function* (
+  write: (owner: Int32Array, from: number, to: number) => void,
+): Generator<void, Int32Array> {
+  const owner = new Int32Array(buckets);
+  for (let from = 0; from < buckets; from += touchedInASlice) {
+    write(owner, from, from + touchedInASlice);
+    yield;
+  }
+  return owner;
+};
+
 const build = function* (all: Members, before: State): Generator<void, Table> {
   const inService = roleInService(all);
   const eligible = toArray(all).filter(({ eligible, role }) => eligible && role === inService);
@@ -308,7 +369,7 @@ const build = function* (all: Members, before: State): Generator<void, Table> {
   // In the order of keys, which every balancer agrees on: of two that like a bucket equally, the first gets it.
   const members = yield* sorted(eligible);
   const owners: Array<Ranked> = [];
-  const bySlot: Array<Ranked | undefined> = [];
+  const bySlot: Array<number> = [];
   const ranks = new Map<
     number,
     Rank & { readonly places: Array<number>; readonly orders: Array<Preference> }
@@ -316,14 +377,13 @@ const build = function* (all: Members, before: State): Generator<void, Table> {
   let total = 0;
   for (const member of members) {
     const { endpoint, key, slot, weight } = member;
-    const known = before.table.bySlot[slot];
+    const known = ownerIn(before.table, slot);
     const { preference } = (known?.key === key ? known : joined.get(key)) ?? {
       preference: preferenceOf(endpoint),
     };
-    const owner = { key, slot, weight, preference };
-    owners.push(owner);
-    while (bySlot.length < slot) bySlot.push(undefined);
-    bySlot[slot] = owner;
+    owners.push({ key, slot, weight, preference });
+    while (bySlot.length < slot) bySlot.push(0);
+    bySlot[slot] = owners.length;
     const rank = ranks.get(weight) ?? { weight, places: [], orders: [], next: 0 };
     ranks.set(weight, rank);
     rank.places.push(owners.length);
@@ -331,14 +391,8 @@ const build = function* (all: Members, before: State): Generator<void, Table> {
     total += weight;
     if (owners.length % 512 === 0) yield;
   }
-  const owner = new Int32Array(buckets);
-  if (owners.length === 0) return { owners, bySlot, owner };
-  // Written once, in parts: claims are scattered over the whole table, so the first slice of them would take all its
-  // page faults (512; 8 ms in a virtual machine that is slow at them).
-  for (let from = 0; from < buckets; from += touchedInASlice) {
-    owner.fill(unowned, from, from + touchedInASlice);
-    yield;
-  }
+  if (owners.length === 0) return { ...noTable, owner: new Int32Array(buckets) };
+  const owner = yield* touched((owner, from, to) => owner.fill(unowned, from, to));
   // Claims pay off while enough buckets are unclaimed for a claim to hit one. For the last few it is cheaper to ask
   // every member. Claims up to time t are final: any other member reaches the bucket after t.
   const span = stepsInASlice / (total * buckets);
@@ -350,13 +404,49 @@ const build = function* (all: Members, before: State): Generator<void, Table> {
     places: new Int32Array(most),
     times: new Float64Array(most),
   };
-  for (let unclaimed = buckets, until = span; unclaimed * owners.length > buckets; until += span) {
-    for (const rank of ranks.values()) claim(rank, owner, claims, until);
+  let latest = 0;
+  for (let unclaimed = buckets; unclaimed * owners.length > buckets; ) {
+    latest += span;
+    for (const rank of ranks.values()) claim(rank, owner, claims, latest);
     unclaimed -= settleClaims(claims, owner);
     yield;
   }
-  for (let bucket = 0; bucket < buckets; yield) bucket = settle(owners, owner, bucket);
-  return { owners, bySlot, owner };
+  for (let bucket = 0; bucket < buckets; yield) {
+    [bucket, latest] = settle(owners, owner, bucket, latest);
+  }
+  return { owners, bySlot, owner, latest };
+};
+
+// The part of all weights that may have been gained for the table to be changed, and not built anew: each of those that
+// gained has to go through as many of its ranks as are reached before the latest bucket is, which is some thirteen times
+// its share.
+const mostGained = 1 / 4;
+
+// Whether the members that joined a table, which has as many owners as there are members, are nothing but owners of it
+// that weigh more now, and not all too much. All its other owners are as they were then.
+const haveGained = ({ joined, table }: State): boolean => {
+  let most = 0;
+  for (const { weight } of table.owners) most += weight * mostGained;
+  for (const { key, slot, weight } of joined.members) {
+    const owner = ownerIn(table, slot);
+    most -= weight;
+    if (owner?.key !== key || owner.weight >= weight || most < 0) return false;
+  }
+  return true;
+};
+
+// The table with those that weigh more now: a few times cheaper than a new one, as it is with slow starts again and again.
+const withGained = function* ({ joined, table }: State): Generator<void, Table> {
+  const { bySlot, latest, owner: before } = table;
+  const owners = table.owners.slice();
+  for (const one of joined.members) owners[(bySlot[one.slot] as number) - 1] = one; // It is an owner.
+  yield;
+  const owner = yield* touched((owner, from, to) => owner.set(before.subarray(from, to), from));
+  for (const { slot } of joined.members) {
+    const place = bySlot[slot] as number; // As above.
+    for (let rank = 0; rank < buckets; yield) rank = takeBuckets({ owners, latest }, owner, place, rank);
+  }
+  return { owners, bySlot, owner, latest };
 };
 
 // Whether this is the member, as it weighs now: its slot may have been vacated and taken by another one since, and it may
@@ -415,26 +505,53 @@ const firstOfAll = (
   );
 };
 
-// The same state, with those that joined the members since its table was built.
-const withJoined = (state: State, members: Members): State => {
-  if (state.joined.fingerprint === members.fingerprint) return state;
-  const { joined: before, table } = state;
-  const { fingerprint } = members;
-  const inService = roleInService(members);
-  const known = new Map(before.members.map((one) => [one.slot, one]));
-  const joined: Array<Ranked> = [];
-  for (const values of PersistentVector.chunks(members.slots)) {
-    for (const member of values) {
-      if (member === undefined || !member.eligible || member.role !== inService) continue;
-      const { endpoint, key, slot, weight } = member;
-      const owner = table.bySlot[slot];
-      if (owner !== undefined && isStill(owner, member)) continue;
-      const one = owner?.key === key ? owner : known.get(slot);
-      const preference = one?.key === key ? one.preference : preferenceOf(endpoint);
-      joined.push({ key, slot, weight, preference });
+// The slots that have not the same member in two vectors, in their order. What they share is not looked into.
+const changedSlots = (
+  { blocks }: PersistentVector.PersistentVector<Member>,
+  before: PersistentVector.PersistentVector<Member>,
+): ReadonlyArray<number> => {
+  const changed: Array<number> = [];
+  let from = 0;
+  for (let i = 0; i < blocks.length; i++) {
+    const chunks = (blocks[i] as PersistentVector.Block<Member>).chunks; // i is within.
+    const others = before.blocks[i]?.chunks;
+    for (let j = 0; j < chunks.length; j++, from += PersistentVector.chunkSize) {
+      if (chunks[j] === others?.[j]) continue;
+      const values = chunks[j]?.values ?? [];
+      const valuesBefore = others?.[j]?.values;
+      for (let place = 0; place < values.length; place++) {
+        if (values[place] !== valuesBefore?.[place]) changed.push(from + place);
+      }
     }
   }
-  return { table, joined: { fingerprint, members: joined } };
+  return changed;
+};
+
+// The same state, with those that joined the members since its table was built. A slow start of thousands changes the
+// members every few choices, so only those that have changed are looked at.
+const withJoined = (state: State, members: Members): State => {
+  const { joined: before, table } = state;
+  const { fingerprint, slots } = members;
+  if (before.fingerprint === fingerprint) return state;
+  const inService = roleInService(members);
+  const isSame = inService === before.inService;
+  const known = isSame ? before.members : [];
+  const joined: Array<Ranked> = [];
+  let next = 0;
+  for (const slot of changedSlots(slots, isSame ? before.slots : PersistentVector.empty)) {
+    for (; next < known.length && (known[next] as Ranked).slot < slot; next++)
+      joined.push(known[next] as Ranked); // next is within.
+    const was = known[next]?.slot === slot ? known[next++] : undefined;
+    const member = get(members, slot);
+    if (member === undefined || !member.eligible || member.role !== inService) continue;
+    const { endpoint, key, weight } = member;
+    const owner = ownerIn(table, slot);
+    if (owner !== undefined && isStill(owner, member)) continue;
+    const same = owner?.key === key ? owner : was?.key === key ? was : undefined;
+    joined.push({ key, slot, weight, preference: same?.preference ?? preferenceOf(endpoint) });
+  }
+  for (; next < known.length; next++) joined.push(known[next] as Ranked); // next is within.
+  return { table, joined: { fingerprint, members: joined, slots, inService } };
 };
 
 // The member that a bucket belongs to, be it open or full.
@@ -452,6 +569,12 @@ const memberOf = (members: Members, load: Load, state: State, bucket: number): R
   if (joined.members.length === 0) return owner;
   return firstOf(joined.members, owner, bucket, (one) => mayOwn(one, members, load, true));
 };
+
+// The state with a table of just these members.
+const made = (table: Table, of: Omit<Joined, "members">): State => ({
+  table,
+  joined: { ...of, members: [] },
+});
 
 // The buckets whose members are asked before all are.
 const mostAsked = 16;
@@ -477,7 +600,7 @@ const mostAsked = 16;
  */
 export const ipHash: Algorithm<State> = {
   name: "ip-hash",
-  initial: { table: noTable, joined: { fingerprint: 0, members: [] } },
+  initial: made(noTable, { fingerprint: 0, slots: PersistentVector.empty, inService: "primary" }),
   choose: (members, load, before, client) => {
     if (load.open === 0) return undefined;
     const state = withJoined(before, members);
@@ -497,8 +620,15 @@ export const ipHash: Algorithm<State> = {
     return member === undefined ? undefined : { slot: member.slot, state };
   },
   prepare: function* (members, state) {
-    const table = yield* build(members, state);
-    const { fingerprint } = members;
-    return { into: () => ({ table, joined: { fingerprint, members: [] } }) };
+    const inService = roleInService(members);
+    const count = inService === "primary" ? members.primaries : members.eligible;
+    let table: Table | undefined;
+    if (count === state.table.owners.length) {
+      const now = withJoined(state, members);
+      if (haveGained(now)) table = yield* withGained(now);
+    }
+    table ??= yield* build(members, state);
+    const { fingerprint, slots } = members;
+    return { into: () => made(table, { fingerprint, slots, inService }) };
   },
 };

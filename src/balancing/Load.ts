@@ -116,21 +116,42 @@ const withWeight = (weights: Chunk["weights"], place: number, weight: number): C
   return after.every((one) => one === 1) ? undefined : after;
 };
 
+type Classes = Pick<Load, "classes" | "weights" | "weight" | "weightsUpTo">;
+
 // The classes with a slot put into, or taken out of, that of a weight.
-const withSlot = (
-  classes: Load["classes"],
-  weight: number,
-  slot: number,
-  isOpen: boolean,
-): Load["classes"] => {
-  const after = classes.slice();
+const withSlot = (before: Classes, weight: number, slot: number, isOpen: boolean): Classes => {
   let at = 0;
-  while (at < after.length && (after[at] as WeightClass).weight < weight) at += 1; // at is within.
-  const found = after[at]?.weight === weight ? after[at] : undefined;
+  for (let end = before.weights.length; at < end; ) {
+    const middle = (at + end) >> 1;
+    if ((before.weights[middle] as number) < weight)
+      at = middle + 1; // middle is within.
+    else end = middle;
+  }
+  const found = before.weights[at] === weight ? before.classes[at] : undefined;
   const open = (found?.open ?? 0) + (isOpen ? 1 : -1);
   const slots = Bits.set(found?.slots ?? [], slot, isOpen);
-  after.splice(at, found === undefined ? 0 : 1, ...(open === 0 ? [] : [{ weight, open, slots }]));
-  return after;
+  const classes = before.classes.slice();
+  let weights = before.weights;
+  const weightsUpTo = before.weightsUpTo.slice();
+  if (found !== undefined && open > 0) {
+    classes[at] = { weight, open, slots };
+  } else {
+    const others = weights.slice();
+    const gone = found === undefined ? 0 : 1;
+    const come = open === 0 ? 0 : 1;
+    classes.splice(at, gone, ...(come ? [{ weight, open, slots }] : []));
+    others.splice(at, gone, ...(come ? [weight] : []));
+    weightsUpTo.splice(at, gone, ...(come ? [0] : []));
+    weights = others;
+  }
+  // Anew from there on: sums and differences of fractions would stray from it.
+  let sum = weightsUpTo[at - 1] ?? 0;
+  for (let i = at; i < classes.length; i++) {
+    const one = classes[i] as WeightClass; // i is within.
+    sum += one.open * one.weight;
+    weightsUpTo[i] = sum;
+  }
+  return { classes, weights, weight: sum, weightsUpTo };
 };
 
 /**
@@ -181,24 +202,22 @@ export const set = (
   chunks[at] = { connections: counts, weights, ratios, isOpen: flags, open: before.open + change, least };
   let leastOfAll = Infinity;
   for (const chunk of chunks) if (chunk.least < leastOfAll) leastOfAll = chunk.least;
-  let { classes, weights: weightsOfAll, weight: sum, weightsUpTo } = load;
+  let all: Classes = load;
   if (isOpen !== wasOpen || weighs !== weighed) {
-    if (wasOpen) classes = withSlot(classes, weighed, slot, false);
-    if (isOpen) classes = withSlot(classes, weighs, slot, true);
-    const same =
-      classes.length === weightsOfAll.length && classes.every(({ weight }, i) => weight === weightsOfAll[i]);
-    if (!same) weightsOfAll = classes.map(({ weight }) => weight);
-    // Anew each time: sums and differences of fractions would stray from it.
-    sum = 0;
-    const sums: Array<number> = [];
-    for (const { open, weight } of classes) {
-      sum += open * weight;
-      sums.push(sum);
-    }
-    weightsUpTo = sums;
+    if (wasOpen) all = withSlot(all, weighed, slot, false);
+    if (isOpen) all = withSlot(all, weighs, slot, true);
   }
+  const { classes, weight: weightOfAll, weights: weightsOfAll, weightsUpTo } = all;
   const open = load.open + change;
-  return { chunks, open, least: leastOfAll, classes, weights: weightsOfAll, weight: sum, weightsUpTo };
+  return {
+    chunks,
+    open,
+    least: leastOfAll,
+    classes,
+    weights: weightsOfAll,
+    weight: weightOfAll,
+    weightsUpTo,
+  };
 };
 
 // The first open slot from a place of one chunk on whose ratio is at most this; -1 where there is none.

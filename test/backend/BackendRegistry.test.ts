@@ -73,13 +73,15 @@ const preparedFor =
   ({ state }: Pool.Pool): boolean =>
     (state as Counting).preparedFor === eligible; // Of the algorithm above, which the test has chosen.
 
-// Lets the fiber that prepares go on, slice by slice, until the pool is as it should be.
+// Lets the fiber that prepares go on, slice by slice and over its pauses, until the pool is as it should be.
 const until = (reached: (pool: Pool.Pool) => boolean) =>
   Effect.gen(function* () {
     const { pool } = yield* BackendRegistry;
     for (let turns = 0; !reached(yield* pool); turns++) {
       if (turns > 100_000) assert.fail("this did not happen");
       yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)));
+      // Longer than any preparation here takes: it waits for its next one.
+      if (turns % 1_000 === 999) yield* TestClock.adjust("50 millis");
     }
   });
 

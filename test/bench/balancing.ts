@@ -7,7 +7,7 @@
  * With `--assert` it ends with 1 when a target is missed.
  */
 import { Effect, Logger, LogLevel } from "effect";
-import type { Backend } from "../../src/backend/Backend.js";
+import { type Backend, slowStartSteps } from "../../src/backend/Backend.js";
 import { BackendRegistry, layer } from "../../src/backend/BackendRegistry.js";
 import type { Observation } from "../../src/backend/Health.js";
 import * as Pool from "../../src/backend/Pool.js";
@@ -37,7 +37,6 @@ const longestBuildMillis = 150;
 
 const thresholds = { rise: 2, fall: 3 };
 const up: Observation = { by: "probe", began: 0, failure: undefined };
-const down: Observation = { by: "probe", began: 0, failure: { reason: "refused", message: "refused" } };
 
 /** How heavy the n-th backend is. */
 type Weights = (n: number) => number;
@@ -51,7 +50,7 @@ interface Setting {
   readonly weightOf: Weights;
   /** The backends have limits, at which a part of them arrives. */
   readonly limited: boolean;
-  /** Every backend is in a slow start, at any of its steps, and some are raised among the choices. */
+  /** Every backend is in a slow start, at any of its first steps, and some are raised among the choices. */
   readonly slowStart: boolean;
 }
 const settings: ReadonlyArray<Setting> = [
@@ -59,8 +58,10 @@ const settings: ReadonlyArray<Setting> = [
   { name: "weights, limits", weightOf: many, limited: true, slowStart: false },
   { name: "and slow starts", weightOf: many, limited: true, slowStart: true },
 ];
-/** So many choices are between two raises: 200 in a round. */
-const choicesPerRaise = 100;
+/** A round is taken for a second: of a slow start that takes so many, each backend has nine raises in that time. */
+const slowStartSeconds = 30;
+/** A table is made anew after so many choices at least: 50 milliseconds. */
+const choicesPerTable = choices / 20;
 
 const instances = (size: number, weightOf: Weights = alike) =>
   Array.from({ length: size }, (_, i) => ({
@@ -107,21 +108,16 @@ const serving = (
   [pool] = Pool.discovered(pool, instances(size, weightOf));
   for (const backend of Pool.backends(pool)) {
     for (let n = 0; n < thresholds.rise; n++) [pool] = Pool.observed(pool, backend, up, 0);
-    for (let n = 0; slowStart && n < backend.slot % 9; n++) [pool] = Pool.raised(pool, [backend]);
+    for (let n = 0; slowStart && n < backend.slot % 8; n++) [pool] = Pool.raised(pool, [backend]);
   }
   return pool;
 };
 
-/** The n-th backend gets the next tenth of its weight, or begins anew where it has the whole. */
+/** The n-th backend gets the next tenth of its weight. */
 const raise = (pool: Pool.Pool, n: number): Pool.Pool => {
   const backend = Members.get(pool.members, n % pool.listed);
-  if (backend === undefined) throw new Error("there is nobody to raise");
-  const [raised] = Pool.raised(pool, [backend]);
-  if (Pool.current(raised, backend)?.slowStart !== undefined) return raised;
-  let again = raised;
-  for (let i = 0; i < thresholds.fall; i++) [again] = Pool.observed(again, backend, down, 0);
-  for (let i = 0; i < thresholds.rise; i++) [again] = Pool.observed(again, backend, up, 0);
-  return again;
+  if (backend?.slowStart === undefined) throw new Error("there is nobody to raise");
+  return Pool.raised(pool, [backend])[0];
 };
 
 /** Builds the algorithm's table, and the times in milliseconds of the slices that took. */
@@ -145,30 +141,36 @@ interface Costs {
 
 const poolCosts = (algorithm: Algorithm, size: number, { limited, slowStart, weightOf }: Setting): Costs => {
   const limit = limited ? Math.ceil((1.5 * choices) / size) : undefined;
-  let pool = serving(algorithm, size, weightOf, { limit, slowStart });
-  let raised = 0;
+  const withTable = (pool: Pool.Pool): Pool.Pool => {
+    const prepared = prepare(pool);
+    return prepared === undefined ? pool : Pool.prepared(pool, prepared[0]);
+  };
+  const idle = withTable(serving(algorithm, size, weightOf, { limit, slowStart }));
+  let pool = idle;
+  const raises = slowStart ? Math.round(((slowStartSteps - 1) * size) / slowStartSeconds) : 0;
   const assign: Array<number> = [];
   const release: Array<number> = [];
   const observe: Array<number> = [];
   for (let round = -warmUpRounds; round < rounds; round++) {
     const open: Array<Backend> = [];
-    // A table is behind by the raises of one round at most.
-    const prepared = slowStart || round === -warmUpRounds ? prepare(pool) : undefined;
-    if (prepared !== undefined) pool = Pool.prepared(pool, prepared[0]);
+    if (slowStart) pool = idle;
     let start = performance.now();
-    let raising = 0;
+    let apart = 0;
+    let raised = 0;
     for (const client of clients) {
-      // Raising is no part of a choice. What follows from it is: the next choice finds other weights.
-      if (slowStart && open.length % choicesPerRaise === 0) {
+      // Raising and tables are no part of a choice. What follows from them is: the next choice finds other weights.
+      const isDue = raised < (raises * open.length) / choices;
+      if (slowStart && (isDue || open.length % choicesPerTable === 0)) {
         const since = performance.now();
-        pool = raise(pool, raised++);
-        raising += performance.now() - since;
+        if (open.length % choicesPerTable === 0) pool = withTable(pool);
+        for (; raised < (raises * open.length) / choices; raised++) pool = raise(pool, raised);
+        apart += performance.now() - since;
       }
       const [after, assignment] = Pool.assigned(pool, client, []);
       pool = after;
       if (assignment !== undefined) open.push(assignment.backend);
     }
-    const assigning = each(start + raising, choices);
+    const assigning = each(start + apart, choices);
     if (open.length !== choices) throw new Error("a client got no backend");
     start = performance.now();
     for (const backend of open) [pool] = Pool.observed(pool, backend, up, round);
@@ -193,10 +195,10 @@ const registryCosts = (algorithm: Algorithm, size: number, weightOf: Weights): P
     const registry = yield* BackendRegistry;
     yield* registry.discovered(instances(size, weightOf));
     for (const backend of Pool.backends(yield* registry.pool)) yield* registry.observed(backend, up);
-    // Until no table is being built any more: none that is takes this many turns.
+    // Until no table is being built any more, nor one is going to be.
     let last = algorithm.initial;
-    for (let quiet = 0; algorithm.prepare !== undefined && quiet < 1_000; quiet++) {
-      yield* turn;
+    for (let quiet = 0; algorithm.prepare !== undefined && quiet < 200; quiet++) {
+      yield* Effect.sleep("1 millis");
       const now = (yield* registry.pool).state;
       if (now !== last) quiet = 0;
       last = now;
