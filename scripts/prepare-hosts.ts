@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { checkout, debian, folder, unavailable, versions } from "../test/service/Host.js";
+import { checkout, debian, folder, imageTools, slim, unavailable, versions } from "../test/service/Host.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -32,6 +32,11 @@ const makeDebian = (): void => {
   writeFileSync(stamp, packages.join());
 };
 
+/** What images are made from. */
+const makeSlim = (): void => {
+  if (!existsSync(slim)) run("mmdebstrap", "--quiet", "--variant=apt", "bookworm", slim);
+};
+
 /** What docs/systemd.md copies out of a checkout, with Node beside it. */
 const makeCheckout = (): void => {
   rmSync(checkout, { recursive: true, force: true });
@@ -58,9 +63,11 @@ export default function prepareHosts(): void {
   if (unavailable !== undefined) return;
   mkdirSync(folder, { recursive: true });
   makeDebian();
-  const [first, ...others] = versions.map((version) => [
+  const withImage = imageTools === undefined;
+  if (withImage) makeSlim();
+  const [first, ...others] = versions.map((version, i) => [
     ...["--out", join(folder, version), "--version", version],
-    ...["--arch", "x64", "--kinds", "deb", "--compression", "none"],
+    ...["--arch", "x64", "--kinds", i === 0 && withImage ? "deb,tarball" : "deb", "--compression", "none"],
   ]);
   run("npm", "run", "--silent", "package", "--", ...(first ?? []));
   for (const options of others) run("node", ".bench/scripts/package/package.js", ...options);

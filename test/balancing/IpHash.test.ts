@@ -515,6 +515,11 @@ describe("ip-hash", () => {
     });
 
     const ownersIn = ({ state }: Chooser): Int32Array => (state as State).table.owner; // It is of ip-hash.
+    // The first bucket that another owns, or -1: a list of all that differ would take minutes to print.
+    const difference = (one: Chooser, other: Chooser): number => {
+      const owners = ownersIn(other);
+      return ownersIn(one).findIndex((owner, bucket) => owner !== owners[bucket]);
+    };
 
     it("settles ties in a table that is made of an old one as in a new one", () => {
       // Two ids at one address like every bucket alike, once they weigh the same.
@@ -525,7 +530,7 @@ describe("ip-hash", () => {
           set.map((_, slot) => (slot === gaining ? 1 : 2)),
         );
         const after = changed(before, gaining, { weight: 2 });
-        assert.deepStrictEqual(ownersIn(prepared(after, prepared(before))), ownersIn(prepared(after)));
+        assert.strictEqual(difference(prepared(after, prepared(before)), prepared(after)), -1);
       }
     });
 
@@ -544,7 +549,7 @@ describe("ip-hash", () => {
             const { weight } = Members.get(after.members, slot) ?? assert.fail();
             after = changed(after, slot, { weight: weight + more });
           }
-          assert.deepStrictEqual(ownersIn(prepared(after, prepared(before))), ownersIn(prepared(after)));
+          assert.strictEqual(difference(prepared(after, prepared(before)), prepared(after)), -1);
         }),
         { numRuns: 20 },
       );

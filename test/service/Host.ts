@@ -18,6 +18,9 @@ export const folder = fileURLToPath(new URL("../../build/service/", import.meta.
 /** The file system that each host begins with. */
 export const debian = join(folder, "debian");
 
+/** The files of what images are made from: a Debian as small as `debian:bookworm-slim`. */
+export const slim = join(folder, "slim.tar");
+
 /** A checkout after its first commands: built, and without what only developers need. */
 export const checkout = join(folder, "checkout");
 
@@ -40,6 +43,9 @@ export const unavailable: string | undefined =
           nsenter: "util-linux",
           ip: "iproute2",
         });
+
+/** What is missing for images, besides. */
+export const imageTools: string | undefined = missing({ buildah: "buildah", crun: "crun" });
 
 /** What a command did. */
 export interface Done {
