@@ -7,9 +7,9 @@ import { quote } from "./Variable.js";
 
 /**
  * How many characters have to be inserted, left out, replaced or exchanged with their neighbour to make one word of the
- * other (optimal string alignment distance).
+ * other (optimal string alignment distance). Infinity as soon as it is certain to be more than `most`.
  */
-export const distance = (one: string, other: string): number => {
+export const distance = (one: string, other: string, most = Number.POSITIVE_INFINITY): number => {
   let beforeLast: ReadonlyArray<number> = [];
   let last: ReadonlyArray<number> = Array.from({ length: other.length + 1 }, (_, j) => j);
   for (let i = 1; i <= one.length; i++) {
@@ -22,6 +22,8 @@ export const distance = (one: string, other: string): number => {
           : Number.POSITIVE_INFINITY;
       row.push(Math.min((last[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1, replaced, exchanged));
     }
+    // No row behind two of which each has only more than that has less.
+    if (Math.min(...row, ...last) > most) return Number.POSITIVE_INFINITY;
     beforeLast = last;
     last = row;
   }
@@ -35,8 +37,9 @@ const most = (length: number): number => (length < 6 ? 1 : 2);
 export const nearest = (word: string, known: ReadonlyArray<string>): string | undefined => {
   const found = known
     .filter((name) => Math.abs(name.length - word.length) <= 2)
-    .map((name) => ({ name, apart: distance(word, name) }))
-    .filter(({ apart, name }) => apart > 0 && apart <= most(Math.min(name.length, word.length)))
+    .map((name) => ({ name, most: most(Math.min(name.length, word.length)) }))
+    .map(({ most, name }) => ({ name, most, apart: distance(word, name, most) }))
+    .filter(({ apart, most }) => apart > 0 && apart <= most)
     .sort((a, b) => a.apart - b.apart);
   return found[0]?.name;
 };

@@ -31,6 +31,19 @@ describe("the distance of two words", () => {
     );
   });
 
+  it("is the same under a bound that it keeps, and above any other bound", () => {
+    const word = fc.string({ unit: fc.constantFrom("A", "B", "_"), maxLength: 8 });
+    fc.assert(
+      fc.property(word, word, fc.nat(4), (one, other, most) => {
+        const apart = distance(one, other);
+        const bounded = distance(one, other, most);
+        if (apart <= most) assert.strictEqual(bounded, apart);
+        else assert.isAbove(bounded, most);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
   it("is the length where the other word is empty", () => {
     assert.strictEqual(distance("", "PORT"), 4);
     assert.strictEqual(distance("PORT", ""), 4);
