@@ -167,19 +167,11 @@ describe.skipIf(Boolean(why))(`the packages${why ? ` (${why})` : ""}`, { timeout
       yield* within("dpkg", "--remove", "zeitwork-load-balancer");
       assert.strictEqual(yield* within("ls", "/etc/zeitwork"), "load-balancer.env\n");
       yield* within("dpkg", "--purge", "zeitwork-load-balancer");
+      // Whoever has built the image has the same files in the store of a container engine.
+      const stores = ["/var/lib/containers", "/var/lib/docker"];
+      const apart = stores.flatMap((store) => ["-not", "-path", `${store}/*`]);
       assert.strictEqual(
-        yield* within(
-          "find",
-          "/usr",
-          "/etc",
-          "/var",
-          "-xdev",
-          "-name",
-          "*zeitwork*",
-          "-not",
-          "-path",
-          "/root/*",
-        ),
+        yield* within("find", "/usr", "/etc", "/var", "-xdev", "-name", "*zeitwork*", ...apart),
         "",
       );
     }),
