@@ -133,6 +133,15 @@ export interface Ranked {
 }
 
 /**
+ * A number for each bucket: of 16 bits while there are no more members than these count, as half as much memory is made
+ * and read then.
+ *
+ * @since 0.2.0
+ * @category models
+ */
+export type Places = Uint16Array | Int32Array;
+
+/**
  * The owner of each bucket, for the eligible members of one moment.
  *
  * @since 0.2.0
@@ -144,7 +153,7 @@ export interface Table {
   /** For each slot that they had one more than an index into them; 0, or nothing, where none had it. */
   readonly bySlot: ReadonlyArray<number>;
   /** For each bucket one more than an index into owners; 0 where it has none. */
-  readonly owner: Int32Array;
+  readonly owner: Places;
   /** No bucket is reached by its owner later than this. */
   readonly latest: number;
 }
@@ -187,6 +196,8 @@ const stepsInASlice = 16384;
 const takenInASlice = 4096;
 
 const unowned = 0;
+
+const most16Bits = 2 ** 16 - 1;
 
 // Buckets whose memory is written for the first time in one slice: 128 KiB.
 const touchedInASlice = 32768;
@@ -281,7 +292,7 @@ const settle = (
 // owners. Returns the rank to continue from.
 const takeBuckets = (
   { owners, latest }: Pick<Table, "owners" | "latest">,
-  owner: Int32Array,
+  owner: Places,
   place: number,
   from: number,
 ): number => {
@@ -348,17 +359,19 @@ const sorted = function* (some: ReadonlyArray<Member>): Generator<void, Readonly
 const ownerIn = ({ bySlot, owners }: Table, slot: number): Ranked | undefined =>
   owners[(bySlot[slot] ?? 0) - 1];
 
-// Memory of as many numbers as there are buckets, written for the first time: by `write`, in parts. What a table is made by
-// is scattered over all of it, so the first slice of that would take all its page faults (512; 8 ms in a virtual machine
-// that is slow at them).
-const touched = function* (
-  write: (owner: Int32Array, from: number, to: number) => void,
-): Generator<void, Int32Array> {
-  const owner = new Int32Array(buckets);
+// Writes to new memory for the first time, in parts. What a table is made by is scattered over all of it, so the first slice
+// of that would take all its page faults (512; 8 ms in a virtual machine that is slow at them).
+const touched = function* (write: (from: number, to: number) => void): Generator<void, void> {
   for (let from = 0; from < buckets; from += touchedInASlice) {
-    write(owner, from, from + touchedInASlice);
+    write(from, from + touchedInASlice);
     yield;
   }
+};
+
+// The same numbers, in new memory.
+const copied = function* (before: Places, count: number): Generator<void, Places> {
+  const owner = count > most16Bits ? new Int32Array(buckets) : new Uint16Array(buckets);
+  yield* touched((from, to) => owner.set(before.subarray(from, to), from));
   return owner;
 };
 
@@ -392,7 +405,8 @@ const build = function* (all: Members, before: State): Generator<void, Table> {
     if (owners.length % 512 === 0) yield;
   }
   if (owners.length === 0) return { ...noTable, owner: new Int32Array(buckets) };
-  const owner = yield* touched((owner, from, to) => owner.fill(unowned, from, to));
+  const owner = new Int32Array(buckets);
+  yield* touched((from, to) => owner.fill(unowned, from, to));
   // Claims pay off while enough buckets are unclaimed for a claim to hit one. For the last few it is cheaper to ask
   // every member. Claims up to time t are final: any other member reaches the bucket after t.
   const span = stepsInASlice / (total * buckets);
@@ -414,7 +428,7 @@ const build = function* (all: Members, before: State): Generator<void, Table> {
   for (let bucket = 0; bucket < buckets; yield) {
     [bucket, latest] = settle(owners, owner, bucket, latest);
   }
-  return { owners, bySlot, owner, latest };
+  return { owners, bySlot, owner: yield* copied(owner, owners.length), latest };
 };
 
 // The part of all weights that may have been gained for the table to be changed, and not built anew: each of those that
@@ -441,7 +455,7 @@ const withGained = function* ({ joined, table }: State): Generator<void, Table> 
   const owners = table.owners.slice();
   for (const one of joined.members) owners[(bySlot[one.slot] as number) - 1] = one; // It is an owner.
   yield;
-  const owner = yield* touched((owner, from, to) => owner.set(before.subarray(from, to), from));
+  const owner = yield* copied(before, owners.length);
   for (const { slot } of joined.members) {
     const place = bySlot[slot] as number; // As above.
     for (let rank = 0; rank < buckets; yield) rank = takeBuckets({ owners, latest }, owner, place, rank);

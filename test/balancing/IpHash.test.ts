@@ -1,6 +1,6 @@
 import { FastCheck as fc } from "effect";
 import { afterEach, assert, describe, it } from "vitest";
-import { bucketOf, buckets, ipHash, type State } from "../../src/balancing/IpHash.js";
+import { bucketOf, buckets, ipHash, type Places, type State } from "../../src/balancing/IpHash.js";
 import * as Load from "../../src/balancing/Load.js";
 import * as Members from "../../src/balancing/Members.js";
 import * as Support from "../support/Members.js";
@@ -514,7 +514,7 @@ describe("ip-hash", () => {
       );
     });
 
-    const ownersIn = ({ state }: Chooser): Int32Array => (state as State).table.owner; // It is of ip-hash.
+    const ownersIn = ({ state }: Chooser): Places => (state as State).table.owner; // It is of ip-hash.
     // The first bucket that another owns, or -1: a list of all that differ would take minutes to print.
     const difference = (one: Chooser, other: Chooser): number => {
       const owners = ownersIn(other);
