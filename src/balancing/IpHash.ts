@@ -94,7 +94,7 @@ const timeOf = (rank: number, weight: number): number => -Math.log1p(-(rank + 0.
 
 // Whether a member of this weight reaches its bucket of this rank later than this, told without a logarithm: that time is
 // more than the rank's part of all ranks over the weight. Where it answers false, the member may still be later.
-const isLater = (rank: number, weight: number, time: number): boolean =>
+const isCertainlyLater = (rank: number, weight: number, time: number): boolean =>
   (rank + 0.5) / buckets > time * weight;
 
 // Which bucket the backend likes at `rank`.
@@ -133,8 +133,7 @@ export interface Ranked {
 }
 
 /**
- * A number for each bucket: of 16 bits while there are no more members than these count, as half as much memory is made
- * and read then.
+ * A place among the owners for each bucket. Up to 65,535 owners it takes 16 bits, which halves the table.
  *
  * @since 0.2.0
  * @category models
@@ -169,7 +168,7 @@ export interface Joined {
   readonly fingerprint: number;
   /** In the order of their slots. */
   readonly members: ReadonlyArray<Ranked>;
-  /** All members of then, and the role that is in service: of what is the same later, nobody has joined. */
+  /** The members and the role in service that this is true of: later, only those that differ are looked at. */
   readonly slots: PersistentVector.PersistentVector<Member>;
   readonly inService: Role;
 }
@@ -197,9 +196,10 @@ const takenInASlice = 4096;
 
 const unowned = 0;
 
-const most16Bits = 2 ** 16 - 1;
+// The most owners whose places fit into 16 bits.
+const mostIn16Bits = 2 ** 16 - 1;
 
-// Buckets whose memory is written for the first time in one slice: 128 KiB.
+// Buckets whose memory is written for the first time in one slice: 128 KiB at most.
 const touchedInASlice = 32768;
 
 // The members of one weight while a table is built.
@@ -277,7 +277,7 @@ const settle = (
     for (const { preference, weight } of owners) {
       place += 1;
       const rank = rankOf(preference, at);
-      if (isLater(rank, weight, earliest)) continue;
+      if (isCertainlyLater(rank, weight, earliest)) continue;
       const time = timeOf(rank, weight);
       if (time >= earliest) continue;
       earliest = time;
@@ -306,7 +306,7 @@ const takeBuckets = (
     if (placeOfOther === place) continue;
     const other = owners[placeOfOther - 1] as Ranked; // Each bucket is owned.
     const rankOfOther = rankOf(other.preference, bucket);
-    if (!isLater(rankOfOther, other.weight, time)) {
+    if (!isCertainlyLater(rankOfOther, other.weight, time)) {
       const timeOfOther = timeOf(rankOfOther, other.weight);
       if (timeOfOther < time || (timeOfOther === time && placeOfOther < place)) continue;
     }
@@ -370,7 +370,7 @@ const touched = function* (write: (from: number, to: number) => void): Generator
 
 // The same numbers, in new memory.
 const copied = function* (before: Places, count: number): Generator<void, Places> {
-  const owner = count > most16Bits ? new Int32Array(buckets) : new Uint16Array(buckets);
+  const owner = count > mostIn16Bits ? new Int32Array(buckets) : new Uint16Array(buckets);
   yield* touched((from, to) => owner.set(before.subarray(from, to), from));
   return owner;
 };
@@ -404,7 +404,7 @@ const build = function* (all: Members, before: State): Generator<void, Table> {
     total += weight;
     if (owners.length % 512 === 0) yield;
   }
-  if (owners.length === 0) return { ...noTable, owner: new Int32Array(buckets) };
+  if (owners.length === 0) return noTable;
   const owner = new Int32Array(buckets);
   yield* touched((from, to) => owner.fill(unowned, from, to));
   // Claims pay off while enough buckets are unclaimed for a claim to hit one. For the last few it is cheaper to ask
@@ -492,7 +492,7 @@ const firstOf = (
   for (const one of some) {
     const { key, preference, weight } = one;
     const rank = rankOf(preference, bucket);
-    if (isLater(rank, weight, earliest)) continue;
+    if (isCertainlyLater(rank, weight, earliest)) continue;
     const time = timeOf(rank, weight);
     const isFirst = time === earliest && first !== undefined ? key < first.key : time < earliest;
     if (!isFirst || !isCandidate(one)) continue;

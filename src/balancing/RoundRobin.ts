@@ -218,12 +218,16 @@ const inTurns = (load: Load, last: number, before: Turns): Choice<State> | undef
   const rounds = (ends ? 1 : 0) + (slot <= (lasts[first] as number) ? 1 : 0);
   const lastsAfter = lasts.slice();
   lastsAfter[first] = ends ? -1 : slot;
-  groups[best] = { ...group, lasts: lastsAfter };
+  let debtsAfter = debts;
+  let { until } = group;
   if (rounds > 0) {
-    const debtsAfter = debts.slice();
-    debtsAfter[first] = (debts[first] as number) + rounds * total;
-    groups[best] = { debts: debtsAfter, lasts: lastsAfter, first, until: choices };
+    const more = debts.slice();
+    more[first] = (debts[first] as number) + rounds * total;
+    debtsAfter = more;
+    // Another may have the most credit of the group now.
+    until = choices;
   }
+  groups[best] = { debts: debtsAfter, lasts: lastsAfter, first, until };
   return {
     slot,
     state: {

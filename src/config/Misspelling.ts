@@ -22,7 +22,7 @@ export const distance = (one: string, other: string, most = Number.POSITIVE_INFI
           : Number.POSITIVE_INFINITY;
       row.push(Math.min((last[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1, replaced, exchanged));
     }
-    // No row behind two of which each has only more than that has less.
+    // No value of a later row is below the least of two rows in succession.
     if (Math.min(...row, ...last) > most) return Number.POSITIVE_INFINITY;
     beforeLast = last;
     last = row;

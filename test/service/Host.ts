@@ -153,12 +153,7 @@ const isFirst = (pid: number): boolean => {
  */
 export const boot: Effect.Effect<Context.Tag.Service<Host>, never, Scope.Scope> = Effect.gen(function* () {
   const name = `load-balancer-${process.pid}-${hosts++}`;
-  yield* Namespace.named(name);
-  yield* Effect.acquireRelease(
-    Effect.sync(() => Namespace.enter(`/run/netns/${name}`)),
-    (leave) => Effect.sync(leave),
-  );
-  yield* Namespace.run("ip link set lo up");
+  yield* Namespace.entered(name);
   const groups = yield* controlGroups(name);
   // In memory, over the Debian. That it ends with 133 is how it asks to be started again.
   const script = `

@@ -75,15 +75,9 @@ interface Container {
 let networks = 0;
 
 /** A network of its own, which the thread that the tests run on is in from then on. Answers its name. */
-const network: Effect.Effect<string, never, Scope.Scope> = Effect.gen(function* () {
+const network: Effect.Effect<string, never, Scope.Scope> = Effect.suspend(() => {
   const name = `load-balancer-image-${process.pid}-${networks++}`;
-  yield* Namespace.named(name);
-  yield* Effect.acquireRelease(
-    Effect.sync(() => Namespace.enter(`/run/netns/${name}`)),
-    (leave) => Effect.sync(leave),
-  );
-  yield* Namespace.run("ip link set lo up");
-  return name;
+  return Effect.as(Namespace.entered(name), name);
 });
 
 /** Runs the image in a network, with what its Containerfile recommends: files that cannot be written, and no capability. */

@@ -57,6 +57,18 @@ export const enter = (path: string): (() => void) => {
   };
 };
 
+/** A named one with loopback and nothing else, which this thread is in until the scope closes. */
+export const entered = (name: string): Effect.Effect<void, never, Scope.Scope> =>
+  named(name).pipe(
+    Effect.zipRight(
+      Effect.acquireRelease(
+        Effect.sync(() => enter(`/run/netns/${name}`)),
+        (leave) => Effect.sync(leave),
+      ),
+    ),
+    Effect.zipRight(run("ip link set lo up")),
+  );
+
 /**
  * Sockets that this thread opens and processes that it starts meanwhile are in the namespace of this name. All fibers
  * run on this thread.
